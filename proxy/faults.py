@@ -1,0 +1,128 @@
+"""Every way a request can fail: which side failed, what the client is told, and whether it counts against the version.
+
+The set is closed. Code that treats faults one by one uses `match` and ends with `assert_never`, so that a new
+fault cannot be forgotten anywhere. The integer values are the cell numbers of the ledger and never change.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Side(enum.Enum):
+    """Who caused a fault."""
+
+    CLIENT = "client"
+    PROXY = "proxy"
+    UPSTREAM = "upstream"
+
+
+class Fault(enum.IntEnum):
+    """A named way to fail; the value is its cell in the ledger (0 to 31)."""
+
+    NONE = 0
+    BAD_REQUEST = 1
+    NO_ROUTE = 2
+    CLIENT_GONE = 3
+    CONNECT_FAILED = 4
+    CONNECT_TIMEOUT = 5
+    REQUEST_TIMEOUT = 6
+    STREAM_IDLE = 7
+    UPSTREAM_RESET = 8
+    BAD_RESPONSE = 9
+    RESPONSE_CUT = 10
+    OVERFLOW = 11
+    NO_BACKEND = 12
+    DRAINING = 13
+    BODY_TOO_LARGE = 14
+    HEAD_TOO_LARGE = 15
+    CLIENT_TIMEOUT = 16
+    UNSUPPORTED = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a fault before it happens.
+
+    `flag` is the short word in logs and metrics, `status` what a client is told while nothing of an answer was sent,
+    `retryable` whether a request whose body can be sent again may be, `counts` whether it is evidence against the
+    version that served the request.
+    """
+
+    flag: str
+    side: Side
+    status: int
+    retryable: bool
+    counts: bool
+    text: str
+
+
+FACTS: dict[Fault, Facts] = {
+    Fault.NONE: Facts("-", Side.PROXY, 0, False, False, "no fault"),
+    Fault.BAD_REQUEST: Facts("bad-request", Side.CLIENT, 400, False, False, "the request is not valid HTTP/1.1"),
+    Fault.NO_ROUTE: Facts("no-route", Side.CLIENT, 404, False, False, "no route matches the request"),
+    Fault.CLIENT_GONE: Facts("client-gone", Side.CLIENT, 499, False, False, "the client left before its answer"),
+    Fault.CONNECT_FAILED: Facts(
+        "connect-failed", Side.UPSTREAM, 503, True, True, "no connection to the backend could be made"
+    ),
+    Fault.CONNECT_TIMEOUT: Facts(
+        "connect-timeout", Side.UPSTREAM, 504, True, True, "the backend did not accept a connection in time"
+    ),
+    Fault.REQUEST_TIMEOUT: Facts(
+        "request-timeout", Side.UPSTREAM, 504, False, True, "the backend did not answer in time"
+    ),
+    Fault.STREAM_IDLE: Facts(
+        "stream-idle", Side.UPSTREAM, 504, False, True, "the backend's answer stood still for too long"
+    ),
+    Fault.UPSTREAM_RESET: Facts(
+        "upstream-reset", Side.UPSTREAM, 502, True, True, "the backend closed the connection before it answered"
+    ),
+    Fault.BAD_RESPONSE: Facts(
+        "bad-response", Side.UPSTREAM, 502, False, True, "the backend's answer is not valid HTTP/1.1"
+    ),
+    Fault.RESPONSE_CUT: Facts(
+        "response-cut", Side.UPSTREAM, 502, False, True, "the backend's answer ended before it was complete"
+    ),
+    Fault.OVERFLOW: Facts(
+        "overflow", Side.UPSTREAM, 503, False, True, "all connections to the backend are busy and its queue is full"
+    ),
+    Fault.NO_BACKEND: Facts("no-backend", Side.PROXY, 503, False, False, "the route has no backend to serve it"),
+    Fault.DRAINING: Facts("draining", Side.PROXY, 503, False, False, "this proxy is shutting down"),
+    Fault.BODY_TOO_LARGE: Facts(
+        "body-too-large", Side.CLIENT, 413, False, False, "the request's body is over the limit"
+    ),
+    Fault.HEAD_TOO_LARGE: Facts(
+        "head-too-large", Side.CLIENT, 431, False, False, "the request's header fields are over the limit"
+    ),
+    Fault.CLIENT_TIMEOUT: Facts(
+        "client-timeout", Side.CLIENT, 408, False, False, "the client did not send its request in time"
+    ),
+    Fault.UNSUPPORTED: Facts(
+        "unsupported", Side.CLIENT, 501, False, False, "the proxy does not do what the request asks for"
+    ),
+}
+
+
+class Skip(enum.IntEnum):
+    """Why a copy was not sent to a shadow, or was sent and not compared; the value is its cell (0 to 7)."""
+
+    BODY_TOO_LARGE = 0
+    BUSY = 1
+    NO_CONNECTION = 2
+    METHOD = 3
+    TIMEOUT = 4
+    CLIENT_GONE = 5
+    UNREADABLE = 6
+    DRAINING = 7
+
+
+SKIP_FLAGS: dict[Skip, str] = {skip: skip.name.lower().replace("_", "-") for skip in Skip}
+
+
+def counts_against(fault: Fault, status: int) -> bool:
+    """Whether an outcome is an error of the version that served it.
+
+    True for a fault that counts, and for any answer of status 500 and above. A 4xx is the client's doing.
+    """
+    return FACTS[fault].counts or status >= 500

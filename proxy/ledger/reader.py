@@ -1,0 +1,143 @@
+"""The controller's side of the ledger: slices and totals as plain values."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+
+from proxy.faults import Fault, Skip
+from proxy.ledger.layout import (
+    L_ARRIVED,
+    L_LATE_FAILED,
+    L_LOST,
+    L_ON_TIME,
+    L_STAMP,
+    LABELS,
+    LANE_CELLS,
+    LANES,
+    NO_STATUS,
+    R_BYTES_IN,
+    R_BYTES_OUT,
+    R_CONFUSION,
+    R_FAULTS,
+    R_LANES,
+    R_RETRIES,
+    R_SKIPS,
+    R_STATUSES,
+    R_TENANT,
+    R_USERS,
+    T_TENANT,
+    USER_SLOTS,
+    WORKER_CELLS,
+    attach,
+    texts,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """A row since its tenant moved in, in one worker."""
+
+    arrived: int
+    finished: int
+    failed: int
+    lost: int
+    late: int
+    bytes_in: int
+    bytes_out: int
+    retries: int
+    skips: dict[Skip, int]
+    faults: dict[Fault, int]
+    statuses: dict[int, int]
+    """Answers by status; 0 counts outcomes without an answer."""
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are neither finished nor lost."""
+        return max(0, self.arrived - self.finished - self.lost)
+
+
+class Reader:
+    """All slabs, read only. Values come as copies (`array("d")`); `None` says that a worker has nothing there."""
+
+    def __init__(self, fd: int) -> None:
+        self._memory, self.shape = attach(fd)
+        self._cells = memoryview(self._memory).cast("d")
+        self._bytes = memoryview(self._memory)
+
+    def workers(self) -> range:
+        """Numbers of the workers."""
+        return range(self.shape.workers)
+
+    def worker(self, worker: int) -> array[float]:
+        """The worker's own cells (W_…)."""
+        base = self.shape.slab(worker)
+        return array("d", self._cells[base : base + WORKER_CELLS])
+
+    def totals(self, worker: int, row: int, tenant: int) -> Totals | None:
+        """What happened in a row since its tenant moved in."""
+        head = self._copy(worker, row, tenant, 0, R_CONFUSION)
+        if head is None:
+            return None
+        cells = self._cells
+        base = self.shape.row(worker, row) + R_LANES
+        lanes = range(base, base + LANES * LANE_CELLS, LANE_CELLS)
+        arrived, on_time, failed, lost, late, late_failed = (
+            int(head[cell] + sum(cells[at + cell] for at in lanes)) for cell in range(L_ARRIVED, L_LATE_FAILED + 1)
+        )
+        statuses = {100 + i: int(n) for i, n in enumerate(head[R_STATUSES:R_CONFUSION]) if n}
+        unanswered = statuses.pop(NO_STATUS, 0)
+        ok = on_time + late - unanswered - sum(statuses.values())
+        if ok > 0:
+            statuses[200] = ok
+        if unanswered:
+            statuses[0] = unanswered
+        return Totals(
+            arrived=arrived,
+            finished=on_time + late,
+            failed=failed + late_failed,
+            lost=lost,
+            late=late,
+            bytes_in=int(head[R_BYTES_IN]),
+            bytes_out=int(head[R_BYTES_OUT]),
+            retries=int(head[R_RETRIES]),
+            skips={skip: int(head[R_SKIPS + skip]) for skip in Skip if head[R_SKIPS + skip]},
+            faults={fault: int(head[R_FAULTS + fault]) for fault in Fault if head[R_FAULTS + fault]},
+            statuses=statuses,
+        )
+
+    def confusion(self, worker: int, row: int, tenant: int, output: int) -> array[float] | None:
+        """LABELS x LABELS pairs of one output, stable's label first."""
+        return self._copy(worker, row, tenant, R_CONFUSION + output * LABELS * LABELS, LABELS * LABELS)
+
+    def users(self, worker: int, row: int, tenant: int) -> bytes | None:
+        """USER_SLOTS bytes, 1 where a user was seen."""
+        copy = self._copy(worker, row, tenant, R_USERS, USER_SLOTS // 8)
+        return None if copy is None else copy.tobytes()
+
+    def lane(self, worker: int, row: int, tenant: int, slice_: int) -> array[float] | None:
+        """The LANE_CELLS cells of one slice, or None if the worker had no request of it (or it is overwritten)."""
+        copy = self._copy(worker, row, tenant, R_LANES + (slice_ % LANES) * LANE_CELLS, LANE_CELLS)
+        return copy if copy is not None and copy[L_STAMP] == slice_ else None
+
+    def complete(self, worker: int, row: int, tenant: int, slice_: int) -> bool:
+        """Whether every request of a past slice is finished on time or lost."""
+        base = self.shape.row(worker, row)
+        at = base + R_LANES + (slice_ % LANES) * LANE_CELLS
+        cells = self._cells
+        if cells[base + R_TENANT] != tenant or cells[at] != slice_:
+            return True
+        return cells[at + L_ARRIVED] <= cells[at + L_ON_TIME] + cells[at + L_LOST]
+
+    def labels(self, worker: int, table: int, tenant: int) -> list[str]:
+        """Label texts of a table in the order of their slots; slot OTHER has no text."""
+        base = self.shape.table(worker, table)
+        return texts(self._cells, self._bytes, base) if self._cells[base + T_TENANT] == tenant else []
+
+    def _copy(self, worker: int, row: int, tenant: int, offset: int, count: int) -> array[float] | None:
+        cells, base = self._cells, self.shape.row(worker, row)
+        if cells[base + R_TENANT] != tenant:
+            return None
+        copy: array[float] = array("d")
+        copy.frombytes(self._bytes[(base + offset) * 8 : (base + offset + count) * 8])
+        return copy if cells[base + R_TENANT] == tenant else None

@@ -1,0 +1,332 @@
+"""A worker's side of the ledger: one slab, one writer, a handful of cells for each request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Final
+
+from proxy.faults import Fault, Skip
+from proxy.ledger.layout import (
+    GRACE_S,
+    INV_LOG_BASE,
+    L_ARRIVED,
+    L_FAILED,
+    L_GROUP_FAILED,
+    L_GROUP_N,
+    L_LATE,
+    L_LATE_FAILED,
+    L_LATENCY,
+    L_LOST,
+    L_ON_TIME,
+    L_OUTPUTS,
+    L_PAIR_OUTPUTS,
+    L_PAIRS,
+    L_RATIO,
+    LABEL_BYTES,
+    LABELS,
+    LANE_CELLS,
+    LANES,
+    LATENCY_LOWEST_S,
+    LATENCY_OFFSET,
+    NO_STATUS,
+    O_CLIPPED,
+    O_INVALID,
+    O_LABELS,
+    O_MISSING,
+    O_N,
+    O_NUMBERS,
+    O_SQUARES,
+    O_SUM,
+    OTHER,
+    OUTPUT_CELLS,
+    R_BYTES_IN,
+    R_BYTES_OUT,
+    R_CONFUSION,
+    R_FAULTS,
+    R_LANES,
+    R_RETRIES,
+    R_SKIPS,
+    R_STATUSES,
+    R_TENANT,
+    R_USERS,
+    T_COUNT,
+    T_TENANT,
+    TABLE_HEAD,
+    W_CONNECTIONS,
+    W_IN_FLIGHT,
+    W_REFUSED,
+    attach,
+    ratio_bucket,
+    texts,
+)
+
+_ZEROS: Final = memoryview(bytes(8 * max(LANE_CELLS, R_LANES))).cast("d")
+
+
+class Row:
+    """A worker's hold on one row. `live` ends when the row is lent to another tenant."""
+
+    __slots__ = ("base", "index", "lane_bases", "lane_cells", "live", "tenant", "users")
+
+    def __init__(self, index: int, tenant: int, base: int, outputs: int) -> None:
+        self.index = index
+        self.tenant = tenant
+        self.base = base
+        self.lane_bases = tuple(base + R_LANES + lane * LANE_CELLS for lane in range(LANES))
+        self.lane_cells = L_OUTPUTS + outputs * OUTPUT_CELLS
+        self.users = (base + R_USERS) * 8
+        self.live = True
+
+
+@dataclass(slots=True)
+class Reading:
+    """One output of one answer: its label slots or its numbers, already clipped, and what was wrong with it."""
+
+    output: int
+    labels: Sequence[int] = ()
+    numbers: Sequence[float] = ()
+    number_buckets: Sequence[int] = ()
+    missing: int = 0
+    invalid: int = 0
+    clipped: int = 0
+
+
+class Writer:
+    """One worker's slab. All methods are called from that worker's thread alone."""
+
+    def __init__(self, fd: int, worker: int) -> None:
+        self._memory, self.shape = attach(fd)
+        self._cells = memoryview(self._memory).cast("d")
+        self._bytes = memoryview(self._memory)
+        self._worker = worker
+        self._slab = self.shape.slab(worker)
+        self._tenants: dict[int, Row] = {}
+        self._close_books()
+
+    def _close_books(self) -> None:
+        """Settle what a dead predecessor left: the requests it had in flight are lost."""
+        cells = self._cells
+        for index in range(self.shape.rows):
+            base = self.shape.row(self._worker, index)
+            if not cells[base + R_TENANT]:
+                continue
+            for lane in range(LANES):
+                at = base + R_LANES + lane * LANE_CELLS
+                cells[at + L_LOST] = max(0.0, cells[at + L_ARRIVED] - cells[at + L_ON_TIME])
+        cells[self._slab + W_CONNECTIONS] = 0
+        cells[self._slab + W_IN_FLIGHT] = 0
+
+    # --- the worker itself
+    def set_worker(self, cell: int, value: float) -> None:
+        """Write one of the worker's own cells (W_…)."""
+        self._cells[self._slab + cell] = value
+
+    def add_worker(self, cell: int, amount: float) -> None:
+        """Add to one of the worker's own cells (W_…)."""
+        self._cells[self._slab + cell] += amount
+
+    def refuse(self, fault: Fault) -> None:
+        """Count a request that no version saw."""
+        self._cells[self._slab + W_REFUSED + fault] += 1
+
+    # --- rows
+    def occupy(self, index: int, tenant: int, outputs: int) -> Row:
+        """The hold on a row for its tenant; the row is cleared if another tenant was there.
+
+        Raises:
+            IndexError: the ledger has no such row.
+        """
+        if not 0 <= index < self.shape.rows:
+            raise IndexError(f"row {index} is not in a ledger of {self.shape.rows} rows")
+        held = self._tenants.get(index)
+        if held is not None and held.tenant == tenant:
+            return held
+        if held is not None:
+            held.live = False
+        base = self.shape.row(self._worker, index)
+        row = Row(index, tenant, base, outputs)
+        cells = self._cells
+        if cells[base + R_TENANT] != tenant:
+            if cells[base + R_TENANT]:
+                self._clear(row)
+            cells[base + R_TENANT] = tenant
+        self._tenants[index] = row
+        return row
+
+    def _clear(self, row: Row) -> None:
+        cells, base = self._cells, row.base
+        cells[base + R_TENANT] = 0
+        cells[base : base + R_LANES] = _ZEROS[:R_LANES]
+        for at in row.lane_bases:
+            cells[at : at + LANE_CELLS] = _ZEROS[:LANE_CELLS]
+
+    def _open(self, at: int, row: Row, slice_: int) -> None:
+        """Carry the old slice of a lane into the totals and clear the lane for its next slice."""
+        cells = self._cells
+        for cell in range(L_ARRIVED, L_LATE_FAILED + 1):
+            cells[row.base + cell] += cells[at + cell]
+        cells[at : at + row.lane_cells] = _ZEROS[: row.lane_cells]
+        cells[at] = slice_
+
+    def arrive(self, row: Row, now_s: float, user: int = -1) -> None:
+        """Count an assignment. `user` is a slot below USER_SLOTS, or -1 where users are not known."""
+        if not row.live:
+            return
+        cells = self._cells
+        slice_ = int(now_s)
+        at = row.lane_bases[slice_ % LANES]
+        if cells[at] != slice_:
+            self._open(at, row, slice_)
+        cells[at + L_ARRIVED] += 1
+        if user >= 0:
+            self._bytes[row.users + user] = 1
+
+    def finish(
+        self,
+        row: Row,
+        arrived_s: float,
+        now_s: float,
+        failed: bool,
+        status: int,
+        fault: int,
+        group: int = -1,
+        readings: Sequence[Reading] = (),
+    ) -> None:
+        """Add one outcome, the whole of what an exchange contributed.
+
+        `status` is 0 where nothing was answered. The count that completes the slice is written last, so a reader that
+        sees the slice complete sees all of it.
+        """
+        if not row.live:
+            return
+        cells = self._cells
+        if status != 200:
+            cells[row.base + R_STATUSES - 100 + (status if 100 <= status < NO_STATUS else NO_STATUS)] += 1
+        if fault:
+            cells[row.base + R_FAULTS + fault] += 1
+        latency_s = now_s - arrived_s
+        if latency_s > GRACE_S:
+            self._finish_late(row, now_s, failed)
+            return
+        at = row.lane_bases[int(arrived_s) % LANES]
+        if latency_s > LATENCY_LOWEST_S:  # latency_bucket, in line
+            cells[at + L_LATENCY + int(log(latency_s) * INV_LOG_BASE + LATENCY_OFFSET)] += 1
+        else:
+            cells[at + L_LATENCY] += 1
+        if failed:
+            cells[at + L_FAILED] += 1
+        if group >= 0:
+            cells[at + L_GROUP_N + group] += 1
+            if failed:
+                cells[at + L_GROUP_FAILED + group] += 1
+        for reading in readings:
+            self._read(at, reading)
+        cells[at + L_ON_TIME] += 1
+
+    def _finish_late(self, row: Row, now_s: float, failed: bool) -> None:
+        cells = self._cells
+        slice_ = int(now_s)
+        at = row.lane_bases[slice_ % LANES]
+        if cells[at] != slice_:
+            self._open(at, row, slice_)
+        cells[at + L_LATE] += 1
+        if failed:
+            cells[at + L_LATE_FAILED] += 1
+
+    def _read(self, lane: int, reading: Reading) -> None:
+        cells = self._cells
+        at = lane + L_OUTPUTS + reading.output * OUTPUT_CELLS
+        for slot in reading.labels:
+            cells[at + O_LABELS + slot] += 1
+        cells[at + O_N] += len(reading.labels) + len(reading.numbers)
+        for number in reading.numbers:
+            cells[at + O_SUM] += number
+            cells[at + O_SQUARES] += number * number
+        for bucket in reading.number_buckets:
+            cells[at + O_NUMBERS + bucket] += 1
+        cells[at + O_MISSING] += reading.missing
+        cells[at + O_INVALID] += reading.invalid
+        cells[at + O_CLIPPED] += reading.clipped
+
+    def pair(
+        self,
+        row: Row,
+        arrived_s: float,
+        now_s: float,
+        ratio: float,
+        outputs: Sequence[tuple[int, bool, Sequence[tuple[int, int]]]],
+    ) -> None:
+        """Add one compared pair to a shadow's row, before that shadow's `finish`.
+
+        `ratio` is the shadow's latency over stable's. `outputs` has (output, disagrees, label pairs) for each output
+        that both answers had; a label pair is (stable's slot, shadow's slot).
+        """
+        if not row.live or now_s - arrived_s > GRACE_S:
+            return
+        cells, base = self._cells, row.base
+        at = row.lane_bases[int(arrived_s) % LANES]
+        if cells[at] != int(arrived_s):
+            return
+        cells[at + L_PAIRS] += 1
+        cells[at + L_RATIO + ratio_bucket(ratio)] += 1
+        for output, disagrees, labels in outputs:
+            cells[at + L_PAIR_OUTPUTS + 2 * output] += 1
+            if disagrees:
+                cells[at + L_PAIR_OUTPUTS + 2 * output + 1] += 1
+            for stable, shadow in labels:
+                cells[base + R_CONFUSION + (output * LABELS + stable) * LABELS + shadow] += 1
+
+    def skip(self, row: Row, reason: Skip) -> None:
+        """Count a copy that was not sent to a shadow, or not compared."""
+        if row.live:
+            self._cells[row.base + R_SKIPS + reason] += 1
+
+    def add_bytes(self, row: Row, received: int, sent: int) -> None:
+        """Count body bytes of a request and of its answer."""
+        if row.live:
+            self._cells[row.base + R_BYTES_IN] += received
+            self._cells[row.base + R_BYTES_OUT] += sent
+
+    def retry(self, row: Row) -> None:
+        """Count an upstream attempt after the first."""
+        if row.live:
+            self._cells[row.base + R_RETRIES] += 1
+
+    def labels(self, index: int, tenant: int) -> LabelTable:
+        """The hold on a table of label texts for its tenant, with what is in it already."""
+        if not 0 <= index < self.shape.tables:
+            raise IndexError(f"label table {index} is not in a ledger of {self.shape.tables} tables")
+        return LabelTable(self._cells, self._bytes, self.shape.table(self._worker, index), tenant)
+
+
+class LabelTable:
+    """Texts of one output's labels, numbered in the order they are first seen."""
+
+    __slots__ = ("_base", "_bytes", "_cells", "_slots")
+
+    def __init__(self, cells: memoryview[float], raw: memoryview[int], base: int, tenant: int) -> None:
+        self._cells, self._bytes, self._base = cells, raw, base
+        if cells[base + T_TENANT] != tenant:
+            cells[base + T_COUNT] = 0
+            cells[base + T_TENANT] = tenant
+        self._slots = {text: slot for slot, text in enumerate(texts(cells, raw, base))}
+
+    def slot(self, text: str) -> int:
+        """The slot of a label: its own while there is room (63), else OTHER. Texts are cut at 62 bytes of UTF-8."""
+        slot = self._slots.get(text)
+        return slot if slot is not None else self._add(text)
+
+    def _add(self, text: str) -> int:
+        short = text.encode("utf-8", "replace")[: LABEL_BYTES - 2].decode("utf-8", "ignore")
+        known = self._slots.get(short)
+        count = int(self._cells[self._base + T_COUNT])
+        if known is not None or count >= OTHER:
+            return OTHER if known is None else known
+        raw = short.encode()
+        at = (self._base + TABLE_HEAD) * 8 + count * LABEL_BYTES
+        self._bytes[at : at + 1 + len(raw)] = bytes((len(raw),)) + raw
+        self._cells[self._base + T_COUNT] = count + 1
+        self._slots[short] = count
+        return count

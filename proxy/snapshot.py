@@ -1,0 +1,175 @@
+"""DOWN: the frozen routing facts that the controller pushes and every worker holds.
+
+A snapshot is a value. The controller compiles it from the configuration and the live state of the rollouts, gives it
+the next generation number and pushes it; a worker swaps one reference and acknowledges. An exchange keeps the
+snapshot that it began with until it ends, so that no request ever sees half of a change.
+
+All that a worker would otherwise compute per request is decided here: weights are cumulative bounds over a circle of
+`CIRCLE` parts, times are seconds, names are lower case.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+CIRCLE: Final = 1_000_000
+"""Parts of the circle that users are hashed onto: weights are exact to one part in a million."""
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One address of a backend."""
+
+    host: str
+    port: int
+    tls: bool = False
+
+
+class Backend(msgspec.Struct, frozen=True):
+    """One deployed version of a model. `max_connections` and `max_pending` are per worker and endpoint."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+    path_prefix: str = ""
+    connect_timeout_s: float = 1.0
+    idle_timeout_s: float = 55.0
+    max_connections: int = 1024
+    max_pending: int = 1024
+
+
+class StringMatch(msgspec.Struct, frozen=True):
+    """How a text must look. A regex must match the whole text, as in the Gateway API."""
+
+    kind: Literal["exact", "prefix", "regex"]
+    value: str
+
+
+class NamedMatch(msgspec.Struct, frozen=True):
+    """A header field, query parameter or cookie that must be there and match."""
+
+    name: str
+    match: StringMatch
+
+
+class Match(msgspec.Struct, frozen=True):
+    """Conditions that must all hold. A path prefix matches whole segments: `/a` matches `/a/b` and not `/ab`."""
+
+    path: StringMatch | None = None
+    method: str | None = None
+    headers: tuple[NamedMatch, ...] = ()
+    query: tuple[NamedMatch, ...] = ()
+    cookies: tuple[NamedMatch, ...] = ()
+
+
+class Key(msgspec.Struct, frozen=True):
+    """Where the key of a sticky user is read: the first source of a route's list that is present is used."""
+
+    source: Literal["header", "cookie", "queryParam", "sourceIp"]
+    name: str = ""
+
+
+class RowRef(msgspec.Struct, frozen=True):
+    """A row of the ledger and the tenant (one stage of one backend in one route) that it is lent to.
+
+    Index -1 means that nothing is recorded.
+    """
+
+    index: int = -1
+    tenant: int = 0
+
+
+class Arm(msgspec.Struct, frozen=True):
+    """A version that live traffic of a route can meet. `backend` indexes `Snapshot.backends`."""
+
+    backend: int
+    row: RowRef = RowRef()
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A part of the circle, from the previous segment's bound up to `upper` (exclusive), and the arm that owns it."""
+
+    upper: int
+    arm: int
+
+
+class Mirror(msgspec.Struct, frozen=True):
+    """A version that is sent copies. `share` is in parts of `CIRCLE`. Its answers never reach a client."""
+
+    backend: int
+    share: int
+    row: RowRef = RowRef()
+    methods: tuple[str, ...] = ("GET", "HEAD", "POST")
+    timeout_s: float = 10.0
+    max_concurrency: int = 64
+    max_body_bytes: int = 1 << 20
+
+
+class TableRef(msgspec.Struct, frozen=True):
+    """A table of label texts in the ledger, and the (route, output) that it is lent to."""
+
+    index: int = -1
+    tenant: int = 0
+
+
+class Output(msgspec.Struct, frozen=True):
+    """One prediction to read from each answer. `path` is used by the `json` protocol: names and list indexes."""
+
+    name: str
+    kind: Literal["category", "number"]
+    path: tuple[str | int, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    tolerance: float = 0.0
+    table: TableRef = TableRef()
+
+
+class Predictions(msgspec.Struct, frozen=True):
+    """How predictions are read from the answers of a route."""
+
+    protocol: Literal["open-inference", "json"]
+    outputs: tuple[Output, ...]
+    max_body_bytes: int = 1 << 20
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A match that leads to one model. `segments` cover the circle; `keys` empty means a fresh draw per request."""
+
+    name: str
+    matches: tuple[Match, ...]
+    arms: tuple[Arm, ...]
+    segments: tuple[Segment, ...]
+    seed: int
+    keys: tuple[Key, ...] = ()
+    mirrors: tuple[Mirror, ...] = ()
+    request_timeout_s: float = 10.0
+    stream_idle_s: float = 60.0
+    max_body_bytes: int = 0
+    predictions: Predictions | None = None
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """All that a worker needs to know. Routes are in order of precedence: the first that matches wins."""
+
+    generation: int
+    backends: tuple[Backend, ...] = ()
+    routes: tuple[Route, ...] = ()
+    digest: str = ""
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Snapshot)
+
+
+def encode(snapshot: Snapshot) -> bytes:
+    """The snapshot in its wire form (MessagePack)."""
+    return _ENCODER.encode(snapshot)
+
+
+def decode(data: bytes) -> Snapshot:
+    """The snapshot of a wire form.
+
+    Raises:
+        msgspec.DecodeError: the bytes are not a snapshot of this release.
+    """
+    return _DECODER.decode(data)
