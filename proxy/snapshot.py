@@ -31,8 +31,6 @@ class Backend(msgspec.Struct, frozen=True):
 
     name: str
     endpoints: tuple[Endpoint, ...]
-    path_prefix: str = ""
-    connect_timeout_s: float = 1.0
     idle_timeout_s: float = 55.0
     max_connections: int = 1024
     max_pending: int = 1024
@@ -142,6 +140,7 @@ class Route(msgspec.Struct, frozen=True):
     seed: int
     keys: tuple[Key, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
+    connect_timeout_s: float = 1.0
     request_timeout_s: float = 10.0
     stream_idle_s: float = 60.0
     max_body_bytes: int = 0
