@@ -1,0 +1,53 @@
+# What a developer types. `make demo` and `make test` set up a fresh Debian machine by themselves.
+
+PYTHON ?= python3
+ARGS   ?=
+BIN    := .venv/bin
+SOURCES := proxy config analysis tests loadtests
+SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: help setup demo test check bench lock clean
+
+help:  ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1 \t/p' $(MAKEFILE_LIST)
+
+setup: .venv/ready  ## Build .venv from requirements.lock
+
+demo: .venv/ready  ## Promote a good model and abort a bad one (ARGS="--json FILE --keep")
+	$(BIN)/understudy demo $(ARGS)
+
+test: check  ## Everything: the static checks, then the tests (ARGS="-k NAME")
+	$(BIN)/pytest $(ARGS)
+
+check: .venv/ready  ## Import contracts, lint, format, types
+	$(BIN)/lint-imports
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+
+bench: .venv/ready  ## What the proxy costs, measured on this machine
+	$(BIN)/python -m loadtests $(ARGS)
+
+# Debian splits `venv` off its Python: ensurepip is what is missing then.
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(SUDO) apt-get update && $(SUDO) apt-get install -y python3 python3-venv; }
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The compiler of the locks is no part of the environment that it locks.
+UV      = build/uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+          --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
+
+lock:  ## Renew both lock files to the newest versions that pyproject.toml allows
+	$(PYTHON) -m venv --clear build/uv
+	build/uv/bin/pip install --quiet uv
+	$(UV) --extra demo --group dev pyproject.toml --output-file requirements.lock
+	$(UV) --constraint requirements.lock pyproject.toml --output-file requirements-runtime.lock
+	rm -rf build/uv
+
+clean:  ## Remove what was built
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
