@@ -1,25 +1,22 @@
-"""How the controller and its workers speak: frames over a unix socket, and the slot that outlives them both.
+"""How the controller and its workers speak: frames over a unix socket.
 
 The controller pushes each snapshot to every connected worker; a worker says hello when it connects and acknowledges
-what it holds. The slot is a piece of inherited memory with the last pushed snapshot, so that a worker which starts
-while the controller is down serves at once. Two halves are written in turn; the head names the valid one.
+what it holds. What was pushed last also lies in the slot (`proxy.slot`).
 """
 
 from __future__ import annotations
 
-import mmap
-import os
 import struct
-import zlib
 from typing import Final
 
 import msgspec
 
+from proxy.slot import MAX_SNAPSHOT_BYTES
+from proxy.slot import Slot as Slot
+
 FRAME_HEAD: Final = struct.Struct("!I")
 """A frame is its length in bytes (32 bits, network order) and then a MessagePack message."""
-MAX_FRAME_BYTES: Final = 64 << 20
-_SLOT_HEAD: Final = struct.Struct("=QQI")
-_SLOT_BYTES: Final = 2 * (MAX_FRAME_BYTES + 4096)
+MAX_FRAME_BYTES: Final = MAX_SNAPSHOT_BYTES + 64
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -77,38 +74,3 @@ class Frames:
             messages.append(_DECODER.decode(bytes(self._buffer[FRAME_HEAD.size : end])))
             del self._buffer[:end]
         return messages
-
-
-class Slot:
-    """The last pushed snapshot, in memory that the supervisor made and every process inherits."""
-
-    def __init__(self, fd: int) -> None:
-        self._memory = mmap.mmap(fd, 0)
-
-    @staticmethod
-    def create() -> int:
-        """A new, empty slot as the descriptor of an anonymous file."""
-        fd = os.memfd_create("understudy-snapshot")
-        os.ftruncate(fd, _SLOT_BYTES)
-        os.set_inheritable(fd, True)
-        return fd
-
-    def write(self, snapshot: bytes) -> None:
-        """Keep a snapshot. Only the controller writes."""
-        turn = _SLOT_HEAD.unpack_from(self._memory)[0] + 1
-        at = 4096 + (turn % 2) * (_SLOT_BYTES // 2)
-        self._memory[at : at + len(snapshot)] = snapshot
-        head = _SLOT_HEAD.pack(turn, len(snapshot), zlib.crc32(snapshot))
-        self._memory[: len(head)] = head
-
-    def read(self) -> bytes | None:
-        """The last snapshot that was written whole, or None."""
-        for _ in range(8):
-            turn, length, checksum = _SLOT_HEAD.unpack_from(self._memory)
-            if not turn:
-                return None
-            at = 4096 + (turn % 2) * (_SLOT_BYTES // 2)
-            data = self._memory[at : at + length]
-            if zlib.crc32(data) == checksum:
-                return data
-        return None

@@ -1,0 +1,325 @@
+"""The first process: it opens what must outlive the others, starts them, and starts them again when they die.
+
+    supervisor ── listening sockets, ledger, slot, channel socket: opened once, inherited, never closed by a death
+       ├─ controller
+       └─ worker 0 … N-1
+
+Standard library only, one thread, no signal handlers: the signals are blocked and taken one by one with
+`sigtimedwait`, so no death can slip between a check and a wait. SIGTERM and SIGINT drain: the workers end first,
+each with its requests answered, then the controller, so that the last seconds are still judged and kept. SIGHUP is
+passed on to the controller, which reads its configuration again. If this process is killed, the others get SIGTERM
+from the kernel (`child`). It also reaps what it inherits as process 1 of a container.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from proxy.control.child import Child, Spec, reason
+from proxy.ledger import layout
+from proxy.slot import Slot
+
+BACKLOG: Final = 4096
+"""Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
+CONTROLLER_DRAIN_S: Final = 5.0
+"""How long the controller may take to end after the workers have."""
+KILL_MARGIN_S: Final = 2.0
+"""A worker ends by itself at the drain timeout; it is killed only if it is still there this much later."""
+_SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_LOG: Final = logging.getLogger("understudy.supervisor")
+_FIELDS: Final = "understudy_fields"
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """All that the supervisor has to know. Addresses are (host, port); port 0 takes a free one."""
+
+    config_path: str
+    listen: tuple[tuple[str, int], ...]
+    admin: tuple[str, int]
+    workers: int
+    rows: int
+    tables: int
+    drain_timeout_s: float = 30.0
+    log_level: str = "info"
+
+    def to_json(self) -> str:
+        """The facts as the text of `--launch`."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Launch:
+        """The facts of `--launch`.
+
+        Raises:
+            ValueError, TypeError, KeyError: the text is not what `to_json` wrote.
+        """
+        facts = json.loads(text)
+        listen = tuple((str(host), int(port)) for host, port in facts.pop("listen"))
+        host, port = facts.pop("admin")
+        return cls(listen=listen, admin=(str(host), int(port)), **facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Estate:
+    """What outlives every child: descriptors, and the folder with the channel's socket."""
+
+    listen: tuple[socket.socket, ...]
+    admin: socket.socket
+    channel: socket.socket
+    folder: Path
+    ledger_fd: int
+    slot_fd: int
+
+    @property
+    def channel_path(self) -> str:
+        """Where workers find the controller."""
+        return str(self.folder / "channel")
+
+
+Commands = Callable[[Launch, Estate], tuple[Spec, Sequence[Spec]]]
+"""The controller and the workers to start."""
+
+
+def role_command() -> list[str]:
+    """How a role of this program is started; the role and its options follow.
+
+    With -P a file `config.py` in the folder that somebody works in cannot take the place of our own package. A source
+    tree that is not installed is found through that folder alone, so there it has to do without.
+    """
+    try:
+        metadata.distribution("understudy")
+    except metadata.PackageNotFoundError:
+        return [sys.executable, "-m", "proxy"]
+    return [sys.executable, "-P", "-m", "proxy"]
+
+
+def commands(launch: Launch, estate: Estate) -> tuple[Spec, Sequence[Spec]]:
+    """The controller's command and those of the workers."""
+    python = role_command()
+    ledger, slot = str(estate.ledger_fd), str(estate.slot_fd)
+    shared = ["--ledger-fd", ledger, "--slot-fd", slot, "--log-level", launch.log_level]
+    channel, admin = estate.channel.fileno(), estate.admin.fileno()
+    controller = Spec(
+        "controller",
+        [*python, "controller", "--config", launch.config_path, *shared,
+         "--channel-fd", str(channel), "--admin-fd", str(admin)],
+        (estate.ledger_fd, estate.slot_fd, channel, admin),
+    )  # fmt: skip
+    listen = tuple(sock.fileno() for sock in estate.listen)
+    workers = [
+        Spec(
+            f"worker {index}",
+            [*python, "worker", "--index", str(index), *shared, "--channel", estate.channel_path,
+             "--listen-fds", ",".join(map(str, listen)), "--drain-timeout", str(launch.drain_timeout_s)],
+            (estate.ledger_fd, estate.slot_fd, *listen),
+        )
+        for index in range(launch.workers)
+    ]  # fmt: skip
+    return controller, workers
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `supervise --launch JSON`; returns the exit status."""
+    if len(argv) != 2 or argv[0] != "--launch":
+        sys.stderr.write("usage: python -m proxy supervise --launch JSON (started by: understudy serve)\n")
+        return 2
+    launch = Launch.from_json(argv[1])
+    log_to_stderr(launch.log_level)
+    try:
+        estate = open_estate(launch)
+    except OSError as error:
+        _log(logging.ERROR, "cannot start", reason=str(error))
+        return 1
+    return Supervisor(launch, estate).run()
+
+
+def open_estate(launch: Launch) -> Estate:
+    """Open all that children inherit.
+
+    Raises:
+        OSError: an address cannot be listened on; the message names it.
+    """
+    listen = tuple(_listen(host, port) for host, port in launch.listen)
+    admin = _listen(*launch.admin)
+    folder = Path(tempfile.mkdtemp(prefix="understudy-"))  # mkdtemp makes it 0700: nobody else can connect
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    channel.bind(str(folder / "channel"))
+    channel.listen(BACKLOG)
+    ledger_fd = layout.create(launch.workers, launch.rows, launch.tables)
+    estate = Estate(listen, admin, channel, folder, ledger_fd, Slot.create())
+    _log(
+        logging.INFO,
+        "listening",
+        listen=[_address(sock) for sock in listen],
+        admin=_address(admin),
+        workers=launch.workers,
+    )
+    return estate
+
+
+class Supervisor:
+    """The loop that keeps the children alive."""
+
+    def __init__(self, launch: Launch, estate: Estate, commands: Commands = commands) -> None:
+        controller, workers = commands(launch, estate)
+        self._drain_timeout_s = launch.drain_timeout_s
+        self._estate = estate
+        self._controller = Child(controller)
+        self._workers = [Child(spec) for spec in workers]
+
+    def run(self) -> int:
+        """Keep the children alive until SIGTERM or SIGINT, then drain them; returns the exit status 0."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            self._keep_alive()
+            self._drain()
+        finally:
+            shutil.rmtree(self._estate.folder, ignore_errors=True)
+        return 0
+
+    @property
+    def _children(self) -> list[Child]:
+        return [self._controller, *self._workers]
+
+    def _keep_alive(self) -> None:
+        while True:
+            for child in self._children:
+                if child.due_s is not None and child.due_s <= time.monotonic():
+                    self._start(child)
+            dues = [child.due_s for child in self._children if child.due_s is not None]
+            match self._next_signal(min(dues) if dues else None):
+                case signal.SIGTERM | signal.SIGINT as number:
+                    _log(logging.INFO, "draining", reason=signal.Signals(number).name)
+                    return
+                case signal.SIGHUP:
+                    _log(logging.INFO, "reload asked for", reason="SIGHUP")
+                    self._controller.signal(signal.SIGHUP)
+                case _:
+                    self._reap(restart=True)
+
+    def _start(self, child: Child) -> None:
+        again = child.starts > 0
+        try:
+            pid = child.start(time.monotonic(), _SIGNALS)
+        except (OSError, subprocess.SubprocessError) as error:
+            wait_s = child.ended(time.monotonic())
+            _log(logging.ERROR, "start failed", child=child.spec.name, reason=str(error), again_in_s=wait_s)
+            return
+        _log(logging.INFO, "restarted" if again else "started", child=child.spec.name, child_pid=pid)
+
+    def _next_signal(self, until_s: float | None) -> int | None:
+        """The next signal, or None once it is `until_s`."""
+        if until_s is None:
+            return signal.sigwaitinfo(_SIGNALS).si_signo
+        info = signal.sigtimedwait(_SIGNALS, max(0.0, until_s - time.monotonic()))
+        return None if info is None else info.si_signo
+
+    def _reap(self, restart: bool) -> None:
+        """Take note of everyone who died; one SIGCHLD may stand for several deaths."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for child in self._children:
+                if child.process is not None and child.pid == pid:
+                    child.process.returncode = os.waitstatus_to_exitcode(status)
+                    self._note_death(child, pid, reason(status), restart)
+
+    def _note_death(self, child: Child, pid: int, why: str, restart: bool) -> None:
+        lived_s = round(time.monotonic() - child.started_s, 3)
+        wait_s = child.ended(time.monotonic())
+        if restart:
+            _log(logging.ERROR, "died", child=child.spec.name, child_pid=pid, reason=why, lived_s=lived_s,
+                 again_in_s=wait_s)  # fmt: skip
+        else:
+            _log(logging.INFO, "ended", child=child.spec.name, child_pid=pid, reason=why, lived_s=lived_s)
+
+    def _drain(self) -> None:
+        for sock in self._estate.listen:
+            sock.close()
+        self._end(self._workers, self._drain_timeout_s + KILL_MARGIN_S)
+        self._end([self._controller], CONTROLLER_DRAIN_S)
+
+    def _end(self, children: list[Child], patience_s: float) -> None:
+        """SIGTERM, and SIGKILL for whoever is still there when patience is over."""
+        for child in children:
+            child.signal(signal.SIGTERM)
+        until_s: float | None = time.monotonic() + patience_s
+        while any(child.process for child in children):
+            self._reap(restart=False)
+            if not any(child.process for child in children):
+                return
+            if self._next_signal(until_s) is None and until_s is not None:
+                until_s = None
+                for child in children:
+                    if child.process is not None:
+                        _log(logging.WARNING, "killed", child=child.spec.name, child_pid=child.pid,
+                             reason=f"not done {patience_s:g} s after SIGTERM")  # fmt: skip
+                    child.signal(signal.SIGKILL)
+
+
+def log_to_stderr(level: str) -> None:
+    """JSON lines on stderr, one event each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines())
+    _LOG.addHandler(handler)
+    _LOG.setLevel(level.upper())
+    _LOG.propagate = False
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {
+            "at": f"{stamp}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "process": "supervisor",
+            "pid": record.process,
+            "event": record.getMessage(),
+        }
+        return json.dumps(line | getattr(record, _FIELDS, {}))
+
+
+def _log(level: int, event: str, **fields: object) -> None:
+    _LOG.log(level, event, extra={_FIELDS: fields})
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise OSError(
+            error.errno, f"cannot listen on {host}:{port}: {error.strerror}; free it or choose another"
+        ) from error
+    return sock
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
