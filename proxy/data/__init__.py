@@ -1,1 +1,12 @@
-"""TODO."""
+"""The data plane: all that a request visits, in one worker process.
+
+    client ─▶ downstream ─▶ router ─▶ exchange ─▶ upstream ─▶ model version
+                                          │
+                                          ├─▶ predictions  (what the answer said, after the client has it)
+                                          ├─▶ ledger       (ONE outcome for each exchange)
+                                          └─▶ shadow       (a copy, after the client has its answer)
+
+`downstream` parses requests, `router` chooses (pure), `exchange` owns one request from its head to its outcome,
+`upstream` lends connections, `http1` writes heads, `routing` is what a snapshot becomes in a worker, `worker` is the
+process. In the ordinary case a request costs no task, no timer, no regex and no log line.
+"""

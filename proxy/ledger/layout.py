@@ -63,9 +63,7 @@ R_FAILED: Final = 3
 R_LOST: Final = 4
 R_LATE: Final = 5
 R_LATE_FAILED: Final = 6
-R_BYTES_IN: Final = 7
-R_BYTES_OUT: Final = 8
-R_RETRIES: Final = 9
+R_RETRIES: Final = 7
 R_SKIPS: Final = 16
 """First of 8 cells: copies not sent or not compared, by reason (rows of shadows)."""
 R_FAULTS: Final = 24

@@ -16,8 +16,6 @@ from proxy.ledger.layout import (
     LANE_CELLS,
     LANES,
     NO_STATUS,
-    R_BYTES_IN,
-    R_BYTES_OUT,
     R_CONFUSION,
     R_FAULTS,
     R_LANES,
@@ -43,8 +41,6 @@ class Totals:
     failed: int
     lost: int
     late: int
-    bytes_in: int
-    bytes_out: int
     retries: int
     skips: dict[Skip, int]
     faults: dict[Fault, int]
@@ -98,8 +94,6 @@ class Reader:
             failed=failed + late_failed,
             lost=lost,
             late=late,
-            bytes_in=int(head[R_BYTES_IN]),
-            bytes_out=int(head[R_BYTES_OUT]),
             retries=int(head[R_RETRIES]),
             skips={skip: int(head[R_SKIPS + skip]) for skip in Skip if head[R_SKIPS + skip]},
             faults={fault: int(head[R_FAULTS + fault]) for fault in Fault if head[R_FAULTS + fault]},

@@ -41,8 +41,6 @@ from proxy.ledger.layout import (
     O_SUM,
     OTHER,
     OUTPUT_CELLS,
-    R_BYTES_IN,
-    R_BYTES_OUT,
     R_CONFUSION,
     R_FAULTS,
     R_LANES,
@@ -77,7 +75,11 @@ class Row:
         self.lane_bases = tuple(base + R_LANES + lane * LANE_CELLS for lane in range(LANES))
         self.lane_cells = L_OUTPUTS + outputs * OUTPUT_CELLS
         self.users = (base + R_USERS) * 8
-        self.live = True
+        self.live = index >= 0
+
+
+NOWHERE: Final = Row(-1, 0, 0, 0)
+"""The hold on no row: what is written there is dropped."""
 
 
 @dataclass(slots=True)
@@ -282,12 +284,6 @@ class Writer:
         """Count a copy that was not sent to a shadow, or not compared."""
         if row.live:
             self._cells[row.base + R_SKIPS + reason] += 1
-
-    def add_bytes(self, row: Row, received: int, sent: int) -> None:
-        """Count body bytes of a request and of its answer."""
-        if row.live:
-            self._cells[row.base + R_BYTES_IN] += received
-            self._cells[row.base + R_BYTES_OUT] += sent
 
     def retry(self, row: Row) -> None:
         """Count an upstream attempt after the first."""

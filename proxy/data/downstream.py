@@ -1,0 +1,307 @@
+"""Connections from clients: requests parsed one after the other, answered in order.
+
+llhttp parses (through httptools, strictly) and this module holds what it parsed to the rest of RFC 9112: a request
+that could be read in two ways is refused and its connection closed. An exchange starts when the read that brought its
+head is parsed, so that an ordinary request goes on to the backend in one write. A client that sends its next request
+early is not read further until its turn comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from time import monotonic
+from typing import Final, cast
+
+import httptools
+
+from proxy.data.exchange import Exchange
+from proxy.data.http1 import CONTINUE, Headers, refusal
+from proxy.data.router import Head
+from proxy.data.routing import Context
+from proxy.faults import Fault
+from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS
+
+MAX_HEAD_BYTES: Final = 64 << 10
+"""Target and header fields of a request; nginx and Envoy refuse at 32 and 60 KiB, people asked for more room."""
+MAX_FIELDS: Final = 200
+MAX_TARGET_BYTES: Final = 16 << 10
+HEAD_TIMEOUT_S: Final = 15.0
+"""From the first byte of a request to the end of its head."""
+IDLE_TIMEOUT_S: Final = 75.0
+"""A connection without a request is closed after this time, as nginx does."""
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
+    """A request that is refused before it becomes an exchange."""
+
+    def __init__(self, fault: Fault, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = fault
+        self.detail = detail
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection from a client."""
+
+    __slots__ = (
+        "_begun_s",
+        "_closing",
+        "_context",
+        "_eof",
+        "_exchange",
+        "_fields",
+        "_head_bytes",
+        "_open",
+        "_parser",
+        "_peer",
+        "_queue",
+        "_reading_head",
+        "_refused",
+        "_registry",
+        "_target",
+        "_transport",
+        "forwarded",
+    )
+
+    def __init__(self, context: Context, registry: set[ClientConnection]) -> None:
+        self._context = context
+        self._registry = registry
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self._exchange: Exchange | None = None
+        self._open: Exchange | None = None
+        """The exchange whose request is being read; it may not have had its turn yet."""
+        self._queue: deque[Exchange] = deque()
+        self._fields: Headers = []
+        self._target = b""
+        self._head_bytes = 0
+        self._begun_s = 0.0
+        self._closing = self._eof = self._reading_head = False
+        self._refused: Refused | None = None
+        self._peer = ""
+        self.forwarded = b""
+
+    # ------------------------------------------------------------------ the transport's calls
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note who it is."""
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if peer else "local"
+        self.forwarded = b"x-forwarded-for: %b\r\nx-forwarded-proto: http\r\n" % self._peer.encode("latin-1")
+        self._begun_s = monotonic()
+        self._registry.add(self)
+        self._context.writer.add_worker(W_CONNECTIONS, 1)
+        self._context.writer.add_worker(W_ACCEPTED, 1)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; then start or feed exchanges."""
+        if self._closing:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refused = Refused(Fault.UNSUPPORTED, "CONNECT and protocol upgrades are not supported")
+        except httptools.HttpParserCallbackError as error:
+            if not isinstance(error.__context__, Refused):
+                raise
+            self._refused = error.__context__
+        except httptools.HttpParserError as error:
+            self._refused = Refused(Fault.BAD_REQUEST, str(error))
+        if self._refused is not None and self._open is not None:
+            self._give_up(self._open, self._refused)
+        if self._exchange is not None:
+            self._exchange.request_flush()
+            if self._queue:
+                self._transport.pause_reading()
+        else:
+            self._next()
+
+    def eof_received(self) -> bool:
+        """The client is done sending; answers that are due still go out (a half-closed connection)."""
+        self._eof = self._open is None and (self._exchange is not None or bool(self._queue))
+        return self._eof
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self._closing = True
+        self._registry.discard(self)
+        self._context.writer.add_worker(W_CONNECTIONS, -1)
+        self._queue.clear()
+        if self._exchange is not None:
+            self._exchange.client_gone()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than the backend sends."""
+        if self._exchange is not None:
+            self._exchange.client_writable(False)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        if self._exchange is not None:
+            self._exchange.client_writable(True)
+
+    # ------------------------------------------------------------------ the parser's calls
+    def on_message_begin(self) -> None:
+        """A new request begins."""
+        self._fields = []
+        self._target = b""
+        self._head_bytes = 0
+        self._reading_head = True
+        self._begun_s = monotonic()
+
+    def on_url(self, data: bytes) -> None:
+        """A piece of the target."""
+        self._target += data
+        if len(self._target) > MAX_TARGET_BYTES:
+            raise Refused(Fault.HEAD_TOO_LARGE, f"the target is over {MAX_TARGET_BYTES} bytes")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header field, or a trailer, which is not passed on."""
+        if self._open is not None:
+            return
+        self._fields.append((name.lower(), value))
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD_BYTES or len(self._fields) > MAX_FIELDS:
+            raise Refused(Fault.HEAD_TOO_LARGE, f"the head is over {MAX_HEAD_BYTES} bytes or {MAX_FIELDS} fields")
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: an exchange is made, which waits for its turn."""
+        self._reading_head = False
+        self._open = Exchange(self, self._context, self._head())
+        self._queue.append(self._open)
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
+        if self._open is not None:
+            self._open.request_body(data)
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        if self._open is not None:
+            self._open.request_end()
+            self._open = None
+
+    def _give_up(self, exchange: Exchange, refused: Refused) -> None:
+        """The body of a request turned out to be malformed."""
+        self._open = None
+        if exchange is self._exchange:
+            self._refused = None
+            exchange.reject(refused.fault, refused.detail)
+        elif self._queue and self._queue[-1] is exchange:
+            self._queue.pop()
+
+    def _head(self) -> Head:
+        """The head that was parsed, if it can be read in one way only.
+
+        Raises:
+            Refused: it cannot, or asks for what the proxy does not do.
+        """
+        modern = self._parser.get_http_version() == "1.1"
+        head = Head(
+            self._parser.get_method(),
+            self._target,
+            self._fields,
+            self._peer,
+            modern=modern,
+            keep_alive=self._parser.should_keep_alive(),
+        )
+        hosts = 0
+        for name, value in self._fields:
+            if name == b"content-length":
+                if head.length is not None or not value.isdigit():
+                    raise Refused(Fault.BAD_REQUEST, "content-length must be one number")
+                head.length = int(value)
+            elif name == b"transfer-encoding":
+                if head.chunked or value.lower() != b"chunked" or not modern:
+                    raise Refused(Fault.BAD_REQUEST, "transfer-encoding must be chunked, once, in HTTP/1.1")
+                head.chunked = True
+            elif name == b"host":
+                hosts += 1
+            elif name == b"expect" and value.lower() == b"100-continue":
+                self._transport.write(CONTINUE)
+            elif b"\0" in value:
+                raise Refused(Fault.BAD_REQUEST, "a header field has a NUL byte")
+        if head.chunked and head.length is not None:
+            raise Refused(Fault.BAD_REQUEST, "content-length and transfer-encoding exclude each other")
+        if hosts > 1 or (modern and hosts == 0):
+            raise Refused(Fault.BAD_REQUEST, "a request has exactly one host field")
+        head.target = self._origin_form(head)
+        return head
+
+    def _origin_form(self, head: Head) -> bytes:
+        """The target as path and query (RFC 9112, section 3.2); one with a scheme and a host loses them."""
+        target = head.target
+        if target.startswith(b"/") or (target == b"*" and head.method == b"OPTIONS"):
+            return target
+        scheme, separator, rest = target.partition(b"://")
+        if not separator or scheme.lower() not in (b"http", b"https"):
+            raise Refused(Fault.BAD_REQUEST, "the target must be a path, or a URL with http or https")
+        authority, slash, path = rest.partition(b"/")
+        head.headers = [field for field in head.headers if field[0] != b"host"] + [(b"host", authority)]
+        return slash + path if slash else b"/"
+
+    # ------------------------------------------------------------------ the exchange's calls
+    def write(self, data: bytes) -> None:
+        """Send to the client."""
+        self._transport.write(data)
+
+    def hold(self, held: bool) -> None:
+        """Stop or go on reading from the client."""
+        if held:
+            self._transport.pause_reading()
+        elif not self._queue:
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Close so that the client sees an incomplete answer."""
+        self._closing = True
+        self._transport.abort()
+
+    def exchange_done(self, keep: bool) -> None:
+        """An answer is out: the next request has its turn, or the connection closes."""
+        self._exchange = None
+        if not keep or self._closing or (self._eof and not self._queue):
+            self._closing = True
+            self._transport.close()
+            return
+        if self._queue or self._refused is not None:
+            # On the next turn of the loop: a client that pipelines a thousand requests must not recurse.
+            asyncio.get_running_loop().call_soon(self._next)
+        else:
+            self._begun_s = monotonic()
+
+    def _next(self) -> None:
+        if self._exchange is not None or self._closing:
+            return
+        if self._queue:
+            exchange = self._exchange = self._queue.popleft()
+            if not self._queue:
+                self._transport.resume_reading()
+            exchange.start()
+            if self._queue and self._exchange is not None:
+                self._transport.pause_reading()
+        elif self._refused is not None:
+            self._closing = True
+            self._context.writer.refuse(self._refused.fault)
+            self._transport.write(refusal(self._refused.fault, self._refused.detail, close=True))
+            self._transport.close()
+
+    # ------------------------------------------------------------------ the worker's calls
+    def sweep(self, now_s: float) -> None:
+        """Close a connection that has been idle for too long, or whose head does not arrive."""
+        if self._exchange is not None or self._closing:
+            return
+        if self._reading_head:
+            if now_s - self._begun_s > HEAD_TIMEOUT_S:
+                self._refused = Refused(Fault.CLIENT_TIMEOUT, f"the head did not arrive within {HEAD_TIMEOUT_S:g} s")
+                self._next()
+        elif now_s - self._begun_s > IDLE_TIMEOUT_S:
+            self._closing = True
+            self._transport.close()
+
+    def drain(self) -> None:
+        """Close now if nothing is under way; else when the answer is out."""
+        if self._exchange is None and not self._queue:
+            self._closing = True
+            self._transport.close()

@@ -1,0 +1,85 @@
+"""HTTP/1.1 on the wire: heads written from parsed values, never pasted (RFC 9112).
+
+Names of header fields are lower case everywhere in the data plane. What belongs to one connection only (RFC 9110,
+section 7.6.1) is taken out here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import http
+import json
+from typing import Final
+
+from proxy.faults import FACTS, Fault
+
+Headers = list[tuple[bytes, bytes]]
+"""Field names in lower case and values, in the order they came."""
+
+HOP_BY_HOP: Final = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+REQUEST_OWN: Final = HOP_BY_HOP | {b"content-length", b"expect", b"x-forwarded-for", b"x-forwarded-proto"}
+"""Fields of a request that are written anew or not at all."""
+RESPONSE_OWN: Final = HOP_BY_HOP | {b"content-length", b"x-understudy-backend"}
+
+STATUS_LINES: Final = {
+    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii")) for status in http.HTTPStatus
+}
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+BODYLESS_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"DELETE"))
+"""Methods whose requests say nothing about length when they have no body."""
+
+
+def status_line(status: int) -> bytes:
+    """The first line of an answer."""
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def connection_fields(headers: Headers) -> frozenset[bytes]:
+    """The field names that `Connection` names, which belong to this connection only."""
+    named = b",".join([value for name, value in headers if name == b"connection"])
+    return frozenset(token.strip().lower() for token in named.split(b",") if token.strip())
+
+
+def fields(headers: Headers, own: frozenset[bytes]) -> bytes:
+    """The fields that are passed on, as lines."""
+    return b"".join([b"%b: %b\r\n" % field for field in headers if field[0] not in own])
+
+
+def length_field(length: int | None, chunked: bool) -> bytes:
+    """The field that says how long a body is; nothing where there is none to speak of."""
+    if chunked:
+        return b"transfer-encoding: chunked\r\n"
+    return b"" if length is None else b"content-length: %d\r\n" % length
+
+
+def chunk(data: bytes) -> bytes:
+    """A piece of a body as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def refusal(fault: Fault, detail: str, close: bool, with_body: bool = True) -> bytes:
+    """The proxy's own answer to a request that failed: a problem document (RFC 9457)."""
+    facts = FACTS[fault]
+    problem = {"type": "about:blank", "title": facts.text, "status": facts.status, "fault": facts.flag}
+    if detail:
+        problem["detail"] = detail
+    body = json.dumps(problem).encode() + b"\n"
+    head = b"%bcontent-type: application/problem+json\r\ncontent-length: %d\r\nx-understudy-fault: %b\r\n%b\r\n" % (
+        status_line(facts.status),
+        len(body),
+        facts.flag.encode(),
+        b"connection: close\r\n" if close else b"",
+    )
+    return head + body if with_body else head

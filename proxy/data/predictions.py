@@ -1,0 +1,207 @@
+"""What an answer predicted: labels and numbers read from the bytes that went by, after the client has them.
+
+Protocols: Open Inference Protocol V2 over REST, whose outputs are tensors found by name, and plain JSON, whose
+outputs are found by path (names, list indexes, and `*` for every element of a list). A body that is compressed is
+inflated up to a bound. What cannot be read is counted as missing (not there) or invalid (not of its kind, or not a
+finite number), for a version that stops answering properly must not look like one that predicts nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from math import isfinite
+from typing import Any, Final
+
+import msgspec
+
+from proxy.data.http1 import Headers
+from proxy.ledger.layout import NUMBER_BUCKETS
+from proxy.ledger.writer import LabelTable, Reading, Writer
+from proxy.snapshot import Output, Predictions
+
+MAX_ITEMS: Final = 1024
+"""Predictions of one output that are read from one answer; a larger batch is counted up to here."""
+_MAX_INFLATED: Final = 8 << 20
+
+
+class _Tensor(msgspec.Struct):
+    name: str
+    data: list[Any] | None = None
+
+
+class _V2Answer(msgspec.Struct):
+    outputs: list[_Tensor]
+
+
+_DECODE_V2: Final = msgspec.json.Decoder(_V2Answer)
+_DECODE_ANY: Final = msgspec.json.Decoder()
+
+
+class PredictionReader:
+    """Reads the outputs of one route. `max_body_bytes` bounds how much of an answer is kept for it."""
+
+    __slots__ = ("_outputs", "_tables", "_v2", "max_body_bytes")
+
+    def __init__(self, predictions: Predictions, writer: Writer) -> None:
+        self._v2 = predictions.protocol == "open-inference"
+        self._outputs = predictions.outputs
+        self._tables = tuple(
+            writer.labels(output.table.index, output.table.tenant) if output.table.index >= 0 else None
+            for output in predictions.outputs
+        )
+        self.max_body_bytes = predictions.max_body_bytes
+
+    def read(self, headers: Headers, body: bytes) -> list[Reading]:
+        """One reading for each output of the route, in order."""
+        found = self._values(headers, body)
+        return [
+            Reading(index, invalid=1)
+            if found is None
+            else _category(index, found[index], table)
+            if output.kind == "category"
+            else _number(index, found[index], output)
+            for index, (output, table) in enumerate(zip(self._outputs, self._tables, strict=True))
+        ]
+
+    def compare(
+        self, stable: Sequence[Reading], shadow: Sequence[Reading]
+    ) -> list[tuple[int, bool, Sequence[tuple[int, int]]]]:
+        """For each output that both answers had: (output, whether they disagree, label pairs)."""
+        found: list[tuple[int, bool, Sequence[tuple[int, int]]]] = []
+        for output, one, other in zip(self._outputs, stable, shadow, strict=True):
+            if output.kind == "category":
+                if one.labels and other.labels:
+                    pairs = list(zip(one.labels, other.labels, strict=False))
+                    found.append((one.output, list(one.labels) != list(other.labels), pairs))
+            elif one.numbers and other.numbers:
+                apart = len(one.numbers) != len(other.numbers) or any(
+                    abs(a - b) > output.tolerance for a, b in zip(one.numbers, other.numbers, strict=True)
+                )
+                found.append((one.output, apart, ()))
+        return found
+
+    def _values(self, headers: Headers, body: bytes) -> list[list[Any] | None] | None:
+        """The raw values of each output (None where it is missing), or None where the body cannot be read."""
+        text = _plain(headers, body)
+        if text is None:
+            return None
+        if self._v2:
+            answer = _decode(_DECODE_V2, text)
+            if not isinstance(answer, _V2Answer):
+                return None
+            tensors = {tensor.name: tensor.data for tensor in answer.outputs}
+            return [tensors.get(output.name) for output in self._outputs]
+        document = _decode(_DECODE_ANY, text)
+        return None if document is _UNREADABLE else [_at(document, output.path) for output in self._outputs]
+
+
+_UNREADABLE: Final = object()
+
+
+def _decode(decoder: Any, text: bytes) -> Any:
+    """The document, or _UNREADABLE. Python servers write NaN and Infinity, which JSON does not have: read those too."""
+    try:
+        return decoder.decode(text)
+    except msgspec.DecodeError:
+        try:
+            document = json.loads(text)
+            return msgspec.convert(document, _V2Answer) if decoder is _DECODE_V2 else document
+        except (ValueError, RecursionError):
+            return _UNREADABLE
+
+
+def _plain(headers: Headers, body: bytes) -> bytes | None:
+    """The body without its content coding, or None where it cannot be undone within the bound."""
+    coding = b""
+    json_bytes = None
+    for name, value in headers:
+        if name == b"content-encoding":
+            coding = value.strip().lower()
+        elif name == b"inference-header-content-length" and value.isdigit():
+            json_bytes = int(value)
+    if coding in (b"gzip", b"x-gzip", b"deflate"):
+        inflater = zlib.decompressobj(47 if coding != b"deflate" else 15)
+        try:
+            body = inflater.decompress(body, _MAX_INFLATED)
+        except zlib.error:
+            return None
+        if inflater.unconsumed_tail:
+            return None
+    elif coding not in (b"", b"identity"):
+        return None
+    return body if json_bytes is None else body[:json_bytes]
+
+
+def _at(document: Any, path: Sequence[str | int]) -> list[Any] | None:
+    """The values at a path, or None where it leads nowhere."""
+    here = [document]
+    for step in path:
+        here = [found for value in here for found in _step(value, step)][:MAX_ITEMS]
+    return here or None
+
+
+def _step(value: Any, step: str | int) -> list[Any]:
+    if isinstance(value, list):
+        if step == "*":
+            return value[:MAX_ITEMS]
+        return value[step : step + 1 or None] if isinstance(step, int) else []
+    return [value[step]] if isinstance(value, dict) and step in value else []
+
+
+def _flat(values: Iterable[Any]) -> Iterable[Any]:
+    for value in values:
+        if isinstance(value, list):
+            yield from _flat(value)
+        else:
+            yield value
+
+
+def _category(index: int, values: list[Any] | None, table: LabelTable | None) -> Reading:
+    if values is None:
+        return Reading(index, missing=1)
+    slots: list[int] = []
+    invalid = 0
+    for value in islice(_flat(values), MAX_ITEMS):
+        label = _label(value)
+        if label is None or table is None:
+            invalid += 1
+        else:
+            slots.append(table.slot(label))
+    return Reading(index, labels=slots, invalid=invalid)
+
+
+def _label(value: Any) -> str | None:
+    """A label as text: `3`, `3.0` and `"3"` are one label, for versions differ in the type they answer with."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float() if isfinite(value):
+            return str(int(value)) if value.is_integer() else repr(value)
+        case _:
+            return None
+
+
+def _number(index: int, values: list[Any] | None, output: Output) -> Reading:
+    if values is None:
+        return Reading(index, missing=1)
+    low, high = output.low, output.high
+    scale = NUMBER_BUCKETS / (high - low) if high > low else 0.0
+    numbers: list[float] = []
+    buckets: list[int] = []
+    invalid = clipped = 0
+    for value in islice(_flat(values), MAX_ITEMS):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
+            invalid += 1
+            continue
+        number = min(max(float(value), low), high)
+        clipped += number != value
+        numbers.append(number)
+        buckets.append(min(int((number - low) * scale), NUMBER_BUCKETS - 1))
+    return Reading(index, numbers=numbers, number_buckets=buckets, invalid=invalid, clipped=clipped)

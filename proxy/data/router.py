@@ -1,0 +1,203 @@
+"""Which route a request takes and which version serves it. Pure: a request's facts in, a choice out.
+
+Matching follows the Gateway API: the first route whose match holds is taken, all conditions of a match must hold, and
+a path prefix matches whole segments. A version is chosen by the place of the user's key on a circle of a million
+parts. Each version owns a part of it, the candidate's from zero on, so that raising its weight only adds users and
+lowering it only removes those that were added last. The place is a hash of the route's seed and the key: it is the
+same in every worker, after every restart, and for every route with the same seed.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import random
+from typing import Final
+from urllib.parse import parse_qs
+
+from xxhash import xxh3_64_intdigest
+
+from proxy.data.http1 import Headers
+from proxy.snapshot import CIRCLE, Key, Match, NamedMatch, Route, StringMatch
+
+_ANONYMOUS: Final = -1
+
+
+@dataclass(slots=True)
+class Head:
+    """The head of a request. `peer` is the client's address as text, `length` None where no length was given."""
+
+    method: bytes
+    target: bytes
+    headers: Headers
+    peer: str
+    length: int | None = None
+    chunked: bool = False
+    modern: bool = True
+    """HTTP/1.1, whose clients understand chunks; not HTTP/1.0."""
+    keep_alive: bool = True
+
+    @property
+    def path(self) -> str:
+        """The path of the target, as it was sent."""
+        return self.target.partition(b"?")[0].decode("latin-1")
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """Query parameters."""
+        return parse_qs(self.target.partition(b"?")[2].decode("latin-1"), keep_blank_values=True)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """Cookies by name; of several with one name the first counts (RFC 6265, section 5.4)."""
+        found: dict[str, str] = {}
+        for name, value in self.headers:
+            if name == b"cookie":
+                for part in value.decode("latin-1").split(";"):
+                    key, equals, text = part.strip().partition("=")
+                    if equals:
+                        found.setdefault(key, text.strip('"'))
+        return found
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of a field, or None. The name is in lower case."""
+        for field, value in self.headers:
+            if field == name:
+                return value
+        return None
+
+
+Condition = Callable[[Head], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Where a request's user stands: `place` on the circle, `user` slot and `group` of the ledger (-1: unknown)."""
+
+    place: int
+    user: int
+    group: int
+
+
+def conditions(match: Match) -> tuple[Condition, ...]:
+    """A match as predicates, the cheapest first."""
+    found: list[Condition] = []
+    if match.method is not None:
+        method = match.method.encode("latin-1")
+        found.append(lambda head: head.method == method)
+    if match.path is not None and match.path != StringMatch("prefix", "/"):
+        found.append(_path(match.path))
+    found += [_header(named) for named in match.headers]
+    found += [_query(named) for named in match.query]
+    found += [_cookie(named) for named in match.cookies]
+    return tuple(found)
+
+
+def _text(match: StringMatch) -> Callable[[str], bool]:
+    value = match.value
+    if match.kind == "exact":
+        return lambda text: text == value
+    if match.kind == "prefix":
+        return lambda text: text.startswith(value)
+    pattern = re.compile(value)
+    return lambda text: pattern.fullmatch(text) is not None
+
+
+def _path(match: StringMatch) -> Condition:
+    if match.kind == "exact":
+        exact = match.value.encode("latin-1")
+        return lambda head: head.target.partition(b"?")[0] == exact
+    if match.kind == "prefix":
+        stem = match.value.rstrip("/").encode("latin-1")
+        size = len(stem)
+        ends = (b"", b"/", b"?")
+        return lambda head: head.target.startswith(stem) and head.target[size : size + 1] in ends
+    holds = _text(match)
+    return lambda head: holds(head.path)
+
+
+def _header(named: NamedMatch) -> Condition:
+    name, holds = named.name.lower().encode("latin-1"), _text(named.match)
+    return lambda head: (value := head.header(name)) is not None and holds(value.decode("latin-1"))
+
+
+def _query(named: NamedMatch) -> Condition:
+    holds = _text(named.match)
+    return lambda head: named.name in (query := head.query) and holds(query[named.name][0])
+
+
+def _cookie(named: NamedMatch) -> Condition:
+    holds = _text(named.match)
+    return lambda head: (value := head.cookies.get(named.name)) is not None and holds(value)
+
+
+KeyReader = Callable[[Head], bytes | None]
+
+
+def key_readers(keys: tuple[Key, ...]) -> tuple[KeyReader, ...]:
+    """Functions that read a user's key, in the order in which they are tried."""
+    return tuple(_key_reader(key) for key in keys)
+
+
+def _key_reader(key: Key) -> KeyReader:
+    match key.source:
+        case "header":
+            name = key.name.lower().encode("latin-1")
+            return lambda head: head.header(name)
+        case "cookie":
+            return lambda head: value.encode("latin-1") if (value := head.cookies.get(key.name)) else None
+        case "queryParam":
+            return lambda head: values[0].encode() if (values := head.query.get(key.name)) else None
+        case "sourceIp":
+            return lambda head: head.peer.encode("latin-1")
+
+
+def place(seed: int, key: bytes) -> Draw:
+    """Where a key stands on the circle, with the independent slots that the ledger keeps of its user.
+
+    >>> place(0, b"u1") == place(0, b"u1"), place(0, b"u1") == place(1, b"u1")
+    (True, False)
+    """
+    digest = xxh3_64_intdigest(key, seed)
+    return Draw(((digest & 0xFFFFFFFF) * CIRCLE) >> 32, (digest >> 40) & 0x7FFF, digest >> 58)
+
+
+class Choice:
+    """The choosing half of a route: match, place, arm."""
+
+    __slots__ = ("_arms", "_bounds", "_matches", "_readers", "_seed")
+
+    def __init__(self, route: Route) -> None:
+        self._matches = tuple(conditions(match) for match in route.matches) or ((),)
+        self._readers = key_readers(route.keys)
+        self._seed = route.seed
+        self._bounds = tuple(segment.upper for segment in route.segments)
+        self._arms = tuple(segment.arm for segment in route.segments)
+
+    def matches(self, head: Head) -> bool:
+        """Whether the request belongs to this route."""
+        for match in self._matches:
+            for holds in match:
+                if not holds(head):
+                    break
+            else:
+                return True
+        return False
+
+    def draw(self, head: Head) -> Draw:
+        """The place of the request: its user's, or a fresh one where no key is found."""
+        for read in self._readers:
+            key = read(head)
+            if key:
+                return place(self._seed, key)
+        return Draw(int(random() * CIRCLE), _ANONYMOUS, _ANONYMOUS)  # noqa: S311 - a share of traffic, not a secret
+
+    def arm(self, place: int) -> int:
+        """The arm that owns a place, or -1 where no arm does."""
+        arms = self._arms
+        if len(arms) == 1:
+            return arms[0]
+        at = bisect_right(self._bounds, place)
+        return arms[at] if at < len(arms) else -1

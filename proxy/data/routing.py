@@ -1,0 +1,146 @@
+"""What a snapshot becomes in a worker: routes with their pools, rows and readers in place.
+
+A new snapshot makes a new `Routing` and takes over the pools of every backend that has not changed, so that a reload
+opens and closes no connection. Exchanges in flight keep the plan that they began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from proxy.data.predictions import PredictionReader
+from proxy.data.router import Choice, Head
+from proxy.data.upstream import Upstream
+from proxy.ledger.writer import NOWHERE, Row, Writer
+from proxy.snapshot import Backend, Mirror, Route, RowRef, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class ArmPlan:
+    """A version that live traffic meets. `field_line` names it to the client."""
+
+    upstream: Upstream
+    row: Row
+    field_line: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorPlan:
+    """A version that is sent copies."""
+
+    mirror: Mirror
+    upstream: Upstream
+    row: Row
+    methods: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """A route, ready for requests. `keep_bytes` is how much of a request's body is kept for a copy."""
+
+    route: Route
+    choice: Choice
+    arms: tuple[ArmPlan, ...]
+    mirrors: tuple[MirrorPlan, ...]
+    reader: PredictionReader | None
+    keep_bytes: int
+
+
+class Routing:
+    """All routes of one snapshot."""
+
+    __slots__ = ("generation", "plans", "upstreams")
+
+    def __init__(self, snapshot: Snapshot, writer: Writer, previous: Routing | None = None) -> None:
+        known = {} if previous is None else previous.upstreams
+        self.generation = snapshot.generation
+        self.upstreams: dict[Backend, Upstream] = {
+            backend: known.get(backend) or Upstream(backend) for backend in snapshot.backends
+        }
+        for backend, upstream in known.items():
+            if backend not in self.upstreams:
+                for pool in upstream.pools:
+                    pool.retire()
+        ordered = [self.upstreams[backend] for backend in snapshot.backends]
+        self.plans = tuple(_plan(route, ordered, writer) for route in snapshot.routes)
+
+    def find(self, head: Head) -> RoutePlan | None:
+        """The first route that matches."""
+        for plan in self.plans:
+            if plan.choice.matches(head):
+                return plan
+        return None
+
+
+def _plan(route: Route, upstreams: list[Upstream], writer: Writer) -> RoutePlan:
+    outputs = len(route.predictions.outputs) if route.predictions else 0
+
+    def row(ref: RowRef) -> Row:
+        return writer.occupy(ref.index, ref.tenant, outputs) if ref.index >= 0 else NOWHERE
+
+    arms = tuple(
+        ArmPlan(
+            upstreams[arm.backend],
+            row(arm.row),
+            b"x-understudy-backend: %b\r\n" % upstreams[arm.backend].backend.name.encode("latin-1", "replace"),
+        )
+        for arm in route.arms
+    )
+    mirrors = tuple(
+        MirrorPlan(
+            mirror,
+            upstreams[mirror.backend],
+            row(mirror.row),
+            frozenset(method.encode("latin-1") for method in mirror.methods),
+        )
+        for mirror in route.mirrors
+        if mirror.share > 0
+    )
+    return RoutePlan(
+        route,
+        Choice(route),
+        arms,
+        mirrors,
+        PredictionReader(route.predictions, writer) if route.predictions else None,
+        max((mirror.mirror.max_body_bytes for mirror in mirrors), default=0),
+    )
+
+
+class Timed(Protocol):
+    """Something with a deadline, checked by the worker's sweep."""
+
+    deadline_s: float
+
+    def expire(self, now_s: float) -> None:
+        """The deadline has passed."""
+
+
+@dataclass(slots=True)
+class Context:
+    """What all exchanges of a worker share. `live` are those under way; the sweep looks at their deadlines."""
+
+    routing: Routing
+    writer: Writer
+    id_prefix: bytes
+    live: set[Timed] = field(default_factory=set)
+    draining: bool = False
+    requests: int = 0
+
+    def request_id(self) -> bytes:
+        """A name for a request that came without one: unique to the worker's life and its count."""
+        self.requests += 1
+        return b"%b-%x" % (self.id_prefix, self.requests)
+
+    def sweep(self, now_s: float) -> None:
+        """End what is past its deadline and close connections that were idle for too long."""
+        for timed in [timed for timed in self.live if timed.deadline_s < now_s]:
+            timed.expire(now_s)
+        self._sweep_pools(self.routing.upstreams.values(), now_s)
+
+    @staticmethod
+    def _sweep_pools(upstreams: Iterable[Upstream], now_s: float) -> None:
+        for upstream in upstreams:
+            for pool in upstream.pools:
+                pool.sweep(now_s)

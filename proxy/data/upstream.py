@@ -1,0 +1,358 @@
+"""Connections to the backends: one pool for each endpoint, one exchange at a time on each connection.
+
+A connection belongs to whoever borrowed it until the answer is complete. It goes back to the pool only if the answer
+ended where it said it would, the whole request was sent, and both sides may keep it; anything else closes it, so that
+no answer can ever be taken for that of another request. The connection that was used last is lent first, which lets
+the others grow old and be closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final, Protocol, cast
+
+import httptools
+
+from proxy.data.http1 import Headers
+from proxy.faults import Fault
+from proxy.snapshot import Backend, Endpoint
+
+MAX_HEAD_BYTES: Final = 256 << 10
+"""An answer's header fields; a model server needs a few hundred bytes, and this only bounds memory."""
+
+
+@dataclass(slots=True)
+class ResponseHead:
+    """The head of an answer. `length` is None where the body is chunked or lasts until the connection ends."""
+
+    status: int
+    headers: Headers
+    length: int | None
+    chunked: bool
+    bodyless: bool
+
+
+class Borrower(Protocol):
+    """Who may borrow a connection: an exchange, or a shadow."""
+
+    def upstream_ready(self, connection: Connection) -> None:
+        """The connection is yours."""
+
+    def upstream_failed(self, fault: Fault) -> None:
+        """There is no connection, and none was used."""
+
+    def response_head(self, head: ResponseHead) -> None:
+        """The head of the answer is complete."""
+
+    def response_body(self, data: bytes) -> None:
+        """A piece of the body."""
+
+    def response_flush(self) -> None:
+        """All that one read brought has been told."""
+
+    def response_end(self) -> None:
+        """The answer is complete; the connection is no longer yours."""
+
+    def upstream_lost(self, fault: Fault, clean: bool) -> None:
+        """The connection ended before the answer did; `clean` says that the backend closed it in an orderly way."""
+
+    def upstream_writable(self, writable: bool) -> None:
+        """The connection's write buffer crossed a watermark."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection to an endpoint."""
+
+    __slots__ = (
+        "_answered",
+        "_borrower",
+        "_close_delimited",
+        "_complete",
+        "_head_bytes",
+        "_head_only",
+        "_headers",
+        "_parser",
+        "_poisoned",
+        "_pool",
+        "idle_since_s",
+        "reused",
+        "transport",
+    )
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._borrower: Borrower | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: Headers = []
+        self._head_bytes = 0
+        self._head_only = False
+        self._answered = self._complete = self._poisoned = self._close_delimited = False
+        self.reused = False
+        self.idle_since_s = 0.0
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+
+    # --- lending
+    def lend(self, borrower: Borrower, head_only: bool) -> None:
+        """Begin an exchange. `head_only` says that the answer has no body whatever its head tells (HEAD)."""
+        self._borrower = borrower
+        self._head_only = head_only
+        self._answered = self._complete = self._close_delimited = False
+        self._headers = []
+        self._head_bytes = 0
+
+    def abandon(self) -> None:
+        """Give the connection up in the middle of an exchange: it is closed."""
+        self._borrower = None
+        self.transport.abort()
+
+    def close(self) -> None:
+        """Close an idle connection."""
+        self.transport.close()
+
+    # --- the transport's calls
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = cast("asyncio.Transport", transport)
+        self._pool.adopt(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came and pass it on."""
+        if self._borrower is None:
+            self.transport.abort()  # nobody asked: whatever this is, it is no answer
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError:
+            self._lose(Fault.BAD_RESPONSE, clean=False)
+            raise
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._poisoned = True
+            if not self._complete:
+                self._lose(Fault.BAD_RESPONSE, clean=False)
+                return
+        if self._complete:
+            self._finish()
+        elif self._borrower is not None:
+            self._borrower.response_flush()
+
+    def eof_received(self) -> bool:
+        """The backend is done sending; `connection_lost` follows."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the exchange, if one is going on."""
+        self._pool.forget(self)
+        if self._borrower is None:
+            return
+        if self._answered and self._close_delimited and exc is None:
+            self._poisoned = True
+            self._finish()
+            return
+        self._lose(Fault.RESPONSE_CUT if self._answered else Fault.UPSTREAM_RESET, clean=exc is None)
+
+    def pause_writing(self) -> None:
+        """The backend reads more slowly than the client sends."""
+        if self._borrower is not None:
+            self._borrower.upstream_writable(False)
+
+    def resume_writing(self) -> None:
+        """The backend has caught up."""
+        if self._borrower is not None:
+            self._borrower.upstream_writable(True)
+
+    # --- the parser's calls
+    def on_message_begin(self) -> None:
+        """A second answer in one exchange is a backend out of step: this connection is used no more."""
+        if self._complete:
+            self._poisoned = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header field; fields after the head are trailers, which are not passed on."""
+        if self._answered:
+            return
+        self._headers.append((name.lower(), value))
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise httptools.HttpParserError("header fields over the limit")
+
+    def on_headers_complete(self) -> None:
+        """Pass the head on, unless it is informational (RFC 9110, section 15.2)."""
+        if self._complete or self._borrower is None:
+            return
+        status = self._parser.get_status_code()
+        if status < 200:
+            self._headers = []
+            if status == 101:
+                self._poisoned = True
+            return
+        length: int | None = None
+        chunked = False
+        for name, value in self._headers:
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"transfer-encoding":
+                chunked = True
+        bodyless = self._head_only or status in (204, 304)
+        self._answered = True
+        self._close_delimited = length is None and not chunked and not bodyless
+        self._borrower.response_head(ResponseHead(status, self._headers, length, chunked, bodyless))
+        if bodyless and (length or chunked):
+            # The parser now waits for a body that will not come.
+            self._complete = self._poisoned = True
+
+    def on_body(self, data: bytes) -> None:
+        """Pass a piece of the body on."""
+        if self._borrower is not None and not self._complete:
+            self._borrower.response_body(data)
+
+    def on_message_complete(self) -> None:
+        """Note the end; it is acted on when the whole read is parsed, so that what follows it is seen."""
+        if self._answered and not self._complete:
+            self._complete = True
+            self._poisoned = self._poisoned or not self._parser.should_keep_alive()
+
+    # --- ends
+    def _finish(self) -> None:
+        borrower = self._borrower
+        self._borrower = None
+        if self._poisoned:
+            self.transport.close()
+        if borrower is not None:
+            borrower.response_end()
+
+    def _lose(self, fault: Fault, clean: bool) -> None:
+        borrower = self._borrower
+        self._borrower = None
+        self.transport.abort()
+        if borrower is not None:
+            borrower.upstream_lost(fault, clean)
+
+
+class Pool:
+    """Connections to one endpoint. `max_connections` bounds them and `max_pending` the queue for them."""
+
+    def __init__(self, backend: Backend, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._max_connections = backend.max_connections
+        self._max_pending = backend.max_pending
+        self._idle_timeout_s = backend.idle_timeout_s
+        self._idle: list[Connection] = []
+        self._waiting: deque[tuple[Borrower, bool, float]] = deque()
+        self._connections: set[Connection] = set()
+        self._connecting: dict[Borrower, asyncio.Task[None]] = {}
+        self._retired = False
+        self.opened = 0
+        self.reused = 0
+
+    def acquire(self, borrower: Borrower, head_only: bool, connect_timeout_s: float, fresh: bool = False) -> None:
+        """Lend a connection: at once where one is idle, else when one is made or comes back.
+
+        `fresh` asks for a new connection. At the bound of connections the borrower waits in a queue; at the bound of
+        the queue it is told `Fault.OVERFLOW`.
+        """
+        while self._idle and not fresh:
+            connection = self._idle.pop()
+            if connection.transport.is_closing():
+                continue
+            connection.reused = True
+            self.reused += 1
+            connection.lend(borrower, head_only)
+            borrower.upstream_ready(connection)
+            return
+        if len(self._connections) + len(self._connecting) < self._max_connections:
+            self._connecting[borrower] = asyncio.get_running_loop().create_task(
+                self._connect(borrower, head_only, connect_timeout_s)
+            )
+        elif len(self._waiting) < self._max_pending:
+            self._waiting.append((borrower, head_only, connect_timeout_s))
+        else:
+            borrower.upstream_failed(Fault.OVERFLOW)
+
+    def cancel(self, borrower: Borrower) -> None:
+        """Forget a borrower that waits for a connection."""
+        task = self._connecting.pop(borrower, None)
+        if task is not None:
+            task.cancel()
+        elif self._waiting:
+            self._waiting = deque(entry for entry in self._waiting if entry[0] is not borrower)
+
+    def release(self, connection: Connection) -> None:
+        """Take a connection back after a complete exchange."""
+        if connection.transport.is_closing():
+            return
+        if self._retired:
+            connection.close()
+        elif self._waiting:
+            borrower, head_only, _ = self._waiting.popleft()
+            connection.reused = False  # it was in use a moment ago, so it is not stale
+            connection.lend(borrower, head_only)
+            borrower.upstream_ready(connection)
+        else:
+            connection.idle_since_s = monotonic()
+            self._idle.append(connection)
+
+    def adopt(self, connection: Connection) -> None:
+        """A connection is made."""
+        self._connections.add(connection)
+        self.opened += 1
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is closed; whoever waits may have its place."""
+        self._connections.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if self._waiting and len(self._connections) + len(self._connecting) < self._max_connections:
+            self.acquire(*self._waiting.popleft())
+
+    def sweep(self, now_s: float) -> None:
+        """Close connections that were idle for too long."""
+        while self._idle and now_s - self._idle[0].idle_since_s > self._idle_timeout_s:
+            self._idle.pop(0).close()
+
+    def retire(self) -> None:
+        """Close what is idle now, and what is in use when it comes back."""
+        self._retired = True
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _connect(self, borrower: Borrower, head_only: bool, timeout_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        fault = Fault.CONNECT_FAILED
+        try:
+            async with asyncio.timeout(timeout_s):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self), self._endpoint.host, self._endpoint.port
+                )
+        except TimeoutError:
+            fault = Fault.CONNECT_TIMEOUT
+        except OSError:
+            pass
+        else:
+            if not connection.transport.is_closing():
+                self._connecting.pop(borrower, None)
+                connection.lend(borrower, head_only)
+                borrower.upstream_ready(connection)
+                return
+        self._connecting.pop(borrower, None)
+        borrower.upstream_failed(fault)
+
+
+class Upstream:
+    """A backend in one worker: a pool for each endpoint, used in turn. `copies` counts mirrored requests under way."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.pools = tuple(Pool(backend, endpoint) for endpoint in backend.endpoints)
+        self._turn = 0
+        self.copies = 0
+
+    def pool(self) -> Pool:
+        """The pool whose turn it is (round robin)."""
+        pools = self.pools
+        if len(pools) == 1:
+            return pools[0]
+        self._turn = (self._turn + 1) % len(pools)
+        return pools[self._turn]

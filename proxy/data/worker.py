@@ -1,0 +1,182 @@
+"""A worker process: accepts clients on inherited sockets and serves them by the snapshot it holds.
+
+It starts with what the slot holds, connects to the controller for what comes next, and goes on by its last snapshot
+for as long as there is no controller. It accepts nobody before it has a snapshot: the connections wait in the
+listening sockets, which the supervisor keeps open.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from time import monotonic, time
+from typing import Final, cast
+
+import msgspec
+import uvloop
+
+from proxy import channel
+from proxy.data.downstream import ClientConnection
+from proxy.data.routing import Context, Routing
+from proxy.ledger.layout import (
+    W_GENERATION,
+    W_HEARTBEAT,
+    W_IN_FLIGHT,
+    W_PID,
+    W_STARTED,
+    W_UPSTREAM_OPENED,
+    W_UPSTREAM_REUSED,
+)
+from proxy.ledger.writer import Writer
+from proxy.snapshot import Snapshot, decode
+
+SWEEP_S: Final = 0.1
+"""How often deadlines are looked at; they are exact to this much."""
+RECONNECT_S: Final = 0.05
+BACKLOG: Final = 4096
+
+
+def log(event: str, **facts: object) -> None:
+    """One JSON line on standard error."""
+    line = {"at": round(time(), 3), "event": event, "role": "worker", "pid": os.getpid(), **facts}
+    print(json.dumps(line), file=sys.stderr, flush=True)  # noqa: T201 - this is the log
+
+
+class Worker:
+    """The state of one worker process."""
+
+    def __init__(self, index: int, writer: Writer, slot: channel.Slot, listening: Sequence[socket.socket]) -> None:
+        self._index = index
+        self._writer = writer
+        self._slot = slot
+        self._listening = listening
+        self._servers: list[asyncio.Server] = []
+        self._clients: set[ClientConnection] = set()
+        self._stop = asyncio.Event()
+        self._sweeps = 0
+        self.context = Context(Routing(Snapshot(0), writer), writer, secrets.token_hex(6).encode())
+
+    async def run(self, channel_path: str, drain_timeout_s: float) -> None:
+        """Serve until SIGTERM, then drain."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self._writer.set_worker(W_PID, os.getpid())
+        self._writer.set_worker(W_STARTED, time())
+        self._writer.set_worker(W_GENERATION, 0)
+        kept = self._slot.read()
+        if kept is not None:
+            await self.adopt(decode(kept))
+        listener = loop.create_task(self._listen(channel_path))
+        self._sweep()
+        gc.freeze()
+        await self._stop.wait()
+        listener.cancel()
+        await self._drain(drain_timeout_s)
+
+    async def adopt(self, snapshot: Snapshot) -> None:
+        """Route by this snapshot from now on; the first one opens the doors."""
+        routing = Routing(snapshot, self._writer, self.context.routing)
+        self.context.routing = routing
+        self._writer.set_worker(W_GENERATION, snapshot.generation)
+        if not self._servers:
+            loop = asyncio.get_running_loop()
+            self._servers = [
+                await loop.create_server(
+                    lambda: ClientConnection(self.context, self._clients), sock=sock, backlog=BACKLOG
+                )
+                for sock in self._listening
+            ]
+            log("serving", generation=snapshot.generation, worker=self._index)
+
+    async def _listen(self, path: str) -> None:
+        """Hold a connection to the controller, and adopt what it pushes."""
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(path)
+            except OSError:
+                await asyncio.sleep(RECONNECT_S)
+                continue
+            try:
+                await self._follow(reader, writer)
+            except (OSError, ValueError, msgspec.MsgspecError) as error:
+                log("channel-failed", error=str(error), worker=self._index)
+            finally:
+                writer.close()
+            await asyncio.sleep(RECONNECT_S)
+
+    async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        generation = self.context.routing.generation
+        writer.write(channel.encode(channel.Hello(self._index, os.getpid(), generation)))
+        frames = channel.Frames()
+        while data := await reader.read(1 << 20):
+            for message in frames.feed(data):
+                if isinstance(message, channel.Push):
+                    snapshot = decode(message.snapshot)
+                    if snapshot.generation > self.context.routing.generation:
+                        await self.adopt(snapshot)
+                    writer.write(channel.encode(channel.Ack(self._index, self.context.routing.generation)))
+
+    def _sweep(self) -> None:
+        now_s = monotonic()
+        context, writer = self.context, self._writer
+        context.sweep(now_s)
+        self._sweeps += 1
+        if self._sweeps % 10 == 0:
+            for client in list(self._clients):
+                client.sweep(now_s)
+            pools = [pool for upstream in context.routing.upstreams.values() for pool in upstream.pools]
+            writer.set_worker(W_UPSTREAM_OPENED, sum(pool.opened for pool in pools))
+            writer.set_worker(W_UPSTREAM_REUSED, sum(pool.reused for pool in pools))
+        writer.set_worker(W_HEARTBEAT, now_s)
+        writer.set_worker(W_IN_FLIGHT, len(context.live))
+        asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    async def _drain(self, timeout_s: float) -> None:
+        """Accept nobody, let what is under way end, and close what is idle."""
+        log("draining", connections=len(self._clients), worker=self._index)
+        self.context.draining = True
+        for server in self._servers:
+            server.close()
+        end_s = monotonic() + timeout_s
+        while (self._clients or self.context.live) and monotonic() < end_s:
+            for client in list(self._clients):
+                client.drain()
+            await asyncio.sleep(0.02)
+        log("stopped", cut=len(self._clients), worker=self._index)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a worker; returns its exit status.
+
+    The descriptors are inherited: the ledger, the slot and the listening sockets, which belong to the supervisor.
+    """
+    parser = argparse.ArgumentParser(prog="understudy worker")
+    parser.add_argument("--index", type=int, required=True)
+    parser.add_argument("--ledger-fd", type=int, required=True)
+    parser.add_argument("--slot-fd", type=int, required=True)
+    parser.add_argument("--channel", required=True)
+    parser.add_argument("--listen-fds", required=True)
+    parser.add_argument("--drain-timeout", type=float, default=30.0)
+    parser.add_argument("--log-level", default="info")
+    options = parser.parse_args(argv)
+    listening = [socket.socket(fileno=int(fd)) for fd in cast("str", options.listen_fds).split(",")]
+    for sock in listening:
+        sock.setblocking(False)
+
+    async def run() -> None:
+        worker = Worker(
+            options.index, Writer(options.ledger_fd, options.index), channel.Slot(options.slot_fd), listening
+        )
+        await worker.run(options.channel, options.drain_timeout)
+
+    uvloop.run(run())
+    return 0
