@@ -65,3 +65,104 @@ class Plan:
     min_duration_s: float
     max_duration_s: float
     on_inconclusive: Literal["pause", "abort"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a rollout stands in its plan: step, stage, and for how many seconds in each."""
+
+    step: int
+    step_s: float
+    stage: int
+    stage_s: float
+    weight_ppm: int
+    mirror_ppm: int
+
+
+def describe(step: Step) -> str:
+    """A step in words.
+
+    >>> describe(SetWeight(52_500)), describe(Analysis(500, None)), describe(Pause(None))
+    ('set weight 5.25 %', 'analysis of 500 samples', 'pause until an operator goes on')
+    """
+    match step:
+        case SetMirror(ppm):
+            return f"set mirror {percent(ppm)}"
+        case SetWeight(ppm):
+            return f"set weight {percent(ppm)}"
+        case Pause(None):
+            return "pause until an operator goes on"
+        case Pause(duration_s):
+            return f"pause for {duration_s:g} s"
+        case Analysis(min_samples, duration_s):
+            samples = "" if min_samples is None else f" of {min_samples} samples"
+            return f"analysis{samples}" + ("" if duration_s is None else f" for {duration_s:g} s")
+        case _:
+            assert_never(step)
+
+
+def percent(ppm: int) -> str:
+    """Parts of a million as a percentage."""
+    return f"{ppm * 100 / CIRCLE:g} %"
+
+
+def settle(steps: tuple[Step, ...], index: int, weight_ppm: int, mirror_ppm: int) -> tuple[int, int, int]:
+    """The first step from `index` on that waits, and the weight and mirror that the steps before it set.
+
+    The index is `len(steps)` when none waits: the analysis that ends every plan.
+    """
+    while index < len(steps):
+        match steps[index]:
+            case SetWeight(ppm):
+                weight_ppm = ppm
+            case SetMirror(ppm):
+                mirror_ppm = ppm
+            case _:
+                break
+        index += 1
+    return index, weight_ppm, mirror_ppm
+
+
+def is_promotion_gate(steps: tuple[Step, ...], index: int) -> bool:
+    """Whether the step decides on the promotion: the last one if it is an analysis, else one implied after it."""
+    return index == len(steps) or (index == len(steps) - 1 and isinstance(steps[index], Analysis))
+
+
+def candidate_was_seen(at: Standing, verdict: Verdict) -> bool:
+    """Whether the stage has a sample of the candidate, or sends it nothing that one could wait for."""
+    if not at.weight_ppm and not at.mirror_ppm:
+        return True
+    return verdict.stage == at.stage and (verdict.stage_candidate > 0 or verdict.stage_pairs > 0)
+
+
+def lacking(plan: Plan, at: Standing, verdict: Verdict) -> str:
+    """What an analysis still waits for, in words that stay the same from look to look; "" for nothing.
+
+    Samples are those of the current stage: a verdict that does not know the stage yet has none of it. Where only
+    copies reach the candidate, its own samples or its pairs count; where all traffic does, stable has none to give.
+    """
+    here = plan.steps[at.step] if at.step < len(plan.steps) else None
+    own = here if isinstance(here, Analysis) else Analysis(None, None)
+    needed = max(1, plan.min_samples if own.min_samples is None else own.min_samples)
+    gate = is_promotion_gate(plan.steps, at.step)
+    if not at.weight_ppm and not at.mirror_ppm:
+        return "neither weight nor mirror sends the candidate anything: promote by hand, or set one of them first"
+    if gate and not at.weight_ppm:
+        return "no step gives the candidate live traffic: add a setWeight step, or promote in full by hand"
+    if verdict.stage != at.stage or _samples(at, verdict) < needed:
+        return f"{needed} samples in stage {at.stage}" + ("" if at.weight_ppm in (0, CIRCLE) else " of each version")
+    if own.duration_s is not None and at.step_s < own.duration_s:
+        return f"the {own.duration_s:g} s that step {at.step + 1} takes"
+    if gate and at.stage_s < plan.min_duration_s:
+        return f"the {plan.min_duration_s:g} s that the last stage takes at least"
+    if gate and not verdict.proven:
+        return "proof that the candidate is within every margin"
+    return ""
+
+
+def _samples(at: Standing, verdict: Verdict) -> float:
+    if not at.weight_ppm:
+        return max(verdict.stage_pairs, verdict.stage_candidate)
+    if at.weight_ppm == CIRCLE:
+        return verdict.stage_candidate
+    return min(verdict.stage_stable, verdict.stage_candidate)

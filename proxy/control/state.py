@@ -1,0 +1,139 @@
+"""The words of a rollout: its phases and its state, the events that reach it, and the actions that it asks for."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from analysis.verdict import Verdict
+
+
+class Phase(enum.StrEnum):
+    """Where a rollout stands."""
+
+    WAITING = "Waiting"
+    PROGRESSING = "Progressing"
+    PAUSED = "Paused"
+    PROMOTING = "Promoting"
+    SUCCEEDED = "Succeeded"
+    ABORTED = "Aborted"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A rollout at one moment; all that must survive a restart, besides the evidence.
+
+    Times are wall clock seconds. `started_s` is the first sample's time (while Waiting: since when it waits). `step`
+    counts from 0; `len(plan.steps)` is the analysis implied at the end. `stage` 0 has neither weight nor mirror.
+    `attempt` counts from 1. `verdict` "Inconclusive" while Progressing says that an operator goes on regardless.
+    """
+
+    route: str
+    stable: str
+    candidate: str
+    candidate_digest: str
+    plan_digest: str
+    phase: Phase
+    verdict: Literal["", "Successful", "Failed", "Inconclusive", "Error"]
+    reason: str
+    decided_by: str
+    step: int
+    step_started_s: float
+    started_s: float
+    ended_s: float | None
+    weight_ppm: int
+    mirror_ppm: int
+    stage: int
+    stage_started_s: float
+    paused_by: Literal["", "gate", "operator", "inconclusive"]
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A tick has looked at the evidence. No verdict and no error means that there was nothing to look at."""
+
+    verdict: Verdict | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """All live workers route by the snapshot of this stage."""
+
+    stage: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """An operator wants one step further, or (full) the candidate to take over now."""
+
+    actor: str
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """An operator ends the rollout: all traffic back to stable."""
+
+    actor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """An operator wants the rollout to stand still."""
+
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """An operator wants a paused rollout to go on."""
+
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """An operator wants an ended rollout to begin again."""
+
+    actor: str
+
+
+Event = Look | Applied | Promote | Abort | Pause | Resume | Retry
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Weights or mirrors are (perhaps) new: compile and push."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Something for the journal."""
+
+    kind: str
+    text: str
+    actor: str = "rollout"
+
+
+Action = Route | Record
+
+
+class IllegalEvent(Exception):  # noqa: N818 - named for what it is about, as the event itself is
+    """An event that makes no sense in the state. Nothing has changed."""
+
+    def __init__(self, state: State, event: Event, remedy: str) -> None:
+        verb = type(event).__name__.lower()
+        super().__init__(f"route {state.route}: {verb} is refused while {state.phase}: {remedy}")
+        self.state = state
+        self.event = event
+        self.remedy = remedy
+
+
+Decision = tuple[State, tuple[Action, ...]]
+"""The next state, and what to do once it is kept."""
