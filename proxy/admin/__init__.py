@@ -1,1 +1,15 @@
-"""TODO."""
+"""What people and tools read and command: the admin API, its metrics and its reports.
+
+    app          the aiohttp application: one table of endpoints, thin handlers, `start`
+    surface      what this package needs of the controller, and nothing else of it
+    problems     the one shape of every error (RFC 9457)
+    exposition   Prometheus metrics, read from the ledger at each scrape
+    latency      the latency histogram since start, gathered from the ledger's lanes
+    report       a rollout as a Markdown report
+    words        numbers, odds and times as people read them
+    client       the same API from the other side, for the command line
+    console      what the command line shows
+
+The API decides nothing. It reads what the controller answers, and hands every command to it with the name of whoever
+gave it.
+"""

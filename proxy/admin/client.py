@@ -1,0 +1,136 @@
+"""The admin API from the other side, for the command line. Standard library alone, so that it starts fast."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+from typing import Any, Final
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import ProxyHandler, Request, build_opener
+
+DEFAULT_ADDRESS: Final = "http://127.0.0.1:9901"
+TIMEOUT_S: Final = 30.0
+"""A reload waits for all workers; everything else answers in milliseconds."""
+
+_OPENER: Final = build_opener(ProxyHandler({}))
+"""Without the environment's proxies: the admin API is on this machine or in this cluster."""
+
+
+class UnreachableError(Exception):
+    """Nothing that speaks the admin API answers at the address."""
+
+
+class RefusedError(Exception):
+    """The admin API says no. `problem` is its answer (RFC 9457)."""
+
+    def __init__(self, problem: dict[str, Any]) -> None:
+        super().__init__(str(problem.get("detail", problem)))
+        self.problem = problem
+
+
+def actor() -> str:
+    """Who types: user@host."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's numeric user has no name
+        user = f"uid-{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+class Client:
+    """Asks one admin API. `address` is a URL; host:port is enough.
+
+    Raises ValueError if the address is no HTTP URL; all methods raise `UnreachableError` and `RefusedError`.
+    """
+
+    def __init__(self, address: str, timeout_s: float = TIMEOUT_S) -> None:
+        self.address = (address if "//" in address else f"http://{address}").rstrip("/")
+        parts = urlsplit(self.address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{address!r} is not the URL of an admin API; give something like {DEFAULT_ADDRESS}")
+        self._timeout_s = timeout_s
+
+    def status(self) -> dict[str, Any]:
+        """The process, its configuration and workers, a summary of each route."""
+        return self._json("GET", "/api/v1/status")
+
+    def routes(self) -> list[dict[str, Any]]:
+        """A summary of each route."""
+        routes: list[dict[str, Any]] = self._json("GET", "/api/v1/routes")["routes"]
+        return routes
+
+    def route(self, name: str) -> dict[str, Any]:
+        """All that is known of one route."""
+        return self._json("GET", _route(name))
+
+    def report(self, name: str) -> dict[str, Any]:
+        """A route with its history."""
+        return self._json("GET", f"{_route(name)}/report")
+
+    def report_markdown(self, name: str) -> str:
+        """The report of a route for people."""
+        return self._ask("GET", f"{_route(name)}/report?format=markdown").decode("utf-8")
+
+    def history(self, name: str, limit: int, before: int | None = None) -> dict[str, Any]:
+        """Journal entries of a route, newest first, and where to go on."""
+        query = urlencode({"limit": limit} | ({} if before is None else {"before": before}))
+        return self._json("GET", f"{_route(name)}/history?{query}")
+
+    def act(self, name: str, verb: str, **options: Any) -> dict[str, Any]:
+        """Give a command to a route's rollout; what it is afterwards."""
+        return self._json("POST", f"{_route(name)}/{verb}", options)
+
+    def reload(self) -> dict[str, Any]:
+        """Have the configuration file read again."""
+        return self._json("POST", "/api/v1/config/reload", {})
+
+    def _json(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        raw = self._ask(method, path, body)
+        try:
+            value = json.loads(raw)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise self._stranger("its answer is not JSON")
+        return value
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(self.address + path, data, method=method)  # noqa: S310 (the scheme is checked above)
+        request.add_header("x-understudy-actor", actor().encode("ascii", "replace").decode())
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
+        try:
+            with _OPENER.open(request, timeout=self._timeout_s) as response:
+                answer: bytes = response.read()
+                return answer
+        except HTTPError as error:
+            raise self._refusal(error) from error
+        except (URLError, OSError) as error:
+            reason = getattr(error, "reason", error)
+            raise UnreachableError(
+                f"the admin API at {self.address} cannot be reached ({reason}): start it with "
+                "`understudy serve --config FILE`, or name another address with --admin or UNDERSTUDY_ADMIN"
+            ) from error
+
+    def _refusal(self, error: HTTPError) -> Exception:
+        try:
+            problem = json.loads(error.read())
+        except ValueError:
+            problem = None
+        if not isinstance(problem, dict):
+            return self._stranger(f"it answers {error.code} and no problem details")
+        return RefusedError(problem)
+
+    def _stranger(self, why: str) -> UnreachableError:
+        return UnreachableError(
+            f"what answers at {self.address} is not the admin API ({why}): "
+            "name its address with --admin or UNDERSTUDY_ADMIN"
+        )
+
+
+def _route(name: str) -> str:
+    return f"/api/v1/routes/{quote(name, safe='')}"

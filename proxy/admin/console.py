@@ -1,0 +1,136 @@
+"""What the command line shows: tables of rich, made from the JSON of the admin API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from proxy.admin import words
+
+Json = dict[str, Any]
+_COLOURS: Final = {
+    "Waiting": "yellow",
+    "Progressing": "cyan",
+    "Paused": "yellow",
+    "Promoting": "cyan",
+    "Succeeded": "green",
+    "Aborted": "red",
+    "Failed": "red",
+}
+
+
+def status(answer: Json) -> RenderableType:
+    """The process, its configuration, its workers and its routes."""
+    config = answer["config"]
+    lines = [
+        Text(f"understudy {answer['version']}, process {answer['pid']}, since {words.moment(answer['startedAt'])}"),
+        Text(f"configuration {config['path']} (digest {config['digest'][:12]}), generation {config['generation']}"),
+    ]
+    if config["lastError"] is not None:
+        lines.append(Text("the last edit of the configuration was refused; what runs stayed as it was:", "red"))
+        lines += [Text(f"  {problem(item)}", "red") for item in config["lastError"]["problems"]]
+    if answer["restartNeeded"]:
+        changed = ", ".join(answer["restartNeeded"])
+        lines.append(Text(f"changed in the file, and needs a restart: {changed}", "yellow"))
+    return Group(*lines, _workers(answer["workers"], config["generation"]), routes(answer["routes"]))
+
+
+def _workers(workers: Sequence[Json], generation: int) -> Table:
+    table = _table("Worker", "Process", "State", "Generation", "Connections", "In flight", title="Workers")
+    for worker in workers:
+        state = Text("serving", "green") if worker["alive"] else Text("down", "red")
+        held = Text(str(worker["generation"]), "" if worker["generation"] == generation else "yellow")
+        table.add_row(str(worker["index"]), str(worker["pid"]), state, held,
+                      words.count(worker["connections"]), words.count(worker["inFlight"]))  # fmt: skip
+    return table
+
+
+def routes(summaries: Sequence[Json]) -> Table:
+    """One line for each route."""
+    table = _table("Route", "Stable", "Candidate", "Phase", "Verdict", "Weight", "Mirror", "Reason", title="Routes")
+    for route in summaries:
+        table.add_row(
+            Text(route["name"]),
+            Text(route["stable"] or words.NOTHING),
+            Text(route["candidate"] or words.NOTHING),
+            phase(route["phase"]),
+            route["verdict"] or words.NOTHING,
+            f"{words.plain(route['weight'])} %" if route["phase"] else words.NOTHING,
+            f"{words.plain(route['mirror'])} %" if route["phase"] else words.NOTHING,
+            Text(route["reason"]),
+        )
+    return table
+
+
+def phase(name: str) -> Text:
+    """A phase in its colour."""
+    return Text(name or "no rollout", _COLOURS.get(name, ""))
+
+
+def route(answer: Json) -> RenderableType:
+    """One route: where its rollout is, its metrics and its versions."""
+    parts: list[RenderableType] = [routes([answer])]
+    if answer["metrics"]:
+        parts.append(metrics(answer["metrics"]))
+    parts.append(_arms(answer["arms"]))
+    parts += [Text(f"still missing: {text}") for text in answer["missing"]]
+    return Group(*parts)
+
+
+def metrics(readings: Sequence[Json]) -> Table:
+    """The evidence of each metric."""
+    table = _table("Metric", "Stable", "Candidate", "Effect", "Margin", "For", "Against", "Verdict", title="Evidence")
+    for metric in readings:
+        colour = "red" if metric["harmed"] else "green" if metric["passed"] else ""
+        table.add_row(
+            Text(metric["name"]),
+            words.level(metric["kind"], metric["stable"]),
+            words.level(metric["kind"], metric["candidate"]),
+            words.effect(metric["unit"], metric["effect"]),
+            metric["margin"],
+            words.odds(metric["evidencePass"]),
+            words.odds(metric["evidenceHarm"]),
+            Text(words.verdict(metric), colour),
+        )
+    return table
+
+
+def _arms(arms: Sequence[Json]) -> Table:
+    table = _table("Version", "Role", "Weight", "Requests", "Failed", "Users", "p50", "p99", title="Versions")
+    for arm in arms:
+        table.add_row(
+            Text(arm["backend"]),
+            arm["role"],
+            f"{words.plain(arm['weight'])} %",
+            words.count(arm["requests"]),
+            words.count(arm["failed"]),
+            words.count(arm["users"]),
+            words.milliseconds(arm["latencyMs"]["p50"]),
+            words.milliseconds(arm["latencyMs"]["p99"]),
+        )
+    return table
+
+
+def history(entries: Sequence[Json]) -> Table:
+    """Journal entries, oldest first."""
+    table = _table("When", "What", "Who", "", title="History")
+    for entry in reversed(entries):
+        table.add_row(words.moment(entry["at"]), Text(entry["kind"]), Text(entry["actor"]), Text(entry["text"]))
+    return table
+
+
+def problem(item: Json) -> str:
+    """A problem of a configuration file as `file:line:column: path: message; remedy`."""
+    remedy = f"; {item['remedy']}" if item["remedy"] else ""
+    return f"{item['source']}:{item['line']}:{item['column']}: {item['path']}: {item['message']}{remedy}"
+
+
+def _table(*columns: str, title: str) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold", expand=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -1,0 +1,226 @@
+"""Prometheus metrics, read from the ledger and the controller at each scrape.
+
+Nothing is counted twice: a counter is what the ledger holds now plus what was kept of the rows that were given back.
+Workers' own counters live in the ledger, which outlives workers and controller; the others start again with the
+controller, which Prometheus takes for what it is, a restart.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from proxy.admin.latency import Arm, Latencies
+from proxy.admin.surface import Controls, Json
+from proxy.control.rollout import Phase
+from proxy.faults import FACTS, SKIP_FLAGS, Fault, Skip
+from proxy.ledger.layout import (
+    W_ACCEPTED,
+    W_CONNECTIONS,
+    W_GENERATION,
+    W_IN_FLIGHT,
+    W_REFUSED,
+    W_UPSTREAM_OPENED,
+    W_UPSTREAM_REUSED,
+)
+from proxy.ledger.reader import Totals
+
+_ARM: Final = ("route", "backend", "role")
+
+
+def registry(controls: Controls, latencies: Latencies) -> CollectorRegistry:
+    """All metrics of this proxy, and those of the controller's process, as a registry of its own."""
+    own = CollectorRegistry()
+    own.register(_Exposition(controls, latencies))
+    ProcessCollector(registry=own)
+    return own
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Totals of one arm over all workers, rows and stages."""
+
+    in_flight: int = 0
+    retries: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    faults: Counter[Fault] = field(default_factory=Counter)
+    skips: Counter[Skip] = field(default_factory=Counter)
+
+    def add(self, totals: Totals, live: bool) -> None:
+        self.in_flight += totals.in_flight if live else 0
+        self.retries += totals.retries
+        self.statuses.update(totals.statuses)
+        self.faults.update(totals.faults)
+        self.skips.update(totals.skips)
+
+
+class _Exposition(Collector):
+    """Answers each scrape from what is there."""
+
+    def __init__(self, controls: Controls, latencies: Latencies) -> None:
+        self._controls = controls
+        self._latencies = latencies
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: the registry need not scrape to learn the names."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """All metric families."""
+        controls = self._controls
+        status = controls.status()
+        routes = [controls.route(summary["name"]) for summary in controls.routes()]
+        yield InfoMetricFamily(
+            "understudy_build",
+            "The release of Understudy and the Python that runs it.",
+            {"version": str(status["version"]), "python": platform.python_version()},
+        )
+        yield from _configuration(status)
+        yield from self._workers(status)
+        yield from _arms(_sums(controls))
+        yield self._durations()
+        yield from _weights(routes)
+        yield from _rollouts(routes)
+
+    def _workers(self, status: Json) -> Iterator[Metric]:
+        gauges = {
+            W_GENERATION: _gauge("understudy_worker_generation", "Generation that a worker routes by.", "worker"),
+            W_CONNECTIONS: _gauge("understudy_connections", "Open connections of clients.", "worker"),
+            W_IN_FLIGHT: _gauge("understudy_worker_requests_in_flight", "Requests without their answer.", "worker"),
+        }
+        counters = {
+            W_ACCEPTED: _counter("understudy_connections_accepted", "Connections of clients accepted.", "worker"),
+            W_UPSTREAM_OPENED: _counter("understudy_upstream_connections_opened", "Connections opened.", "worker"),
+            W_UPSTREAM_REUSED: _counter("understudy_upstream_connections_reused", "Connections used again.", "worker"),
+        }
+        refused = _counter("understudy_refused_requests", "Requests that no version saw, by fault.", "fault")
+        totals = dict.fromkeys((fault for fault in Fault if fault is not Fault.NONE), 0.0)
+        reader = self._controls.reader
+        for worker in reader.workers():
+            cells = reader.worker(worker)
+            for cell, family in (gauges | counters).items():
+                family.add_metric([str(worker)], cells[cell])
+            for fault in totals:
+                totals[fault] += cells[W_REFUSED + fault]
+        for fault, count in totals.items():
+            refused.add_metric([FACTS[fault].flag], count)
+        up = _gauge("understudy_worker_up", "Whether a worker lives and is connected.", "worker")
+        for worker_status in status["workers"]:
+            up.add_metric([str(worker_status["index"])], float(worker_status["alive"]))
+        yield from (up, *gauges.values(), *counters.values(), refused)
+
+    def _durations(self) -> Metric:
+        family = HistogramMetricFamily(
+            "understudy_request_duration_seconds",
+            "Time from a request's arrival to the end of its answer; edges are exact to 1 %.",
+            labels=_ARM,
+        )
+        for arm, histogram in sorted(self._latencies.gather(self._controls.rows()).items()):
+            family.add_metric(arm, histogram.buckets(), histogram.total_s())
+        return family
+
+
+def _sums(controls: Controls) -> dict[Arm, _Sums]:
+    sums: dict[Arm, _Sums] = {}
+    for arm, totals in controls.retired_totals.items():
+        sums.setdefault(arm, _Sums()).add(totals, live=False)
+    for row in controls.rows():
+        arm_sums = sums.setdefault((row.route, row.backend, row.role), _Sums())
+        for worker in controls.reader.workers():
+            live = controls.reader.totals(worker, row.index, row.tenant)
+            if live is not None:
+                arm_sums.add(live, live=True)
+    return dict(sorted(sums.items()))
+
+
+def _configuration(status: Json) -> Iterator[Metric]:
+    config = status["config"]
+    yield GaugeMetricFamily(
+        "understudy_config_last_reload_successful",
+        "1 if the last configuration that was read is live, 0 if it was refused.",
+        value=float(config["lastError"] is None),
+    )
+    yield GaugeMetricFamily(
+        "understudy_config_generation", "Generation of the snapshot pushed last.", value=float(config["generation"])
+    )
+
+
+def _arms(sums: dict[Arm, _Sums]) -> Iterator[Metric]:
+    requests = _counter("understudy_requests", "Finished requests by status; 0: no answer.", *_ARM, "code")
+    faults = _counter("understudy_faults", "Finished requests by fault.", *_ARM, "fault")
+    retries = _counter("understudy_retries", "Upstream attempts after the first.", *_ARM)
+    skips = _counter("understudy_mirror_skips", "Copies not sent or not compared.", "route", "backend", "reason")
+    in_flight = _gauge("understudy_requests_in_flight", "Requests without their answer.", *_ARM)
+    skipped: Counter[tuple[str, str, Skip]] = Counter()
+    for arm, sum_ in sums.items():
+        for code, count in sorted(sum_.statuses.items()):
+            requests.add_metric([*arm, str(code)], count)
+        for fault, count in sorted(sum_.faults.items()):
+            faults.add_metric([*arm, FACTS[fault].flag], count)
+        for skip, count in sum_.skips.items():
+            skipped[arm[0], arm[1], skip] += count
+        retries.add_metric(arm, sum_.retries)
+        in_flight.add_metric(arm, sum_.in_flight)
+    for (route, backend, skip), count in sorted(skipped.items()):
+        skips.add_metric([route, backend, SKIP_FLAGS[skip]], count)
+    yield from (requests, faults, retries, skips, in_flight)
+
+
+def _weights(routes: list[Json]) -> Iterator[Metric]:
+    weight = _gauge("understudy_weight_percent", "Share of live traffic, in percent.", *_ARM)
+    mirror = _gauge("understudy_mirror_percent", "Share of stable's traffic copied to the candidate.", "route")
+    for route in routes:
+        for arm in route["arms"]:
+            weight.add_metric([route["name"], arm["backend"], arm["role"]], float(arm["weight"] or 0))
+        mirror.add_metric([route["name"]], float(route["mirror"] or 0))
+    yield from (weight, mirror)
+
+
+def _rollouts(routes: list[Json]) -> Iterator[Metric]:
+    phase = _gauge("understudy_rollout_phase", "1 for the phase that a rollout is in, 0 for the others.",
+                   "route", "candidate", "phase")  # fmt: skip
+    step = _gauge("understudy_rollout_step", "Number of the step that a rollout is at, from 0.", "route", "candidate")
+    evidence = _gauge(
+        "understudy_evidence",
+        "Betting odds against the null: side=harm that a metric is worse than its margin, side=pass that it is not.",
+        "route", "metric", "side",
+    )  # fmt: skip
+    needed = _gauge("understudy_evidence_needed", "Odds at which a metric passes.", "route", "metric")
+    abort = _gauge("understudy_abort_evidence", "Weighted odds of harm over all metrics.", "route")
+    abort_needed = _gauge("understudy_abort_evidence_needed", "Odds at which a rollout is aborted.", "route")
+    for route in routes:
+        if not route["phase"]:
+            continue
+        name, candidate = route["name"], route["candidate"]
+        for known in Phase:
+            phase.add_metric([name, candidate, known.value], float(route["phase"] == known))
+        step.add_metric([name, candidate], float(route["step"]))
+        for metric in route["metrics"]:
+            evidence.add_metric([name, metric["name"], "harm"], metric["evidenceHarm"])
+            evidence.add_metric([name, metric["name"], "pass"], metric["evidencePass"])
+            needed.add_metric([name, metric["name"]], metric["neededPass"])
+        if route["abortEvidence"] is not None:
+            abort.add_metric([name], route["abortEvidence"])
+            abort_needed.add_metric([name], route["abortNeeded"])
+    yield from (phase, step, evidence, needed, abort, abort_needed)
+
+
+def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(name, text, labels=labels)
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, labels=labels)

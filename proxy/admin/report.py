@@ -1,0 +1,302 @@
+"""A rollout as a Markdown report: what was decided, on what evidence, and what happened when.
+
+The report says the conclusion first and then what it rests on. Texts that come from outside (labels out of answers,
+reasons, names of people) are escaped: they are shown, never interpreted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from proxy.admin import words
+from proxy.admin.words import NOTHING, count, effect, interval, level, milliseconds, moment, odds, percent, plain, span
+
+Json = dict[str, Any]
+LABELS_SHOWN: Final = 20
+CONFUSION_SHOWN: Final = 12
+_ESCAPES: Final = str.maketrans({c: f"\\{c}" for c in "\\`*|[]"} | {"<": "&lt;", "&": "&amp;", "\n": " ", "\r": " "})
+
+
+def markdown(route: Json, entries: Sequence[Json]) -> str:
+    """The report of one route, from its JSON and its journal entries (newest first)."""
+    sections = [_header(route)]
+    if route["phase"]:
+        sections += [_steps(route), _missing(route), _metrics(route), _ratio(route)]
+    sections += [_arms(route), _outcomes(route), _labels(route), _numbers(route), _pairs(route), _timeline(entries)]
+    if route["phase"]:
+        sections.append(_LEGEND)
+    return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
+_LEGEND: Final = [
+    "## How to read this",
+    "",
+    "Odds are e-values: what a fair bet against “the candidate is worse than its margin” (evidence for) or against "
+    "“it is not worse” (evidence against) would have paid by now. They stay valid however often they are looked at, "
+    "and so do the intervals: the chance that they ever miss the true effect stays below their level. Only requests of "
+    "the same second are compared, so a drift that meets both versions does not count.",
+]
+
+
+# --- the conclusion
+
+
+def _header(route: Json) -> list[str]:
+    name = _safe(route["name"])
+    if not route["phase"]:
+        return [f"# {name}", "", "This route has no rollout: its weights are those of the file."]
+    lines = [f"# {name}: {_safe(route['candidate'])} against {_safe(route['stable'])}", "", f"**{_conclusion(route)}**"]
+    if route["reason"]:
+        lines += ["", f"> {_safe(route['reason'])}"]
+    facts = [
+        ("Phase", route["phase"]),
+        ("Verdict", route["verdict"] or "none yet"),
+        ("Decided by", _safe(route["decidedBy"]) or NOTHING),
+        ("Candidate's weight", f"{plain(route['weight'])} %"),
+        ("Copied to the candidate", f"{plain(route['mirror'])} %"),
+        ("Started", moment(route["startedAt"])),
+        ("Ended" if route["endedAt"] else "In this stage since", moment(route["endedAt"] or route["stageStartedAt"])),
+    ]
+    if route["endedAt"] and route["startedAt"]:
+        facts.append(("Took", span(route["endedAt"] - route["startedAt"])))
+    return [*lines, "", *_table(("", ""), facts)]
+
+
+def _conclusion(route: Json) -> str:
+    candidate, stable = _safe(route["candidate"]), _safe(route["stable"])
+    match route["phase"]:
+        case "Succeeded":
+            return f"{candidate} was promoted: it serves all traffic."
+        case "Aborted":
+            return f"{candidate} was aborted: {stable} serves all traffic."
+        case "Failed":
+            return f"The rollout of {candidate} failed: {stable} serves all traffic."
+        case "Promoting":
+            return f"{candidate} is being promoted."
+        case "Waiting":
+            return f"Waiting for traffic to compare {candidate} with {stable}."
+        case "Paused":
+            return f"Paused with {candidate} at {plain(route['weight'])} % of the traffic."
+        case _:
+            return f"{candidate} is being compared with {stable} at {plain(route['weight'])} % of the traffic."
+
+
+def _steps(route: Json) -> list[str]:
+    if not route["steps"]:
+        return []
+    done = route["phase"] in ("Succeeded", "Promoting")
+    lines = ["## Steps", ""]
+    for number, text in enumerate(route["steps"]):
+        mark = "x" if done or number < route["step"] else " "
+        here = " **← here**" if number == route["step"] and not done else ""
+        lines.append(f"- [{mark}] {_safe(text)}{here}")
+    return lines
+
+
+def _missing(route: Json) -> list[str]:
+    if route["phase"] in ("Succeeded", "Aborted", "Failed") or not route["missing"]:
+        return []
+    lines = ["## What a promotion still lacks", "", *(f"- {_safe(text)}" for text in route["missing"])]
+    if route["forecastSeconds"] is not None:
+        lines += ["", f"At this rate the evidence is there in about {span(route['forecastSeconds'])}."]
+    return lines
+
+
+# --- the evidence
+
+
+def _metrics(route: Json) -> list[str]:
+    metrics = route["metrics"]
+    if not metrics:
+        return ["## Metrics", "", "No comparison yet."]
+    head = ("Metric", "Stable", "Candidate", "Effect", "Interval", "Margin", "Evidence for", "Evidence against",
+            "Requests", "Verdict")  # fmt: skip
+    rows = [_metric(metric) for metric in metrics]
+    lines = ["## Metrics", "", *_table(head, rows, numbers=range(1, 9)), ""]
+    lines += [f"- **{_safe(metric['name'])}**: {_safe(metric['text'])}" for metric in metrics if metric["text"]]
+    if route["abortEvidence"] is not None:
+        lines += [
+            "",
+            f"Weighted over all metrics, the evidence that the candidate does harm is {odds(route['abortEvidence'])}; "
+            f"at {odds(route['abortNeeded'])} it is aborted.",
+        ]
+    return lines
+
+
+def _metric(metric: Json) -> tuple[str, ...]:
+    role = "" if metric["role"] == "guardrail" else f" ({_safe(metric['role'])})"
+    margin = _safe(metric["margin"])
+    if metric["effectiveMargin"] not in ("", metric["margin"]):
+        margin += f" (here {_safe(metric['effectiveMargin'])})"
+    return (
+        f"{_safe(metric['name'])}{role}",
+        level(metric["kind"], metric["stable"]),
+        level(metric["kind"], metric["candidate"]),
+        effect(metric["unit"], metric["effect"]),
+        interval(metric["unit"], metric["low"], metric["high"]),
+        margin,
+        odds(metric["evidencePass"]),
+        odds(metric["evidenceHarm"]),
+        f"{count(metric['nStable'])} / {count(metric['nCandidate'])}",
+        _safe(words.verdict(metric)),
+    )
+
+
+def _ratio(route: Json) -> list[str]:
+    ratio = route["ratio"]
+    if not ratio:
+        return []
+    lines = ["## Sample ratio", ""]
+    if ratio["flagged"]:
+        lines += [
+            "**The comparison is unreliable: traffic is not split as configured. Nothing is promoted on it.**",
+            "",
+        ]
+    if ratio["checked"] == "not checked":
+        return [*lines, _safe(ratio["text"])]
+    facts = [
+        ("Counted by", ratio["checked"]),
+        ("Candidate's share, configured", percent(ratio["expectedShare"])),
+        ("Candidate's share, observed", percent(ratio["observedShare"])),
+        ("Evidence that the split is off", odds(ratio["evidence"])),
+    ]
+    return [*lines, *_table(("", ""), facts), "", _safe(ratio["text"])]
+
+
+# --- the arms
+
+
+def _arms(route: Json) -> list[str]:
+    head = ("Version", "Role", "Weight", "Requests", "Failed", "In flight", "Users", "p50", "p95", "p99")
+    rows = []
+    for arm in route["arms"]:
+        latency = arm["latencyMs"]
+        rows.append((
+            _safe(arm["backend"]),
+            arm["role"],
+            NOTHING if arm["role"] == "shadow" else f"{plain(arm['weight'])} %",
+            count(arm["requests"]),
+            _part(arm["failed"], arm["requests"]),
+            count(arm["inFlight"]),
+            count(arm["users"]),
+            *(milliseconds(latency[quantile]) for quantile in ("p50", "p95", "p99")),
+        ))  # fmt: skip
+    return ["## Versions", "", *_table(head, rows, numbers=range(2, 10))]
+
+
+def _part(part: float, whole: float) -> str:
+    return f"{count(part)} ({percent(part / whole)})" if whole else count(part)
+
+
+def _outcomes(route: Json) -> list[str]:
+    arms = route["arms"]
+    rows = []
+    for group, title in (("statuses", "status"), ("faults", "fault"), ("skips", "copy skipped")):
+        names = sorted({name for arm in arms for name in arm[group]})
+        rows += [
+            (f"{title} {_safe('none' if (group, name) == ('statuses', '0') else name)}",
+             *(count(arm[group].get(name, 0)) for arm in arms))
+            for name in names
+        ]  # fmt: skip
+    if not rows:
+        return []
+    return ["## Outcomes", "", *_table(("", *_titles(arms)), rows, numbers=range(1, 1 + len(arms)))]
+
+
+def _labels(route: Json) -> list[str]:
+    lines: list[str] = []
+    arms = route["arms"]
+    for output in _outputs(arms, "labels"):
+        shown = [arm for arm in arms if arm["labels"].get(output)]
+        shares = [arm["labels"][output] for arm in shown]
+        largest = {name: max(s.get(name, 0) for s in shares) for share in shares for name in share}
+        names = sorted(largest, key=lambda name: (-largest[name], name))
+        head: tuple[str, ...] = ("Label", *_titles(shown))
+        rows = [(_safe(name), *(percent(share.get(name, 0)) for share in shares)) for name in names[:LABELS_SHOWN]]
+        if len(shown) == 2:
+            head += ("Difference",)
+            rows = [
+                (*row, effect("pp", 100 * (shares[1].get(name, 0) - shares[0].get(name, 0))))
+                for row, name in zip(rows, names, strict=False)
+            ]
+        lines += ["", f"### {_safe(output)}", "", *_table(head, rows, numbers=range(1, len(head)))]
+        if len(names) > LABELS_SHOWN:
+            lines += ["", f"… and {len(names) - LABELS_SHOWN} rarer labels."]
+    return ["## Predicted labels", *lines] if lines else []
+
+
+def _numbers(route: Json) -> list[str]:
+    rows = [
+        (_safe(output), _safe(arm["backend"]), plain(number["mean"]), plain(number["sd"]), count(number["n"]))
+        for output in _outputs(route["arms"], "numbers")
+        for arm in route["arms"]
+        if (number := arm["numbers"].get(output))
+    ]
+    if not rows:
+        return []
+    head = ("Output", "Version", "Mean", "Standard deviation", "Values")
+    return ["## Predicted numbers", "", *_table(head, rows, numbers=range(2, 5))]
+
+
+def _pairs(route: Json) -> list[str]:
+    pairs = route["pairs"]
+    if not pairs or not pairs["compared"]:
+        return []
+    lines = ["## Pairs", "", f"{count(pairs['compared'])} requests were answered by both versions and compared."]
+    for output, pair in pairs["outputs"].items():
+        lines += ["", f"### {_safe(output)}: {_part(pair['disagreed'], pair['compared'])} disagree"]
+        if pair.get("confusion") and pair["confusion"]["rows"]:
+            lines += ["", *_confusion(pair["confusion"])]
+    return lines
+
+
+def _confusion(confusion: Json) -> list[str]:
+    labels, cells = confusion["rows"], confusion["cells"]
+    traffic = [sum(cells[i]) + sum(row[i] for row in cells) for i in range(len(labels))]
+    kept = sorted(sorted(range(len(labels)), key=lambda i: -traffic[i])[:CONFUSION_SHOWN])
+    head = ("stable ↓ candidate →", *(_safe(labels[i]) for i in kept))
+    rows = [(_safe(labels[i]), *(_cell(cells[i][j], i == j) for j in kept)) for i in kept]
+    lines = _table(head, rows, numbers=range(1, len(head)))
+    if len(kept) < len(labels):
+        lines += ["", f"The {CONFUSION_SHOWN} most frequent of {len(labels)} labels."]
+    return lines
+
+
+def _cell(number: float, agrees: bool) -> str:
+    return count(number) if agrees or not number else f"**{count(number)}**"
+
+
+# --- the history
+
+
+def _timeline(entries: Sequence[Json]) -> list[str]:
+    if not entries:
+        return []
+    rows = [
+        (moment(entry["at"]), _safe(entry["kind"]), _safe(entry["actor"]), _safe(entry["text"]))
+        for entry in reversed(entries)
+    ]
+    return ["## Timeline", "", *_table(("When", "What", "Who", ""), rows)]
+
+
+# --- Markdown
+
+
+def _safe(text: Any) -> str:
+    return str(text).translate(_ESCAPES)
+
+
+def _titles(arms: Iterable[Json]) -> tuple[str, ...]:
+    return tuple(f"{_safe(arm['backend'])} ({arm['role']})" for arm in arms)
+
+
+def _outputs(arms: Iterable[Json], group: str) -> list[str]:
+    return list(dict.fromkeys(output for arm in arms for output in arm[group]))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterable[int] = ()) -> list[str]:
+    """A table; columns of numbers are set flush right."""
+    right = set(numbers)
+    rule = ["---:" if column in right else "---" for column in range(len(head))]
+    return ["| " + " | ".join(line) + " |" for line in (head, rule, *rows)]

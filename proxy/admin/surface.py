@@ -1,0 +1,83 @@
+"""What the admin API needs of the controller, and nothing else of it.
+
+The controller satisfies `Controls` by its shape alone, and so does the fake that the tests of this package use.
+Values are the JSON documents that the API answers with (keys in camelCase); `docs/admin-api.md` shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from proxy.ledger.reader import Reader, Totals
+
+Json = dict[str, Any]
+Verb = Literal["promote", "abort", "pause", "resume", "retry"]
+
+
+class RowView(Protocol):
+    """A row of the ledger and what it is lent to."""
+
+    @property
+    def route(self) -> str:
+        """The route's name."""
+
+    @property
+    def backend(self) -> str:
+        """The backend's name."""
+
+    @property
+    def role(self) -> str:
+        """stable, canary or shadow."""
+
+    @property
+    def index(self) -> int:
+        """The row's number."""
+
+    @property
+    def tenant(self) -> int:
+        """The number of the stage that the row is lent to."""
+
+
+class Controls(Protocol):
+    """The controller as the admin API sees it. All methods are called from the controller's own loop."""
+
+    @property
+    def reader(self) -> Reader:
+        """The ledger."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether a configuration is loaded and workers serve it."""
+
+    @property
+    def config_text(self) -> str:
+        """The configuration that is live, as it was read."""
+
+    @property
+    def retired_totals(self) -> Mapping[tuple[str, str, str], Totals]:
+        """Sums of the rows that were given back since the start, by (route, backend, role)."""
+
+    def rows(self) -> Sequence[RowView]:
+        """The rows that are lent now."""
+
+    def status(self) -> Json:
+        """The process, its configuration, its workers, and a summary of each route."""
+
+    def routes(self) -> list[Json]:
+        """A summary of each route, in order of precedence."""
+
+    def route(self, name: str) -> Json:
+        """All that is known of a route. Raises KeyError if there is none of this name."""
+
+    async def history(self, name: str, limit: int, before: int | None) -> list[Json]:
+        """The last journal entries of a route, newest first, with an id below `before`. Raises KeyError."""
+
+    async def act(self, route: str, verb: Verb, actor: str, full: bool = False, reason: str = "") -> Json:
+        """Carry out a command. Raises KeyError, or IllegalEvent where the rollout's phase does not allow it."""
+
+    def validate(self, text: str) -> list[Json]:
+        """The problems of a configuration; none if it could be loaded."""
+
+    async def reload(self, actor: str) -> Json:
+        """Read the configuration file again; `ok` says whether it is live."""

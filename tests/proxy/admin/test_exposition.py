@@ -1,0 +1,133 @@
+"""The metrics that a scrape sees, over a real ledger with traffic in it."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy.admin.exposition import registry
+from proxy.admin.latency import Latencies
+from tests.support.fake_controller import NOW_SLICE_S, FakeController, problem
+
+
+@pytest.fixture
+def controller():
+    fake = FakeController()
+    yield fake
+    fake.close()
+
+
+def scrape(controller: FakeController):
+    """Samples by name and labels, after the text went through Prometheus' own parser."""
+    latencies = Latencies(controller.reader, lambda: NOW_SLICE_S + 1)
+    text = generate_latest(registry(controller, latencies)).decode()
+    samples = {}
+    for family in text_string_to_metric_families(text):
+        assert family.documentation, family.name
+        for sample in family.samples:
+            key = (sample.name, *sorted(sample.labels.items()))
+            assert key not in samples, f"{key} is there twice"
+            samples[key] = sample.value
+
+    def value(name: str, **labels: str) -> float | None:
+        return samples.get((name, *sorted(labels.items())))
+
+    value.samples = samples
+    return value
+
+
+STABLE = {"route": "fraud", "backend": "fraud-v1", "role": "stable"}
+CANARY = {"route": "fraud", "backend": "fraud-v2", "role": "canary"}
+
+
+def test_requests_are_counted_over_workers_and_past_stages(controller):
+    """Broken: a counter falls when a stage ends, or misses a worker."""
+    value = scrape(controller)
+    assert value("understudy_requests_total", **STABLE, code="200") == 998 + 60
+    assert value("understudy_requests_total", **STABLE, code="504") == 2
+    assert value("understudy_requests_total", **CANARY, code="200") == 6
+    assert value("understudy_requests_total", **CANARY, code="502") == 1
+    assert value("understudy_faults_total", **CANARY, fault="upstream-reset") == 1
+    assert value("understudy_faults_total", **STABLE, fault="request-timeout") == 2
+    assert value("understudy_retries_total", **STABLE) == 3
+    assert value("understudy_requests_in_flight", **CANARY) == 1
+    assert value("understudy_requests_in_flight", **STABLE) == 0
+
+
+def test_skipped_copies_are_counted_by_reason(controller):
+    """Broken: copies vanish in silence."""
+    value = scrape(controller)
+    for reason in ("busy", "body-too-large"):
+        assert value("understudy_mirror_skips_total", route="fraud", backend="fraud-v2", reason=reason) == 1
+
+
+def test_durations_are_a_histogram(controller):
+    """Broken: latency graphs are wrong, or `histogram_quantile` fails."""
+    value = scrape(controller)
+    name = "understudy_request_duration_seconds"
+    assert value(f"{name}_count", **STABLE) == 60
+    assert value(f"{name}_bucket", **STABLE, le="+Inf") == 60
+    assert value(f"{name}_bucket", **STABLE, le="0.005") == 0
+    assert value(f"{name}_bucket", **STABLE, le="0.1") == 60
+    assert value(f"{name}_bucket", **STABLE, le="0.025") == pytest.approx(30, abs=2)
+    assert value(f"{name}_sum", **STABLE) == pytest.approx(2 * sum(0.010 + 0.001 * i for i in range(30)), rel=0.006)
+    assert value(f"{name}_count", **CANARY) == 7
+
+
+def test_weights_are_those_of_the_snapshot(controller):
+    """Broken: a dashboard shows another split than the one that runs."""
+    value = scrape(controller)
+    assert value("understudy_weight_percent", **STABLE) == 95
+    assert value("understudy_weight_percent", **CANARY) == 5
+    assert value("understudy_mirror_percent", route="fraud") == 0
+
+
+def test_a_rollout_is_in_exactly_one_phase(controller):
+    """Broken: alerts on a phase fire for two, or for none."""
+    value = scrape(controller)
+    phases = {k: v for k, v in value.samples.items() if k[0] == "understudy_rollout_phase"}
+    assert len(phases) == 7
+    assert sum(phases.values()) == 1
+    labels = {"route": "fraud", "candidate": "fraud-v2"}
+    assert value("understudy_rollout_phase", **labels, phase="Progressing") == 1
+    assert value("understudy_rollout_step", **labels) == 2
+
+
+def test_evidence_is_there_for_each_metric_and_side(controller):
+    """Broken: one cannot graph how near a decision is."""
+    value = scrape(controller)
+    assert value("understudy_evidence", route="fraud", metric="errors", side="harm") == 0.3
+    assert value("understudy_evidence", route="fraud", metric="errors", side="pass") == 4.25
+    assert value("understudy_evidence_needed", route="fraud", metric="errors") == 20
+    assert value("understudy_abort_evidence", route="fraud") == 2.5
+    assert value("understudy_abort_evidence_needed", route="fraud") == 20
+
+
+def test_workers_tell_their_generation_and_connections(controller):
+    """Broken: a worker that did not get a snapshot goes unnoticed."""
+    value = scrape(controller)
+    for worker in ("0", "1"):
+        assert value("understudy_worker_generation", worker=worker) == 7
+        assert value("understudy_connections_accepted_total", worker=worker) == 50
+    assert value("understudy_connections", worker="1") == 4
+    assert value("understudy_worker_up", worker="0") == 1
+    assert value("understudy_worker_up", worker="1") == 0
+    assert value("understudy_refused_requests_total", fault="no-route") == 2
+    assert value("understudy_refused_requests_total", fault="head-too-large") == 0
+
+
+def test_a_refused_configuration_shows(controller):
+    """Broken: a bad edit goes unnoticed until the next restart."""
+    value = scrape(controller)
+    assert value("understudy_config_last_reload_successful") == 1
+    assert value("understudy_config_generation") == 7
+    controller.last_error = {"at": 0.0, "problems": [problem()]}
+    assert scrape(controller)("understudy_config_last_reload_successful") == 0
+
+
+def test_labels_from_outside_are_escaped(controller):
+    """Broken: a quote in a route's name makes the whole scrape unreadable."""
+    controller.document["name"] = 'fr"au\\d\n'
+    controller.route = lambda name: controller.document if name.startswith("fr") else controller.plain
+    assert scrape(controller)("understudy_mirror_percent", route='fr"au\\d\n') == 0

@@ -1,0 +1,187 @@
+"""The Markdown report, from the JSON of a route."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from proxy.admin.report import markdown
+from tests.support.fake_controller import STARTED_S, arm, history_entries, plain_document, route_document
+
+
+@pytest.fixture
+def route():
+    return route_document()
+
+
+def section(text: str, title: str) -> str:
+    """The part under a heading of the second level."""
+    match = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text, re.S | re.M)
+    assert match is not None, f"no section {title!r} in:\n{text}"
+    return match.group(1)
+
+
+def test_every_table_is_well_formed(route):
+    """Broken: a label or a reason breaks a table, and the report shows rubbish."""
+    tables = re.findall(r"(?:^\|.*\n)+", markdown(route, history_entries()), re.M)
+    assert len(tables) >= 7
+    for table in tables:
+        widths = {len(re.split(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(widths) == 1, table
+
+
+def test_texts_from_outside_are_shown_and_never_interpreted(route):
+    """Broken: a model's answer can put a script into the report."""
+    text = markdown(route, history_entries())
+    assert "<script" not in text
+    assert "&lt;script>alert(1)&lt;/script>\\|x " in text
+    assert "go on \\| after lunch" in text
+
+
+@pytest.mark.parametrize(
+    ("phase", "said"),
+    [
+        ("Succeeded", "fraud-v2 was promoted: it serves all traffic."),
+        ("Aborted", "fraud-v2 was aborted: fraud-v1 serves all traffic."),
+        ("Failed", "The rollout of fraud-v2 failed: fraud-v1 serves all traffic."),
+        ("Paused", "Paused with fraud-v2 at 5 % of the traffic."),
+        ("Waiting", "Waiting for traffic to compare fraud-v2 with fraud-v1."),
+        ("Promoting", "fraud-v2 is being promoted."),
+        ("Progressing", "fraud-v2 is being compared with fraud-v1 at 5 % of the traffic."),
+    ],
+)
+def test_the_conclusion_comes_first(route, phase, said):
+    """Broken: whoever opens the report must search for what was decided."""
+    route["phase"] = phase
+    head = markdown(route, []).splitlines()[:6]
+    assert head[0] == "# fraud: fraud-v2 against fraud-v1"
+    assert f"**{said}**" in head
+    assert f"> {route['reason']}" in head
+
+
+def test_an_ended_rollout_says_when_and_how_long(route):
+    """Broken: a report of the past looks like one of now."""
+    route |= {"phase": "Aborted", "verdict": "Failed", "decidedBy": "errors", "endedAt": STARTED_S + 754}
+    text = markdown(route, [])
+    assert "| Ended | 2027-01-15 08:12:34 UTC |" in text
+    assert "| Took | 12 min 34 s |" in text
+    assert "| Decided by | errors |" in text
+    assert "What a promotion still lacks" not in text
+
+
+def test_metrics_show_numbers_odds_and_a_verdict_in_words(route):
+    """Broken: the decision cannot be checked from its report."""
+    text = section(markdown(route, []), "Metrics")
+    errors = next(line for line in text.splitlines() if line.startswith("| errors |"))
+    assert errors == (
+        "| errors | 1.2 % | 1.41 % | +0.21 pp | −0.4 pp to +0.9 pp | 20% or 0.2pp (here 0.24pp) "
+        "| 4.2 : 1 | 1 : 3.3 | 19,000 / 1,000 | open: 4.2 : 1 of 20 : 1 |"
+    )
+    assert "| latency.p99 | 48 ms | 47 ms | −2.1 % |" in text
+    assert "| prediction.label | " in text
+    assert "worse than its margin" in text
+    assert "| prediction.score | – | – | – | – |" in text
+    assert "| pair.label (signal) |" in text
+    assert "- **errors**: errors: 1.41 % against 1.2 %" in text
+    assert "the candidate does harm is 2.5 : 1; at 20 : 1 it is aborted" in text
+
+
+def test_steps_show_where_the_rollout_is(route):
+    """Broken: nobody sees how far it is."""
+    text = section(markdown(route, []), "Steps")
+    assert text.strip().splitlines() == [
+        "- [x] setMirror 100 %",
+        "- [x] setWeight 5 %",
+        "- [ ] analysis of 1,000 samples **← here**",
+        "- [ ] setWeight 50 %",
+    ]
+
+
+def test_versions_labels_and_numbers_stand_side_by_side(route):
+    """Broken: a shift in predictions is not seen."""
+    text = markdown(route, [])
+    versions = section(text, "Versions")
+    assert "| fraud-v2 | canary | 5 % | 1,000 | 14 (1.4 %) | 4 | 101 | 12.3 ms | 48.1 ms | 1,204 ms |" in versions
+    assert "| fraud-v2 | shadow | – |" in versions
+    labels = section(text, "Predicted labels")
+    assert "| Label | fraud-v1 (stable) | fraud-v2 (canary) | Difference |" in labels
+    assert "| legit | 97 % | 95 % | −2 pp |" in labels
+    assert "| fraud | 3 % | 4 % | +1 pp |" in labels
+    assert "| score | fraud-v2 | 0.0312 | 0.11 | 18,772 |" in section(text, "Predicted numbers")
+
+
+def test_outcomes_count_statuses_faults_and_skipped_copies(route):
+    """Broken: how requests failed is not told."""
+    text = section(markdown(route, []), "Outcomes")
+    assert "| status none | 0 | 14 | 0 |" in text
+    assert "| fault connect-failed | 0 | 14 | 0 |" in text
+    assert "| copy skipped busy | 0 | 0 | 2 |" in text
+
+
+def test_pairs_show_where_the_versions_disagree(route):
+    """Broken: it is not seen which label became which."""
+    text = section(markdown(route, []), "Pairs")
+    assert "### label: 6 (1.2 %) disagree" in text
+    assert "| stable ↓ candidate → | legit | fraud |" in text
+    assert "| legit | 480 | **2** |" in text
+    assert "| fraud | **4** | 14 |" in text
+
+
+def test_many_labels_are_cut_and_the_cut_is_said(route):
+    """Broken: a report of a thousand classes is unreadable, or hides that some are left out."""
+    names = [f"class-{i:02}" for i in range(30)]
+    for one in route["arms"][:2]:
+        one["labels"] = {"label": dict.fromkeys(names, 1 / 30)}
+    cells = [[0] * 30 for _ in names]
+    cells[29][28] = 5
+    route["pairs"]["outputs"]["label"]["confusion"] = {"rows": names, "cells": cells}
+    text = markdown(route, [])
+    assert "… and 10 rarer labels." in section(text, "Predicted labels")
+    pairs = section(text, "Pairs")
+    assert "The 12 most frequent of 30 labels." in pairs
+    assert "| class-29 |" in pairs
+
+
+def test_an_unreliable_comparison_says_so_loudly(route):
+    """Broken: people act on numbers that the ratio check has refused."""
+    route["ratio"] |= {"flagged": True, "evidence": 4000.0}
+    text = section(markdown(route, []), "Sample ratio")
+    assert "**The comparison is unreliable" in text
+    assert "| Evidence that the split is off | 4,000 : 1 |" in text
+    route["ratio"] |= {"checked": "not checked", "text": "users are not known"}
+    assert "users are not known" in section(markdown(route, []), "Sample ratio")
+
+
+def test_what_is_missing_comes_with_a_forecast(route):
+    """Broken: nobody knows how long to wait."""
+    text = section(markdown(route, []), "What a promotion still lacks")
+    assert "- 60 more samples of fraud-v2" in text
+    assert "in about 12 min 34 s" in text
+
+
+def test_the_timeline_runs_forward(route):
+    """Broken: the story is told backwards."""
+    rows = section(markdown(route, history_entries()), "Timeline").strip().splitlines()[2:]
+    assert rows[0] == "| 2027-01-15 08:01:00 UTC | started | controller | fraud-v2 is rehearsed on route fraud |"
+    assert len(rows) == 5
+
+
+def test_a_rollout_without_any_data_has_a_report(route):
+    """Broken: the report fails in the first second of a rollout."""
+    nothing = {"p50": None, "p95": None, "p99": None}
+    empty = arm("fraud-v1", "stable", requests=0, failed=0, users=0, statuses={}, faults={}, latencyMs=nothing,
+                labels={}, numbers={})  # fmt: skip
+    route |= {"arms": [empty], "metrics": [], "ratio": None, "missing": [], "forecastSeconds": None, "pairs": None,
+              "abortEvidence": None, "startedAt": None, "stageStartedAt": None, "reason": ""}  # fmt: skip
+    text = markdown(route, [])
+    assert "No comparison yet." in text
+    assert "| fraud-v1 | stable | 95 % | 0 | 0 | 4 | 0 | – | – | – |" in text
+
+
+def test_a_route_without_rollout_has_a_report():
+    """Broken: the report of static weights fails, or speaks of a candidate that is none."""
+    text = markdown(plain_document(), [])
+    assert "This route has no rollout" in text
+    assert "## Versions" in text
+    assert "## Metrics" not in text

@@ -1,0 +1,355 @@
+"""A controller as the admin API sees it: a real ledger with traffic in it, and one route in the middle of a rollout."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.control import rollout
+from proxy.faults import Fault, Skip
+from proxy.ledger import layout
+from proxy.ledger.reader import Reader, Totals
+from proxy.ledger.writer import Writer
+
+STARTED_S = 1_800_000_000.0
+NOW_SLICE_S = 5_000.0
+"""Monotonic time of the traffic in the ledger."""
+CONFIG_TEXT = "listen: [{address: 127.0.0.1:8080}]\n# ö\n"
+
+
+@dataclass(frozen=True, slots=True)
+class RowView:
+    """A lent row."""
+
+    route: str
+    backend: str
+    role: str
+    index: int
+    tenant: int
+
+
+class FakeController:
+    """Answers from `document` and the ledger, and notes the commands that it is given."""
+
+    def __init__(self) -> None:
+        self.fd = layout.create(workers=2, rows=4, tables=1)
+        self.writers = [Writer(self.fd, worker) for worker in range(2)]
+        self.reader = Reader(self.fd)
+        self.ready = True
+        self.config_text = CONFIG_TEXT
+        self.document = route_document()
+        self.plain = plain_document()
+        self.entries = history_entries()
+        self.last_error: dict[str, Any] | None = None
+        self.reload_problems: list[dict[str, Any]] = []
+        self.acts: list[tuple[str, str, str, bool, str]] = []
+        self.reloads: list[str] = []
+        self.retired_totals: Mapping[tuple[str, str, str], Totals] = {
+            ("fraud", "fraud-v1", "stable"): Totals(
+                arrived=1000,
+                finished=1000,
+                failed=2,
+                lost=0,
+                late=0,
+                retries=3,
+                skips={},
+                faults={Fault.REQUEST_TIMEOUT: 2},
+                statuses={200: 998, 504: 2},
+            )
+        }
+        self._rows = [
+            RowView("fraud", "fraud-v1", "stable", 0, 11),
+            RowView("fraud", "fraud-v2", "canary", 1, 12),
+            RowView("fraud", "fraud-v2", "shadow", 2, 13),
+        ]
+        self.drive()
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+    def drive(self) -> None:
+        """Some requests in the ledger: 60 for stable, 6 for the canary (one fails), 5 copies (two skipped)."""
+        for worker, writer in enumerate(self.writers):
+            writer.set_worker(layout.W_GENERATION, 7)
+            writer.set_worker(layout.W_CONNECTIONS, 3 + worker)
+            writer.set_worker(layout.W_ACCEPTED, 50)
+            writer.set_worker(layout.W_IN_FLIGHT, 1)
+            writer.refuse(Fault.NO_ROUTE)
+            stable, canary, shadow = (writer.occupy(row.index, row.tenant, 1) for row in self._rows)
+            for i in range(30):
+                self.finish(writer, stable, 0.010 + 0.001 * i)
+            for _ in range(3):
+                self.finish(writer, canary, 0.030)
+            self.finish(writer, shadow, 0.050)
+            if worker:
+                self.finish(writer, canary, 0.2, status=502, fault=Fault.UPSTREAM_RESET)
+                writer.arrive(canary, NOW_SLICE_S)
+                writer.skip(shadow, Skip.BUSY)
+                writer.skip(shadow, Skip.BODY_TOO_LARGE)
+
+    @staticmethod
+    def finish(writer: Writer, row: Any, latency_s: float, status: int = 200, fault: Fault = Fault.NONE) -> None:
+        writer.arrive(row, NOW_SLICE_S)
+        failed = status >= 500
+        writer.finish(row, NOW_SLICE_S, NOW_SLICE_S + latency_s, failed=failed, status=status, fault=fault)
+
+    def rows(self) -> list[RowView]:
+        return list(self._rows)
+
+    def retire(self, role: str) -> None:
+        """Give a row back, without keeping its totals."""
+        self._rows = [row for row in self._rows if row.role != role]
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "version": "0.1.0",
+            "pid": 4711,
+            "startedAt": STARTED_S,
+            "config": {
+                "path": "/etc/understudy/config.yaml",
+                "digest": "0123456789abcdef" * 4,
+                "loadedAt": STARTED_S,
+                "generation": 7,
+                "lastError": self.last_error,
+            },
+            "workers": [
+                {"index": i, "pid": 5000 + i, "generation": 7, "connections": 3, "inFlight": 1, "alive": i == 0}
+                for i in range(2)
+            ],
+            "routes": self.routes(),
+            "restartNeeded": ["workers"],
+        }
+
+    def routes(self) -> list[dict[str, Any]]:
+        keys = (
+            "name",
+            "stable",
+            "candidate",
+            "phase",
+            "verdict",
+            "reason",
+            "step",
+            "steps",
+            "stage",
+            "weight",
+            "mirror",
+        )
+        return [{key: document[key] for key in keys} for document in (self.document, self.plain)]
+
+    def route(self, name: str) -> dict[str, Any]:
+        return copy.deepcopy({"fraud": self.document, "static weights/": self.plain}[name])
+
+    async def history(self, name: str, limit: int, before: int | None) -> list[dict[str, Any]]:
+        self.route(name)
+        return [entry for entry in self.entries if before is None or entry["id"] < before][:limit]
+
+    async def act(self, route: str, verb: str, actor: str, full: bool = False, reason: str = "") -> dict[str, Any]:
+        document = self.route(route)
+        if verb == "resume":
+            raise rollout.IllegalEvent(rollout_state(), rollout.Resume(actor), "pause it first")
+        self.acts.append((route, verb, actor, full, reason))
+        if verb == "abort":
+            self.document |= {"phase": "Aborted", "verdict": "Failed", "reason": reason}
+        return document
+
+    def validate(self, text: str) -> list[dict[str, Any]]:
+        return [] if "listen" in text else [problem()]
+
+    async def reload(self, actor: str) -> dict[str, Any]:
+        self.reloads.append(actor)
+        return {
+            "ok": not self.reload_problems,
+            "generation": 7,
+            "workers": 2,
+            "workersAcknowledged": 2,
+            "problems": self.reload_problems,
+            "restartNeeded": ["workers"],
+        }
+
+
+def problem() -> dict[str, Any]:
+    return {
+        "source": "config.yaml",
+        "line": 12,
+        "column": 15,
+        "path": "routes[0].strategy.canary.steps[2].setWeight",
+        "message": "140 is above 100",
+        "remedy": "give a percent from 0 to 100",
+    }
+
+
+def rollout_state() -> rollout.State:
+    return rollout.State(
+        route="fraud",
+        stable="fraud-v1",
+        candidate="fraud-v2",
+        candidate_digest="ab",
+        plan_digest="cd",
+        phase=rollout.Phase.PROGRESSING,
+        verdict="",
+        reason="",
+        decided_by="",
+        step=2,
+        step_started_s=STARTED_S,
+        started_s=STARTED_S,
+        ended_s=None,
+        weight_ppm=50_000,
+        mirror_ppm=0,
+        stage=2,
+        stage_started_s=STARTED_S,
+        paused_by="",
+        attempt=1,
+    )
+
+
+def history_entries() -> list[dict[str, Any]]:
+    """Five entries, newest first."""
+    texts = [
+        ("stage", "controller", "5 % of the traffic goes to fraud-v2"),
+        ("resumed", "ann@desk", "go on | after lunch"),
+        ("paused", "ann@desk", "paused at 1 %"),
+        ("stage", "controller", "100 % of fraud-v1's traffic is copied to fraud-v2"),
+        ("started", "controller", "fraud-v2 is rehearsed on route fraud"),
+    ]
+    return [
+        {"id": 50 - i, "at": STARTED_S + 60 * (5 - i), "route": "fraud", "kind": kind, "actor": actor, "text": text,
+         "details": {}}
+        for i, (kind, actor, text) in enumerate(texts)
+    ]  # fmt: skip
+
+
+def metric(name: str, kind: str, unit: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kind": kind,
+        "role": "guardrail",
+        "weight": 1.0,
+        "unit": unit,
+        "stable": 0.012,
+        "candidate": 0.0141,
+        "effect": 0.21,
+        "low": -0.4,
+        "high": 0.9,
+        "margin": "20% or 0.2pp",
+        "effectiveMargin": "0.24pp",
+        "evidenceHarm": 0.3,
+        "evidencePass": 4.25,
+        "neededPass": 20.0,
+        "nStable": 19_000.0,
+        "nCandidate": 1_000.0,
+        "nEffective": 900.0,
+        "passed": False,
+        "harmed": False,
+        "text": "errors: 1.41 % against 1.2 %",
+    } | changes
+
+
+def arm(backend: str, role: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "backend": backend,
+        "role": role,
+        "weight": 95.0,
+        "requests": 19_000,
+        "failed": 228,
+        "inFlight": 4,
+        "users": 1_900,
+        "statuses": {"200": 18_772, "502": 228},
+        "faults": {"upstream-reset": 12},
+        "skips": {},
+        "latencyMs": {"p50": 12.3, "p95": 48.1, "p99": 1_204.0},
+        "labels": {"label": {"legit": 0.97, "fraud": 0.03}},
+        "numbers": {"score": {"mean": 0.0312, "sd": 0.11, "n": 18_772}},
+    } | changes
+
+
+def route_document() -> dict[str, Any]:
+    """A route in the middle of a rollout, with hostile texts where texts come from outside."""
+    return {
+        "name": "fraud",
+        "match": ["path prefix /v2/models/fraud"],
+        "stable": "fraud-v1",
+        "candidate": "fraud-v2",
+        "phase": "Progressing",
+        "verdict": "",
+        "reason": "awaiting 1,000 samples of each version, 940 are there",
+        "decidedBy": "",
+        "step": 2,
+        "steps": ["setMirror 100 %", "setWeight 5 %", "analysis of 1,000 samples", "setWeight 50 %"],
+        "stage": 2,
+        "weight": 5.0,
+        "mirror": 0.0,
+        "startedAt": STARTED_S,
+        "stageStartedAt": STARTED_S + 300,
+        "endedAt": None,
+        "arms": [
+            arm("fraud-v1", "stable"),
+            arm(
+                "fraud-v2", "canary", weight=5.0, requests=1_000, failed=14, users=101,
+                statuses={"200": 986, "0": 14}, faults={"connect-failed": 14},
+                labels={"label": {"legit": 0.95, "fraud": 0.04, "<script>alert(1)</script>|x\n": 0.01}},
+            ),
+            arm("fraud-v2", "shadow", weight=0.0, users=None, skips={"busy": 2}, labels={}, numbers={}),
+        ],
+        "metrics": [
+            metric("errors", "errors", "pp"),
+            metric("latency.p99", "latency", "%", stable=0.048, candidate=0.047, effect=-2.1, passed=True,
+                   evidencePass=5e7, text="", margin="10%", effectiveMargin="10.5%"),
+            metric("prediction.label", "category", "pp", harmed=True, evidenceHarm=154.0, margin="2pp",
+                   effectiveMargin="2pp"),
+            metric("prediction.score", "number", "sd", stable=None, candidate=None, effect=None, low=None, high=None,
+                   nStable=0.0, nCandidate=0.0, nEffective=0.0, evidencePass=1.0, evidenceHarm=1.0, margin="0.05sd",
+                   effectiveMargin="0.05sd", text="no data yet"),
+            metric("pair.label", "pair", "pp", role="signal", stable=None, margin="1%", effectiveMargin="1%"),
+        ],
+        "ratio": {
+            "evidence": 1.4, "flagged": False, "expectedShare": 0.05, "observedShare": 0.0503, "checked": "users",
+            "text": "101 of 2,001 users met the candidate",
+        },
+        "missing": ["errors: 4.2 : 1 of 20 : 1", "60 more samples of fraud-v2"],
+        "forecastSeconds": 754.0,
+        "abortEvidence": 2.5,
+        "abortNeeded": 20.0,
+        "pairs": {
+            "compared": 500,
+            "outputs": {
+                "label": {
+                    "compared": 500,
+                    "disagreed": 6,
+                    "confusion": {"rows": ["legit", "fraud"], "cells": [[480, 2], [4, 14]]},
+                }
+            },
+        },
+    }  # fmt: skip
+
+
+def plain_document() -> dict[str, Any]:
+    """A route with static weights, whose name needs quoting."""
+    return {
+        "name": "static weights/",
+        "match": [],
+        "stable": "fraud-v1",
+        "candidate": "",
+        "phase": "",
+        "verdict": "",
+        "reason": "",
+        "decidedBy": "",
+        "step": 0,
+        "steps": [],
+        "stage": 0,
+        "weight": 0.0,
+        "mirror": 0.0,
+        "startedAt": None,
+        "stageStartedAt": None,
+        "endedAt": None,
+        "arms": [arm("fraud-v1", "stable", weight=100.0, labels={}, numbers={}, users=None)],
+        "metrics": [],
+        "ratio": None,
+        "missing": [],
+        "forecastSeconds": None,
+        "abortEvidence": None,
+        "abortNeeded": None,
+        "pairs": None,
+    }
