@@ -1,4 +1,5 @@
 """The Markdown report, from the JSON of a route."""
+# ruff: noqa: RUF001 (reports have dashes and minus signs)
 
 from __future__ import annotations
 
