@@ -1,0 +1,256 @@
+"""Real processes for system tests: model servers, and the whole of Understudy behind one configuration file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def wait_for(what: str, holds: Callable[[], Any], timeout_s: float = 20.0, every_s: float = 0.02) -> Any:
+    """The first true value of a condition; fails with what was waited for, and for how long."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        value = holds()
+        if value:
+            return value
+        time.sleep(every_s)
+    raise AssertionError(f"waited {timeout_s:g} s in vain for {what}")
+
+
+def fetch(url: str, method: str = "GET", data: bytes | None = None, timeout_s: float = 10.0) -> tuple[int, Any]:
+    """Status and decoded body of a request; status 0 where nobody listens."""
+    request = urllib.request.Request(url, data=data, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+            status, body = answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        status, body = error.code, error.read()
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return 0, None
+    try:
+        return status, json.loads(body)
+    except ValueError:
+        return status, body.decode()
+
+
+class ModelServer:
+    """A steerable model server (`tests.support.model_server`)."""
+
+    def __init__(self, name: str, port: int = 0) -> None:
+        command = [sys.executable, "-m", "tests.support.model_server", "--name", name, "--port", str(port)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+
+    def control(self, **behaviour: Any) -> dict[str, int]:
+        """Change how it behaves; returns what it has seen."""
+        return fetch(f"http://127.0.0.1:{self.port}/control", "POST", json.dumps(behaviour).encode())[1]
+
+    def stop(self) -> None:
+        """Kill it."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGCONT)
+        self.process.kill()
+        self.process.wait()
+
+
+class Understudy:
+    """The whole system, as `understudy serve --config FILE` starts it."""
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        self.port, self.admin_port = free_port(), free_port()
+        self.folder = folder
+        self.path = folder / "understudy.yaml"
+        self.log = folder / "understudy.log"
+        self.config = {
+            "listen": [{"address": f"127.0.0.1:{self.port}"}],
+            "admin": {"address": f"127.0.0.1:{self.admin_port}"},
+            "store": {"url": f"sqlite:///{folder / 'understudy.db'}"},
+            **config,
+        }
+        self.write(self.config)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def write(self, config: dict[str, Any]) -> None:
+        """Write the file as an editor does: a new file renamed over the old one."""
+        self.config = config
+        draft = self.path.with_suffix(".draft")
+        draft.write_text(yaml.safe_dump(config, sort_keys=False))
+        draft.replace(self.path)
+
+    def start(self) -> Understudy:
+        """Start, and wait until it is ready."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "proxy", "serve", "--config", str(self.path)], cwd=ROOT, stdout=log, stderr=log
+            )
+        try:
+            self.wait_ready()
+        except AssertionError:
+            print(self.log.read_text()[-5000:])
+            self.stop()
+            raise
+        return self
+
+    def wait_ready(self) -> None:
+        """Until every worker holds the current generation."""
+        wait_for("readiness", lambda: fetch(f"{self.admin}/readyz", timeout_s=2)[0] == 200)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit status."""
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            return self.process.wait(timeout=40)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    @property
+    def admin(self) -> str:
+        """Base address of the admin API."""
+        return f"http://127.0.0.1:{self.admin_port}"
+
+    def get(self, path: str) -> Any:
+        """A document of the admin API."""
+        status, body = fetch(f"{self.admin}/api/v1{path}")
+        assert status == 200, (path, status, body)
+        return body
+
+    def post(self, path: str, **fields: Any) -> tuple[int, Any]:
+        """A command to the admin API."""
+        return fetch(f"{self.admin}/api/v1{path}", "POST", json.dumps(fields).encode())
+
+    def route(self, name: str = "m") -> dict[str, Any]:
+        """One route as the admin API tells it."""
+        return self.get(f"/routes/{name}")
+
+    def phase(self, name: str = "m") -> str:
+        """The phase of a route's rollout, "" while the controller is away."""
+        status, body = fetch(f"{self.admin}/api/v1/routes/{name}", timeout_s=2)
+        return (body.get("phase") or "") if status == 200 else ""
+
+    def wait_phase(self, *phases: str, timeout_s: float = 60.0) -> str:
+        """Until the rollout is in one of the phases."""
+        try:
+            return wait_for(
+                f"phase {phases}",
+                lambda: phase if (phase := self.phase()) in phases else None,
+                timeout_s,
+                every_s=0.1,
+            )
+        except AssertionError:
+            print(json.dumps(self.route(), indent=1)[:6000])
+            print(self.log.read_text()[-3000:])
+            raise
+
+    def pids(self, role: str) -> list[int]:
+        """Processes of a role, found as children of the supervisor."""
+        assert self.process is not None
+        found = []
+        for pid in children(self.process.pid):
+            with contextlib.suppress(OSError):
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if role.encode() in command:
+                    found.append(pid)
+        return found
+
+    def kill(self, role: str) -> list[int]:
+        """kill -9 of every process of a role; returns who they were."""
+        pids = self.pids(role)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        return pids
+
+
+def children(pid: int) -> list[int]:
+    """Children of a process."""
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+@contextlib.contextmanager
+def models(*names: str) -> Iterator[list[ModelServer]]:
+    """Model servers for the length of a block."""
+    servers = [ModelServer(name) for name in names]
+    try:
+        yield servers
+    finally:
+        for server in servers:
+            server.stop()
+
+
+@contextlib.contextmanager
+def understudy(folder: Path, config: dict[str, Any]) -> Iterator[Understudy]:
+    """The whole system for the length of a block."""
+    system = Understudy(folder, config).start()
+    try:
+        yield system
+    finally:
+        system.stop()
+
+
+def canary(
+    stable: ModelServer,
+    candidate: ModelServer,
+    steps: list[dict[str, Any]],
+    metrics: list[dict[str, Any]] | None = None,
+    workers: int = 2,
+    **analysis: Any,
+) -> dict[str, Any]:
+    """A configuration with one route `m`, v1 stable and v2 candidate, and quick blocks."""
+    return {
+        "workers": workers,
+        "backends": [
+            {"name": "v1", "endpoints": [f"http://127.0.0.1:{stable.port}"]},
+            {"name": "v2", "endpoints": [f"http://127.0.0.1:{candidate.port}"]},
+        ],
+        "routes": [
+            {
+                "name": "m",
+                "match": [{"path": {"prefix": "/v2/models/m"}}],
+                "backendRefs": [{"name": "v1", "role": "stable"}, {"name": "v2", "role": "canary"}],
+                "sessionAffinity": {"header": "x-user-id", "fallback": ["sourceIp"]},
+                "predictions": {
+                    "protocol": "open-inference",
+                    "outputs": [
+                        {"name": "label", "kind": "category"},
+                        {"name": "score", "kind": "number", "range": [0, 1]},
+                    ],
+                },
+                "strategy": {"canary": {"steps": steps}},
+                "analysis": {
+                    "interval": "1s",
+                    "block": "1s",
+                    "minDuration": "2s",
+                    "minSamples": 50,
+                    "maxDuration": "10m",
+                    "metrics": metrics or [{"name": "errors", "maxIncrease": "5pp"}],
+                    **analysis,
+                },
+            }
+        ],
+    }
