@@ -30,6 +30,8 @@ HEAD_TIMEOUT_S: Final = 15.0
 """From the first byte of a request to the end of its head."""
 IDLE_TIMEOUT_S: Final = 75.0
 """A connection without a request is closed after this time, as nginx does."""
+_TOO_LARGE: Final = f"the head is over {MAX_HEAD_BYTES} bytes or {MAX_FIELDS} fields"
+_FRAMING: Final = frozenset((b"content-length", b"transfer-encoding", b"host", b"expect"))
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
@@ -98,6 +100,7 @@ class ClientConnection(asyncio.Protocol):
         """Parse what came; then start or feed exchanges."""
         if self._closing:
             return
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -108,6 +111,8 @@ class ClientConnection(asyncio.Protocol):
             self._refused = error.__context__
         except httptools.HttpParserError as error:
             self._refused = Refused(Fault.BAD_REQUEST, str(error))
+        if self._reading_head and self._head_bytes > MAX_HEAD_BYTES and self._refused is None:
+            self._refused = Refused(Fault.HEAD_TOO_LARGE, _TOO_LARGE)
         if self._refused is not None and self._open is not None:
             self._give_up(self._open, self._refused)
         if self._exchange is not None:
@@ -146,7 +151,6 @@ class ClientConnection(asyncio.Protocol):
         """A new request begins."""
         self._fields = []
         self._target = b""
-        self._head_bytes = 0
         self._reading_head = True
         self._begun_s = monotonic()
 
@@ -158,16 +162,18 @@ class ClientConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field, or a trailer, which is not passed on."""
-        if self._open is not None:
-            return
-        self._fields.append((name.lower(), value))
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_HEAD_BYTES or len(self._fields) > MAX_FIELDS:
-            raise Refused(Fault.HEAD_TOO_LARGE, f"the head is over {MAX_HEAD_BYTES} bytes or {MAX_FIELDS} fields")
+        if self._open is None:
+            self._fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is complete: an exchange is made, which waits for its turn."""
         self._reading_head = False
+        # What was fed since the last head bounds this one from above: only a long read has to be looked at.
+        if self._head_bytes > MAX_HEAD_BYTES or len(self._fields) > MAX_FIELDS:
+            size = len(self._target) + sum(len(name) + len(value) for name, value in self._fields)
+            if size > MAX_HEAD_BYTES or len(self._fields) > MAX_FIELDS:
+                raise Refused(Fault.HEAD_TOO_LARGE, _TOO_LARGE)
+        self._head_bytes = 0
         self._open = Exchange(self, self._context, self._head())
         self._queue.append(self._open)
 
@@ -197,18 +203,21 @@ class ClientConnection(asyncio.Protocol):
         Raises:
             Refused: it cannot, or asks for what the proxy does not do.
         """
-        modern = self._parser.get_http_version() == "1.1"
+        parser = self._parser
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise Refused(Fault.BAD_REQUEST, f"HTTP/{version} is not spoken here; use HTTP/1.1")
+        modern = version == "1.1"
         head = Head(
-            self._parser.get_method(),
-            self._target,
-            self._fields,
-            self._peer,
-            modern=modern,
-            keep_alive=self._parser.should_keep_alive(),
+            parser.get_method(), self._target, self._fields, self._peer, None, False, modern, parser.should_keep_alive()
         )
         hosts = 0
         for name, value in self._fields:
-            if name == b"content-length":
+            if name not in _FRAMING:
+                continue
+            if name == b"host":
+                hosts += 1
+            elif name == b"content-length":
                 if head.length is not None or not value.isdigit():
                     raise Refused(Fault.BAD_REQUEST, "content-length must be one number")
                 head.length = int(value)
@@ -216,23 +225,20 @@ class ClientConnection(asyncio.Protocol):
                 if head.chunked or value.lower() != b"chunked" or not modern:
                     raise Refused(Fault.BAD_REQUEST, "transfer-encoding must be chunked, once, in HTTP/1.1")
                 head.chunked = True
-            elif name == b"host":
-                hosts += 1
-            elif name == b"expect" and value.lower() == b"100-continue":
+            elif value.lower() == b"100-continue" and modern:
                 self._transport.write(CONTINUE)
-            elif b"\0" in value:
-                raise Refused(Fault.BAD_REQUEST, "a header field has a NUL byte")
         if head.chunked and head.length is not None:
             raise Refused(Fault.BAD_REQUEST, "content-length and transfer-encoding exclude each other")
         if hosts > 1 or (modern and hosts == 0):
             raise Refused(Fault.BAD_REQUEST, "a request has exactly one host field")
-        head.target = self._origin_form(head)
+        if not head.target.startswith(b"/"):
+            head.target = self._origin_form(head)
         return head
 
     def _origin_form(self, head: Head) -> bytes:
         """The target as path and query (RFC 9112, section 3.2); one with a scheme and a host loses them."""
         target = head.target
-        if target.startswith(b"/") or (target == b"*" and head.method == b"OPTIONS"):
+        if target == b"*" and head.method == b"OPTIONS":
             return target
         scheme, separator, rest = target.partition(b"://")
         if not separator or scheme.lower() not in (b"http", b"https"):

@@ -36,6 +36,8 @@ from proxy.ledger.writer import Reading
 
 REPLAY_BYTES: Final = 64 << 10
 """A request's body is kept up to here for a second attempt on a stale connection; larger ones are not sent again."""
+_NOTED: Final = frozenset((b"x-request-id", b"x-forwarded-for", b"connection"))
+_PLAIN_CONNECTION: Final = frozenset((b"keep-alive", b"close"))
 PENDING_BYTES: Final = 256 << 10
 """Above this much of a body that waits for a connection, the client is not read."""
 
@@ -192,11 +194,13 @@ class Exchange:
         extra = self._client.forwarded
         known = False
         for name, value in head.headers:
+            if name not in _NOTED:
+                continue
             if name == b"x-request-id":
                 known = True
             elif name == b"x-forwarded-for":
                 extra = extra.replace(b"x-forwarded-for: ", b"x-forwarded-for: %b, " % value, 1)
-            elif name == b"connection":
+            elif value.lower() not in _PLAIN_CONNECTION:
                 own = own | connection_fields(head.headers)
         if not known:
             extra += b"x-request-id: %b\r\n" % self._context.request_id()
@@ -260,7 +264,6 @@ class Exchange:
         for name, _ in head.headers:
             if name == b"connection":
                 own = own | connection_fields(head.headers)
-                break
         framing = b""
         if head.bodyless or head.length is not None:
             framing = length_field(head.length, chunked=False)

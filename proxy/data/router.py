@@ -72,7 +72,7 @@ class Head:
 Condition = Callable[[Head], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Draw:
     """Where a request's user stands: `place` on the circle, `user` slot and `group` of the ledger (-1: unknown)."""
 
