@@ -4,7 +4,7 @@
 #   docker run -p 8080:8080 -v "$PWD/understudy.yaml:/etc/understudy/understudy.yaml:ro" -v understudy:/var/lib/understudy understudy
 #
 # The file should say `store: {url: sqlite:////var/lib/understudy/understudy.db}`, so that a rollout outlives the
-# container. The health check asks the admin API at its default address; UNDERSTUDY_ADMIN names another one.
+# container. The health check asks the admin API where UNDERSTUDY_ADMIN says it is, as the command line does.
 
 FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -28,7 +28,7 @@ RUN /opt/build/bin/python -m build --wheel --no-isolation --outdir /dist \
  && /opt/understudy/bin/pip uninstall --yes pip setuptools
 
 FROM python:3.11-slim AS run
-ENV PATH=/opt/understudy/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 UNDERSTUDY_ADMIN=127.0.0.1:9901
+ENV PATH=/opt/understudy/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 UNDERSTUDY_ADMIN=http://127.0.0.1:9901
 COPY --from=build /opt/understudy /opt/understudy
 RUN install -d -o 65532 -g 65532 /var/lib/understudy
 USER 65532:65532
@@ -37,6 +37,6 @@ VOLUME /var/lib/understudy
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=2s --start-period=15s --retries=3 \
-  CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://{os.environ[\"UNDERSTUDY_ADMIN\"]}/readyz', timeout=2)"]
+  CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(os.environ['UNDERSTUDY_ADMIN'] + '/readyz', timeout=2)"]
 ENTRYPOINT ["understudy"]
 CMD ["serve", "--config", "/etc/understudy/understudy.yaml"]
