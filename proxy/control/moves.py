@@ -46,7 +46,7 @@ def look(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
         return _end(state, Phase.ABORTED, "Failed", verdict.decided_by, verdict.reason, now_s)
     recovered = state.verdict == "Error"
     if recovered:
-        state = replace(state, verdict="", reason="the evidence can be judged again")
+        state = replace(state, verdict="")
     if state.phase is Phase.WAITING:
         after, actions = _look_waiting(plan, state, verdict, now_s)
     elif state.phase is Phase.PAUSED:
@@ -105,8 +105,9 @@ def _blind(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
     if not event.error:
         return state, ()
     known = state.verdict == "Error"
-    state = replace(state, verdict="Error", reason=f"the evidence cannot be judged: {event.error}")
-    return state, () if known else (Record("error", state.reason),)
+    text = f"the evidence cannot be judged: {event.error}"
+    state = replace(state, verdict="Error", reason=state.reason if state.phase is Phase.PAUSED else text)
+    return state, () if known else (Record("error", text),)
 
 
 def _is_over(plan: Plan, state: State, now_s: float) -> bool:
@@ -276,9 +277,7 @@ def _end(
 def _reroute(state: State, weight_ppm: int, mirror_ppm: int, now_s: float) -> State:
     if (weight_ppm, mirror_ppm) == (state.weight_ppm, state.mirror_ppm):
         return state
-    return replace(
-        state, weight_ppm=weight_ppm, mirror_ppm=mirror_ppm, stage=state.stage + 1, stage_started_s=now_s
-    )
+    return replace(state, weight_ppm=weight_ppm, mirror_ppm=mirror_ppm, stage=state.stage + 1, stage_started_s=now_s)
 
 
 def _pause_s(plan: Plan, state: State) -> float | None:

@@ -1,0 +1,60 @@
+"""Rollouts with their evidence and verdicts, the journal, configurations and numbers."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Create the first tables."""
+    op.create_table(
+        "verdicts",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("route", sa.Text, nullable=False),
+        sa.Column("at_s", sa.Float, nullable=False),
+        sa.Column("body", sa.JSON, nullable=False),
+    )
+    op.create_table(
+        "rollouts",
+        sa.Column("route", sa.Text, primary_key=True),
+        sa.Column("state", sa.JSON, nullable=False),
+        sa.Column("verdict_id", sa.Integer, sa.ForeignKey("verdicts.id")),
+    )
+    op.create_table(
+        "evidence",
+        sa.Column("route", sa.Text, primary_key=True),
+        sa.Column("data", sa.LargeBinary),
+        sa.Column("cursor", sa.Integer, nullable=False),
+    )
+    op.create_table(
+        "journal",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("at_s", sa.Float, nullable=False),
+        sa.Column("route", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("details", sa.JSON, nullable=False),
+        sa.Column("verdict_id", sa.Integer, sa.ForeignKey("verdicts.id")),
+    )
+    op.create_index("journal_by_route", "journal", ["route", "id"])
+    op.create_table(
+        "configs",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("at_s", sa.Float, nullable=False),
+        sa.Column("digest", sa.Text, nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+    )
+    op.create_table(
+        "numbers",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("value", sa.Integer, nullable=False),
+    )
+    for verb in ("UPDATE", "DELETE"):
+        op.execute(
+            f"CREATE TRIGGER journal_refuses_{verb.lower()} BEFORE {verb} ON journal "
+            "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
+        )
