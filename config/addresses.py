@@ -1,0 +1,111 @@
+"""Where to listen, where backends answer, and where state is kept."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from config.problems import shown
+from config.section import Parsed, refusal
+
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]+\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: a host or IP address (IPv6 without brackets) and a port; port 0 takes any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """Where a backend answers: http, a host and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"http://{Address(self.host, self.port)}"
+
+
+def _host_port(text: str, lowest: int) -> Address | None:
+    host, colon, port = text.rpartition(":")
+    if not colon or not _HOST.fullmatch(host) or not re.fullmatch(r"[0-9]{1,5}", port):
+        return None
+    return Address(host.strip("[]"), int(port)) if lowest <= int(port) <= 65535 else None
+
+
+def _address(value: object) -> Address:
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise refusal(
+            f"{value} is a port without a host", f"write 0.0.0.0:{value} for all interfaces, or 127.0.0.1:{value}"
+        )
+    if isinstance(value, str) and re.fullmatch(r":[0-9]+", value):
+        raise refusal(f"{shown(value)} has no host", f"write 0.0.0.0{value} for all interfaces, or 127.0.0.1{value}")
+    address = _host_port(value, 0) if isinstance(value, str) else None
+    if address is None:
+        raise refusal(
+            f"{shown(value)} is not an address",
+            "write a host and a port up to 65535, such as 0.0.0.0:8080 or [::1]:8080",
+        )
+    return address
+
+
+def _url(value: object) -> Url:
+    wanted = "write http, a host and a port, such as http://10.0.0.11:8080"
+    if not isinstance(value, str):
+        raise refusal(f"{shown(value)} is not a URL", wanted)
+    scheme, _, rest = value.partition("://")
+    if not rest:
+        raise refusal(f"{shown(value)} is not a URL", wanted)
+    if scheme == "https":
+        raise refusal(
+            f"{shown(value)} asks for TLS, which is not supported yet",
+            f"use http://{rest} and let a sidecar of the backend end TLS",
+        )
+    if scheme != "http":
+        raise refusal(f"{shown(value)} has the scheme {scheme}", wanted)
+    if "@" in rest:
+        raise refusal("the URL has a user name", "take it away: the proxy passes on what the client sends")
+    authority, *extra = re.split(r"(?=[/?#])", rest, maxsplit=1)
+    if extra and extra != ["/"]:
+        raise refusal(
+            f"{shown(value)} has more than a host and a port", f"write http://{authority}: paths come from the client"
+        )
+    whole_authority = authority if re.search(r":[0-9]+$", authority) else f"{authority}:80"
+    address = _host_port(whole_authority, 1)
+    if address is None:
+        raise refusal(f"{shown(value)} has no valid host and port", wanted)
+    return Url(address.host, address.port)
+
+
+def _store_url(value: str) -> str:
+    scheme, _, rest = value.partition("://")
+    if scheme != "sqlite":
+        raise refusal(
+            f"{shown(value)} is not supported: only SQLite is",
+            "write sqlite:///understudy.db or sqlite:////absolute/path.db",
+        )
+    path = rest.removeprefix("/")
+    if not rest.startswith("/") or not path or path.endswith("/") or "?" in path:
+        raise refusal(
+            f"{shown(value)} names no file", "write sqlite:///understudy.db, with three slashes before the path"
+        )
+    if path == ":memory:":
+        raise refusal(
+            f"{shown(value)} forgets every rollout at a restart", "name a file, such as sqlite:///understudy.db"
+        )
+    return value
+
+
+AddressAt = Annotated[Address, Parsed(_address, str, {"type": "string", "title": "address, host:port"})]
+Endpoint = Annotated[
+    Url, Parsed(_url, str, {"type": "string", "title": "URL, http://host:port", "pattern": "^http://"})
+]
+StoreUrl = Annotated[str, Parsed(_store_url, str, {"title": "sqlite:///PATH", "pattern": "^sqlite:///"}, form=str)]

@@ -1,0 +1,187 @@
+"""What is compared, by how much a candidate may be worse, and how sure one must be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Annotated, ClassVar, Final, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from config.durations import duration
+from config.margins import Bound, Margin, margin_in, points
+from config.names import Text
+from config.numbers import number, whole
+from config.problems import Finding, shown
+from config.section import OneKey, Section, refusals
+
+MAX_HOURS: Final = 10_000
+_NAME: Final = re.compile(r"errors|latency\.p([1-9][0-9]?(?:\.[0-9]{1,3})?)|(?:prediction|pair)\.(.+)")
+_MARGIN_KEYS: Final = {
+    "errors": "max_increase",
+    "latency": "max_increase",
+    "prediction": "max_shift",
+    "pair": "max_disagreement",
+}
+_EXAMPLES: Final = {
+    "errors": "maxIncrease: [20%, 0.2pp]",
+    "latency": "maxIncrease: 10%",
+    "prediction": "maxShift: 2pp",
+    "pair": "maxDisagreement: 1%",
+}
+
+Family = Literal["errors", "latency", "prediction", "pair"]
+Role = Literal["guardrail", "signal", "info"]
+
+
+class Metric(OneKey):
+    """One thing to compare, with exactly one margin: by how much the candidate may be worse."""
+
+    beside: ClassVar[frozenset[str]] = frozenset({"name", "weight", "role"})
+
+    name: Text = Field(examples=["errors"])
+    """`errors` (share of failed requests), `latency.p50` to `latency.p99.9`, `prediction.OUTPUT` (how the answers of
+    the two versions are spread), `pair.OUTPUT` (both versions on the same request, which needs mirroring)."""
+
+    max_increase: Annotated[Margin, margin_in("%", "pp")] | None = None
+    """For errors (relative in %, absolute in pp) and latency (in %): how much more is allowed."""
+
+    max_shift: Annotated[Margin, margin_in("pp", "sd")] | None = None
+    """For prediction.OUTPUT: how far any label's share (pp) or the mean (sd of stable) may move, either way."""
+
+    max_disagreement: Annotated[Margin, margin_in("%", "pp")] | None = None
+    """For pair.OUTPUT: how many pairs may disagree; 1% and 1pp both mean one pair in a hundred."""
+
+    weight: Annotated[float, number(0, 1000, above=True)] = 1.0
+    """Its part of the chance of a false abort, relative to the other metrics. A larger part finds harm sooner."""
+
+    role: Role = "guardrail"
+    """guardrail: can abort, and must be passed for a promotion. signal: can abort. info: is shown."""
+
+    @property
+    def family(self) -> Family:
+        """What is compared: the first part of the name."""
+        return self.name.partition(".")[0]  # type: ignore[return-value]  # checked when it was read
+
+    @property
+    def output(self) -> str:
+        """The output of `prediction.OUTPUT` and `pair.OUTPUT`, else empty."""
+        return self.name.partition(".")[2] if self.family in ("prediction", "pair") else ""
+
+    @property
+    def quantile(self) -> float:
+        """The quantile of `latency.pNN` as a share (0.99 for p99), else 0."""
+        return float(self.name.removeprefix("latency.p")) / 100 if self.family == "latency" else 0.0
+
+    @property
+    def margin(self) -> Margin:
+        """By how much the candidate may be worse, whatever its key."""
+        found: Margin = getattr(self, self.only)
+        return found
+
+    @property
+    def margin_key(self) -> str:
+        """The key of the margin as the file spells it."""
+        return to_camel(self.only)
+
+    @model_validator(mode="after")
+    def _margin_fits_the_name(self) -> Self:
+        findings = list(self._name_problems() or self._margin_problems())
+        if findings:
+            raise refusals(*findings)
+        return self
+
+    def _name_problems(self) -> list[Finding]:
+        if _NAME.fullmatch(self.name):
+            return []
+        usual = ["errors", "latency.p50", "latency.p90", "latency.p95", "latency.p99"]
+        close = get_close_matches(self.name.lower(), usual, 1, 0.7)
+        known = "errors, latency.pNN (such as latency.p99), prediction.OUTPUT and pair.OUTPUT"
+        remedy = f"did you mean {close[0]}?" if close else f"the metrics are {known}"
+        return [Finding(("name",), f"{shown(self.name)} is not a metric", remedy)]
+
+    def _margin_problems(self) -> Iterator[Finding]:
+        wanted, key, bounds = to_camel(_MARGIN_KEYS[self.family]), self.margin_key, self.margin
+        if key != wanted:
+            yield Finding(
+                (key,), f"does not fit {self.name}", f"write {_EXAMPLES[self.family]}, with a size of your own"
+            )
+            return
+        if self.family == "latency" and any(bound.unit != "%" for bound in bounds):
+            yield Finding((key,), f"{self.name} is compared in % of stable's", "write it in %, such as 10%")
+        if self.role == "guardrail" and not any(bound.value for bound in bounds):
+            remedy = "allow something, however little, or write `role: signal`"
+            yield Finding(
+                (key,), "a margin of zero can never be proven, so that nothing would ever be promoted", remedy
+            )
+
+
+class Breaker(Section):
+    """A second, coarse test for outages: it needs no block of time and acts within seconds."""
+
+    errors_above: Annotated[Bound, points()] = Bound(20.0, "pp")
+    """Abort once the candidate's share of failed requests is clearly this far above stable's."""
+
+
+DEFAULT_METRICS: Final = (Metric.model_validate({"name": "errors", "maxIncrease": ("20%", "0.2pp")}),)
+
+
+class Analysis(Section):
+    """How the versions are compared. The tests stay valid however often they are looked at."""
+
+    alpha_abort: Annotated[float, number(0, 0.5, above=True)] = 0.05
+    """The chance of ever aborting a candidate that is within every margin."""
+
+    alpha_promote: Annotated[float, number(0, 0.5, above=True)] = 0.05
+    """The chance of ever promoting a candidate that is outside some guardrail's margin."""
+
+    interval: Annotated[float, duration(1, 60, whole=True)] = 1.0
+    """How often the evidence is read, in whole seconds."""
+
+    block: Annotated[float, duration(1, 3600)] = 30.0
+    """Evidence is weighed in blocks of this length, so that bursts of errors count as one event and not as many."""
+
+    min_duration: Annotated[float, duration(0, MAX_HOURS * 3600)] = 600.0
+    """How long the last stage lasts at least, before a promotion."""
+
+    max_duration: Annotated[float, duration(1, MAX_HOURS * 3600)] = 86_400.0
+    """After this time without a decision a rollout is inconclusive."""
+
+    min_samples: Annotated[int, whole(1, 1_000_000_000)] = 1000
+    """Samples that each version needs before an analysis step, or a promotion, goes on."""
+
+    on_inconclusive: Literal["pause", "abort"] = "pause"
+    """What happens then: wait for a person at the present weight, or go back to stable."""
+
+    breaker: Breaker | None = Breaker()
+    """The test for outages, on unless `null` is written here."""
+
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1, max_length=32)] = DEFAULT_METRICS
+    """What is compared."""
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        findings = []
+        if self.min_duration >= self.max_duration:
+            findings.append(
+                Finding(("minDuration",), "is not shorter than maxDuration", "lower it, or raise maxDuration")
+            )
+        if self.block < self.interval:
+            findings.append(
+                Finding(("block",), "is shorter than interval", "make it several intervals long, such as 30s")
+            )
+        names = [metric.name for metric in self.metrics]
+        findings += [
+            Finding(
+                ("metrics", place, "name"),
+                f"{shown(name)} is named twice",
+                "keep one; a list of bounds can be its margin",
+            )
+            for place, name in enumerate(names)
+            if name in names[:place]
+        ]
+        if findings:
+            raise refusals(*findings)
+        return self

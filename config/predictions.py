@@ -1,0 +1,93 @@
+"""What is read from the answers of a model, so that versions can be compared by what they predict."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from config.names import Name, Text
+from config.numbers import number
+from config.problems import Finding
+from config.section import Section, refusals
+
+Number = Annotated[float, number(-1e15, 1e15)]
+
+
+class Output(Section):
+    """One prediction in every answer."""
+
+    name: Name = Field(examples=["label"])
+    """Its name in metrics; with the protocol open-inference also the name of the output tensor."""
+
+    kind: Literal["category", "number"] = Field(examples=["category"])
+    """A category is counted by label, a number by its mean and spread."""
+
+    range: tuple[Number, Number] | None = Field(default=None, examples=["[0, 1]"])
+    """The lowest and highest value of a number (required). What lies beyond is counted at the end, as clipped."""
+
+    path: Text | None = Field(default=None, examples=["result.scores.0"])
+    """Where the value stands in a JSON answer (required with the protocol json): keys and list indexes with dots."""
+
+    tolerance: Annotated[float, number(0, 1e15)] = 0.0
+    """Two numbers of a pair agree if they are this close."""
+
+    @property
+    def path_parts(self) -> tuple[str | int, ...]:
+        """The path as keys and list indexes; digits alone are an index."""
+        parts = self.path.split(".") if self.path else []
+        return tuple(int(part) if part.isascii() and part.isdigit() else part for part in parts)
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        findings = []
+        if self.kind == "number" and self.range is None:
+            findings.append(
+                Finding(("range",), "is missing: a number needs one", "add it, for example `range: [0, 1]`")
+            )
+        if self.range is not None and not self.range[0] < self.range[1]:
+            findings.append(Finding(("range",), "does not rise", "write the lower end first: [lowest, highest]"))
+        if self.kind == "category":
+            findings += [
+                Finding((key,), "has no meaning for a category", "take it away, or write `kind: number`")
+                for key in ("range", "tolerance")
+                if key in self.model_fields_set
+            ]
+        if self.path is not None and "" in self.path.split("."):
+            findings.append(
+                Finding(("path",), f'"{self.path}" has an empty part', "write keys and indexes with one dot between")
+            )
+        if findings:
+            raise refusals(*findings)
+        return self
+
+
+class Predictions(Section):
+    """How predictions are read from the answers of a route. Answers are read after the client has them."""
+
+    protocol: Literal["open-inference", "json"] = Field(examples=["open-inference"])
+    """open-inference: the Open Inference Protocol V2 over REST. json: any JSON answer, by path."""
+
+    outputs: Annotated[tuple[Output, ...], Field(min_length=1, max_length=8)]
+    """What is read, at most eight values."""
+
+    @model_validator(mode="after")
+    def _paths_fit_the_protocol(self) -> Self:
+        findings = []
+        for place, output in enumerate(self.outputs):
+            loc = ("outputs", place, "path")
+            if self.protocol == "json" and output.path is None:
+                remedy = f"say where the value stands in the answer, for example `path: result.{output.name}`"
+                findings.append(Finding(loc, "is missing: the protocol json needs one", remedy))
+            if self.protocol == "open-inference" and output.path is not None:
+                remedy = "take it away: outputs are found by name; or write `protocol: json`"
+                findings.append(Finding(loc, "has no meaning with the protocol open-inference", remedy))
+        names = [output.name for output in self.outputs]
+        findings += [
+            Finding(("outputs", place, "name"), f'"{name}" is the name of an earlier output', "give each its own name")
+            for place, name in enumerate(names)
+            if name in names[:place]
+        ]
+        if findings:
+            raise refusals(*findings)
+        return self

@@ -1,0 +1,192 @@
+"""The one definition of every setting: what the file may say, its defaults, and what each key means.
+
+Keys are camelCase in the file and snake_case here. Durations are seconds (floats), percents are 0 to 100, addresses and
+margins are small types of their own. A `Config` comes from `config.loader`, which also checks what the parts must
+agree upon.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from config.addresses import Address, AddressAt, Endpoint, StoreUrl
+from config.durations import duration
+from config.matching import Match, Method, SessionAffinity
+from config.metrics import Analysis
+from config.names import Name, Text
+from config.numbers import Percent, whole
+from config.predictions import Predictions
+from config.problems import Finding
+from config.section import Section, refusals
+from config.strategy import Strategy
+
+DurationS = Annotated[float, duration(0.001, 86_400)]
+Weight = Annotated[int, whole(0, 1_000_000)]
+LiveRole = Literal["stable", "canary", "shadow"]
+
+
+class Listen(Section):
+    """Where clients come in."""
+
+    address: AddressAt = Field(examples=["0.0.0.0:8080"])
+    """Host and port; port 0 takes any free one."""
+
+
+class Admin(Section):
+    """Where the admin API is."""
+
+    address: AddressAt = Address("127.0.0.1", 9901)
+    """Host and port. The API has no login: keep it on an address that only operators reach."""
+
+
+class Store(Section):
+    """Where the state of rollouts, the journal and the history of the file are kept."""
+
+    url: StoreUrl = "sqlite:///understudy.db"
+    """sqlite:///PATH; a relative path counts from the folder of this file."""
+
+
+class Backend(Section):
+    """One deployed version of a model."""
+
+    name: Name = Field(examples=["fraud-v2"])
+    """Its name in routes, metrics and reports."""
+
+    endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1, max_length=64)] = Field(
+        examples=["[http://10.0.0.11:8080]"]
+    )
+    """Where it answers: http://host:port, one or more."""
+
+    version: Text | None = None
+    """What is deployed there, such as a build or an image digest. A new text is a new version: its rollout begins
+    again, with fresh evidence."""
+
+    def digest(self) -> str:
+        """What identifies this version (16 hex digits): evidence and decisions belong to it."""
+        text = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class BackendRef(Section):
+    """A version that plays a part in a route."""
+
+    name: Name = Field(examples=["fraud-v2"])
+    """The name of a backend."""
+
+    role: LiveRole = "stable"
+    """stable: serves. canary: the candidate of the strategy. shadow: gets a copy of every request."""
+
+    weight: Weight | None = None
+    """Its share of live traffic relative to the other weights of a route without a strategy."""
+
+
+class MirrorRef(Section):
+    """A version that gets copies of a route's requests. Its answers reach nobody, and it can slow down nobody."""
+
+    backend: Name = Field(examples=["fraud-v3"])
+    """The name of a backend."""
+
+    percent: Percent = 100.0
+    """How much of the traffic is copied."""
+
+    methods: Annotated[tuple[Method, ...], Field(min_length=1, max_length=8)] = ("GET", "HEAD", "POST")
+    """Requests with other methods are not copied."""
+
+    timeout: DurationS = 10.0
+    """How long a copy may take."""
+
+    max_concurrency: Annotated[int, whole(1, 100_000)] = 64
+    """Copies in flight per worker; what comes beyond is skipped and counted."""
+
+    max_body_bytes: Annotated[int, whole(0, 1 << 30)] = 1 << 20
+    """Requests with a larger body are not copied, and counted."""
+
+
+class Timeouts(Section):
+    """How long things may take."""
+
+    request: DurationS = 10.0
+    """From the request to the first byte of the answer. A long stream is not cut by it."""
+
+    connect: DurationS = 1.0
+    """To make a connection to a backend."""
+
+    stream_idle: DurationS = 60.0
+    """How long an answer that has begun may stand still."""
+
+    @model_validator(mode="after")
+    def _connect_within_request(self) -> Self:
+        if self.connect > self.request:
+            finding = Finding(("connect",), "is longer than request", "lower it, or raise `request`")
+            raise refusals(finding)
+        return self
+
+
+class Route(Section):
+    """Requests that lead to one model. The first route that matches is taken."""
+
+    name: Name = Field(examples=["fraud"])
+    """Its name in the admin API, metrics and reports."""
+
+    match: Annotated[tuple[Match, ...], Field(max_length=64)] = ()
+    """Which requests: one of these must hold. Without it every request is taken."""
+
+    backend_refs: Annotated[tuple[BackendRef, ...], Field(min_length=1, max_length=32)] = Field(
+        examples=["[{name: fraud-v1}]"]
+    )
+    """The versions of the model."""
+
+    session_affinity: SessionAffinity | None = None
+    """What makes a user the same user next time. Without it each request is drawn by itself."""
+
+    mirrors: Annotated[tuple[MirrorRef, ...], Field(max_length=8)] = ()
+    """Versions that get copies."""
+
+    timeouts: Timeouts = Timeouts()
+    """How long things may take."""
+
+    predictions: Predictions | None = None
+    """What is read from answers. Without it versions are compared by errors and latency alone."""
+
+    strategy: Strategy | None = None
+    """How a candidate takes over. Without it the weights of `backendRefs` hold."""
+
+    analysis: Analysis = Analysis()
+    """How versions are compared."""
+
+    seed: Text | None = None
+    """What users are hashed with, by default the route's name. Routes with the same seed send a user to the same
+    side."""
+
+    @property
+    def cohort_seed(self) -> str:
+        """The seed that holds."""
+        return self.name if self.seed is None else self.seed
+
+
+class Config(Section):
+    """All settings of one Understudy."""
+
+    listen: Annotated[tuple[Listen, ...], Field(min_length=1, max_length=16)] = Field(
+        examples=["[{address: 0.0.0.0:8080}]"]
+    )
+    """Where clients come in. A change needs a restart."""
+
+    admin: Admin = Admin()
+    """Where the admin API is. A change needs a restart."""
+
+    store: Store = Store()
+    """Where state is kept. A change needs a restart."""
+
+    workers: Annotated[int | Literal["auto"], whole(1, 256, "auto")] = "auto"
+    """Processes that serve traffic; auto is one per processor. A change needs a restart."""
+
+    backends: Annotated[tuple[Backend, ...], Field(min_length=1, max_length=1024)]
+    """The versions that exist."""
+
+    routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=1024)]
+    """Which requests go where. The first route that matches is taken."""
