@@ -1,0 +1,306 @@
+"""The commands a person types. They talk to the admin API, and decide nothing.
+
+Exit status: 0 done · 1 refused or failed · 2 wrong usage · 3 the admin API cannot be reached. `--json` prints what
+the API answered, for machines. What is heavy is imported by the command that needs it: `understudy --help` is quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from proxy.admin.client import DEFAULT_ADDRESS, Client, RefusedError, UnreachableError
+
+if TYPE_CHECKING:
+    from config.loader import Loaded
+    from rich.console import RenderableType
+
+EXIT_REFUSED: Final = 1
+EXIT_UNREACHABLE: Final = 3
+
+app = typer.Typer(
+    name="understudy",
+    help="Rehearse new versions of a model on live traffic, and promote them when the evidence says so.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Admin = Annotated[
+    str, typer.Option("--admin", envvar="UNDERSTUDY_ADMIN", metavar="URL", help="Where the admin API is.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+RouteName = Annotated[str, typer.Argument(metavar="ROUTE", help="The route's name.")]
+ConfigFile = Annotated[Path, typer.Argument(metavar="FILE", help="The configuration file.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"understudy {version('understudy')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+# --- running
+
+
+@app.command()
+def serve(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", envvar="UNDERSTUDY_CONFIG", metavar="FILE", help="The configuration file.")
+    ],
+) -> None:
+    """Serve traffic: check the configuration, then become the supervisor of workers and controller."""
+    _load(config)
+    from proxy.control.launch import plan_launch
+
+    launch = plan_launch(config)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "proxy", "supervise", "--launch", launch.to_json()])  # noqa: S606
+
+
+@app.command()
+def demo(
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the outcome here, for machines.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running afterwards, to play with.")] = False,
+) -> None:
+    """Show the main job on real models: promote a good version, abort a bad one."""
+    from proxy.demo.run import demo_command
+
+    raise typer.Exit(demo_command(json_file=json_file, keep=keep))
+
+
+# --- the configuration
+
+
+@app.command()
+def validate(file: ConfigFile, as_json: AsJson = False) -> None:
+    """Check a configuration file, and print every problem as file:line:column."""
+    if as_json:
+        from config.loader import ConfigError, load
+
+        problems: list[dict[str, Any]] = []
+        try:
+            load(file)
+        except ConfigError as error:
+            problems = [_members(problem) for problem in error.problems]
+        _print_json({"valid": not problems, "problems": problems})
+        raise typer.Exit(EXIT_REFUSED if problems else 0)
+    loaded = _load(file)
+    backends, routes = len(loaded.config.backends), len(loaded.config.routes)
+    typer.echo(f"{file}: valid; backends: {backends}, routes: {routes}, digest: {loaded.digest[:12]}")
+
+
+@app.command()
+def schema(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the reference of all settings instead.")] = False,
+) -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    from config.reference import reference_markdown, schema_json
+
+    typer.echo(reference_markdown() if markdown else json.dumps(schema_json(), indent=2))
+
+
+@app.command()
+def reload(admin: Admin = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
+    """Have the configuration file read again, now."""
+    with _asking(admin, as_json) as client:
+        answer = client.reload()
+    if as_json:
+        _print_json(answer)
+        return
+    workers = f"{answer['workersAcknowledged']} of {answer['workers']} workers hold it"
+    typer.echo(f"generation {answer['generation']} is live; {workers}")
+    for name in answer["restartNeeded"]:
+        typer.echo(f"{name}: changed in the file, and needs a restart of `understudy serve`")
+
+
+# --- looking
+
+
+@app.command()
+def status(admin: Admin = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
+    """Show the process, its configuration, its workers and its routes."""
+    from proxy.admin import console
+
+    with _asking(admin, as_json) as client:
+        answer = client.status()
+    _show(answer, as_json, console.status)
+
+
+@app.command()
+def routes(
+    route: Annotated[str | None, typer.Argument(metavar="[ROUTE]", help="Show this one in full.")] = None,
+    admin: Admin = DEFAULT_ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """List the routes, or show one with its evidence."""
+    from proxy.admin import console
+
+    with _asking(admin, as_json) as client:
+        answer: Any = client.routes() if route is None else client.route(route)
+    _show(answer, as_json, console.routes if route is None else console.route)
+
+
+@app.command()
+def report(
+    route: RouteName,
+    raw: Annotated[bool, typer.Option("--raw", help="Print Markdown also on a terminal.")] = False,
+    admin: Admin = DEFAULT_ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the versions of a route: verdict, evidence, predictions, timeline (Markdown if redirected)."""
+    with _asking(admin, as_json) as client:
+        answer: Any = client.report(route) if as_json else client.report_markdown(route)
+    if as_json:
+        _print_json(answer)
+    elif raw or not sys.stdout.isatty():
+        typer.echo(answer, nl=False)
+    else:
+        from rich.console import Console
+        from rich.markdown import Markdown
+
+        Console().print(Markdown(answer))
+
+
+@app.command()
+def history(
+    route: RouteName,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many entries, newest first.")] = 50,
+    admin: Admin = DEFAULT_ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Show what happened to a route: decisions with their reasons, and who gave which command."""
+    from proxy.admin import console
+
+    with _asking(admin, as_json) as client:
+        answer = client.history(route, limit)
+    _show(answer, as_json, lambda page: console.history(page["entries"]))
+
+
+# --- commanding
+
+
+@app.command()
+def promote(
+    route: RouteName,
+    full: Annotated[
+        bool, typer.Option("--full", help="All traffic to the candidate, whatever the evidence says.")
+    ] = False,
+    admin: Admin = DEFAULT_ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Let a rollout go one step further, or with --full to its end."""
+    _act(admin, as_json, route, "promote", full=full)
+
+
+@app.command()
+def abort(
+    route: RouteName,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the history.")] = "",
+    admin: Admin = DEFAULT_ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Give all traffic back to stable, now."""
+    _act(admin, as_json, route, "abort", reason=reason)
+
+
+@app.command()
+def pause(route: RouteName, admin: Admin = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
+    """Hold a rollout where it is; its guardrails go on."""
+    _act(admin, as_json, route, "pause")
+
+
+@app.command()
+def resume(route: RouteName, admin: Admin = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
+    """Let a paused rollout go on."""
+    _act(admin, as_json, route, "resume")
+
+
+@app.command()
+def retry(route: RouteName, admin: Admin = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
+    """Begin again with a version that was aborted, with fresh evidence."""
+    _act(admin, as_json, route, "retry")
+
+
+def _act(admin: str, as_json: bool, route: str, verb: str, **options: Any) -> None:
+    from proxy.admin import console
+
+    with _asking(admin, as_json) as client:
+        client.act(route, verb, **options)
+        answer = client.route(route)
+    _show(answer, as_json, lambda route: console.routes([route]))
+
+
+# --- the rim
+
+
+@contextlib.contextmanager
+def _asking(admin: str, as_json: bool) -> Iterator[Client]:
+    """A client of the admin API; its errors become lines on stderr (with --json: also JSON on stdout) and an exit."""
+    try:
+        client = Client(admin)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--admin") from error
+    try:
+        yield client
+    except UnreachableError as error:
+        typer.echo(f"understudy: {error}", err=True)
+        raise typer.Exit(EXIT_UNREACHABLE) from error
+    except RefusedError as error:
+        if as_json:
+            _print_json(error.problem)
+        typer.echo(f"understudy: {error}", err=True)
+        for problem in error.problem.get("problems", ()):
+            from proxy.admin import console
+
+            typer.echo(console.problem(problem), err=True)
+        raise typer.Exit(EXIT_REFUSED) from error
+
+
+def _load(file: Path) -> Loaded:
+    from config.loader import ConfigError, load
+
+    try:
+        return load(file)
+    except ConfigError as error:
+        for problem in error.problems:
+            typer.echo(str(problem), err=True)
+        raise typer.Exit(EXIT_REFUSED) from error
+
+
+def _members(problem: Any) -> dict[str, Any]:
+    return {name: getattr(problem, name) for name in ("source", "line", "column", "path", "message", "remedy")}
+
+
+def _show(answer: Any, as_json: bool, render: Any) -> None:
+    if as_json:
+        _print_json(answer)
+        return
+    from rich.console import Console
+
+    shown: RenderableType = render(answer)
+    Console().print(shown)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,280 @@
+"""The command line, in front of a real admin API with a fake controller behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from proxy.admin.app import start
+from proxy.admin.client import actor
+from proxy.cli import app
+from tests.support.fake_controller import FakeController, problem
+
+VALID = """
+listen: [{address: 127.0.0.1:0}]
+backends: [{name: one, endpoints: [http://127.0.0.1:9]}]
+routes: [{name: all, backendRefs: [{name: one}]}]
+"""
+
+
+@pytest.fixture
+def controller() -> Iterator[FakeController]:
+    fake = FakeController()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def admin(controller: FakeController) -> Iterator[str]:
+    """The URL of an admin API that runs in a loop of its own."""
+    loop = asyncio.new_event_loop()
+    sock = socket.create_server(("127.0.0.1", 0))
+    runner = loop.run_until_complete(start(controller, sock))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address where nothing listens, for as long as the test runs."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+
+
+def run(*arguments: str, **environment: str) -> Result:
+    return CliRunner(env={"COLUMNS": "200", **environment}).invoke(app, arguments)
+
+
+def test_help_is_quick_and_names_every_command():
+    """Broken: `understudy --help` loads numpy and half of the web first."""
+    code = (
+        "import sys; from typer.testing import CliRunner; from proxy.cli import app\n"
+        "print(CliRunner().invoke(app, ['--help']).output)\n"
+        "heavy = {'numpy', 'scipy', 'pydantic', 'aiohttp', 'sqlalchemy', 'sklearn', 'prometheus_client'}\n"
+        "print('LOADED', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "LOADED []" in done.stdout
+    assert len(app.registered_commands) == 14
+    for command in app.registered_commands:
+        name = command.callback.__name__
+        assert f" {name} " in done.stdout
+
+
+def test_status_is_a_table_for_people(admin):
+    """Broken: one cannot see at a glance what runs."""
+    result = run("status", "--admin", admin)
+    assert result.exit_code == 0, result.output
+    for text in ("fraud-v2", "Progressing", "5 %", "generation 7", "serving", "down", "needs a restart: workers"):
+        assert text in result.output
+    assert "refused" not in result.output
+
+
+def test_status_shows_why_the_last_edit_was_refused(admin, controller):
+    """Broken: an edit without effect stays a riddle."""
+    controller.last_error = {"at": 0.0, "problems": [problem()]}
+    assert "config.yaml:12:15: routes[0].strategy.canary.steps[2].setWeight: 140 is above 100; give" in (
+        run("status", "--admin", admin).output.replace("\n", "")
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["status"], lambda fake: fake.status()),
+        (["routes"], lambda fake: fake.routes()),
+        (["routes", "fraud"], lambda fake: fake.document),
+        (["report", "fraud"], lambda fake: {**fake.document, "history": fake.entries}),
+        (["history", "fraud", "--limit", "2"], lambda fake: {"entries": fake.entries[:2], "nextBefore": 49}),
+        (["pause", "fraud"], lambda fake: fake.document),
+    ],
+)
+def test_json_is_what_the_api_answers(admin, controller, arguments, expected):
+    """Broken: scripts read something else than the API says."""
+    result = run(*arguments, "--json", UNDERSTUDY_ADMIN=admin)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == expected(controller)
+
+
+def test_routes_and_history_are_tables_for_people(admin):
+    """Broken: rollouts cannot be followed on a terminal."""
+    assert "static weights/" in run("routes", "--admin", admin).output
+    one = run("routes", "static weights/", "--admin", admin)
+    assert (one.exit_code, "no rollout" in one.output) == (0, True)
+    full = run("routes", "fraud", "--admin", admin).output
+    for text in ("latency.p99", "within its margin", "worse than its margin", "still missing: 60 more samples"):
+        assert text in full
+    lines = run("history", "fraud", "--admin", admin).output.splitlines()
+    started, paused = (next(i for i, line in enumerate(lines) if word in line) for word in ("started", "paused"))
+    assert started < paused
+
+
+def test_report_is_markdown_when_it_is_redirected(admin):
+    """Broken: `understudy report fraud > fraud.md` writes boxes."""
+    result = run("report", "fraud", "--admin", admin)
+    assert result.stdout.startswith("# fraud: fraud-v2 against fraud-v1\n")
+    assert result.stdout.endswith("does not count.\n")
+
+
+def test_commands_arrive_with_their_options_and_who_typed_them(admin, controller):
+    """Broken: a command does something else than typed, or the journal does not know who."""
+    for arguments in (
+        ["promote", "fraud"],
+        ["promote", "fraud", "--full"],
+        ["abort", "fraud", "--reason", "customers complain"],
+        ["pause", "fraud"],
+        ["retry", "static weights/"],
+    ):
+        result = run(*arguments, "--admin", admin)
+        assert result.exit_code == 0, result.output
+    assert controller.acts == [
+        ("fraud", "promote", actor(), False, ""),
+        ("fraud", "promote", actor(), True, ""),
+        ("fraud", "abort", actor(), False, "customers complain"),
+        ("fraud", "pause", actor(), False, ""),
+        ("static weights/", "retry", actor(), False, ""),
+    ]
+    assert "@" in actor()
+
+
+def test_a_command_shows_what_became_of_the_rollout(admin):
+    """Broken: one must ask again to see whether the abort worked."""
+    result = run("abort", "fraud", "--reason", "customers complain", "--admin", admin)
+    assert "Aborted" in result.output
+    assert "customers complain" in result.output
+
+
+def test_a_refusal_is_exit_status_1_with_its_reason(admin):
+    """Broken: a script takes a refused command for done."""
+    result = run("resume", "fraud", "--admin", admin)
+    assert result.exit_code == 1
+    assert "pause it first" in result.stderr
+    result = run("resume", "fraud", "--json", "--admin", admin)
+    assert json.loads(result.stdout)["status"] == 409
+    result = run("report", "frod", "--admin", admin)
+    assert result.exit_code == 1
+    assert "no route is called 'frod'; the routes are: fraud" in result.stderr
+
+
+def test_reload_says_what_is_live_or_every_problem(admin, controller):
+    """Broken: nobody knows whether an edit is live."""
+    result = run("reload", "--admin", admin)
+    assert result.exit_code == 0
+    assert "generation 7 is live; 2 of 2 workers hold it" in result.stdout
+    assert "workers: changed in the file, and needs a restart" in result.stdout
+    controller.reload_problems = [problem()]
+    result = run("reload", "--admin", admin)
+    assert result.exit_code == 1
+    assert "config.yaml:12:15: routes[0].strategy" in result.stderr
+
+
+def test_nobody_there_is_exit_status_3_with_the_remedy(nobody):
+    """Broken: a proxy that is down looks like one that refuses."""
+    for arguments in (["status"], ["promote", "fraud"], ["report", "fraud", "--json"]):
+        result = run(*arguments, "--admin", nobody)
+        assert result.exit_code == 3
+        assert nobody in result.stderr
+        assert "understudy serve --config FILE" in result.stderr
+        assert "UNDERSTUDY_ADMIN" in result.stderr
+
+
+def test_a_stranger_at_the_address_is_named_as_such():
+    """Broken: another server's page is printed, or its 404 taken for an answer."""
+    for answer in (
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\n<html",
+        b"HTTP/1.1 200 OK\r\n\r\nhello",
+        b"SSH-2.0\r\n",
+    ):
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+
+            def serve(sock: socket.socket = sock, answer: bytes = answer) -> None:
+                connection, _ = sock.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(answer)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            result = run("status", "--admin", f"127.0.0.1:{sock.getsockname()[1]}")
+            thread.join()
+        assert result.exit_code == 3, result.output
+        assert "UNDERSTUDY_ADMIN" in result.stderr
+
+
+def test_proxies_of_the_environment_are_not_asked(admin, nobody):
+    """Broken: behind a company's proxy the own machine cannot be reached."""
+    assert run("status", "--admin", admin, http_proxy=nobody, HTTP_PROXY=nobody).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["status", "--admin", "ftp://here"], ["promote"], ["history", "fraud", "--limit", "0"], ["frobnicate"], ["serve"]],
+)
+def test_wrong_usage_is_exit_status_2(arguments):
+    """Broken: a typing error looks like a refusal."""
+    assert run(*arguments).exit_code == 2
+
+
+def test_validate_prints_every_problem_with_its_place(tmp_path: Path):
+    """Broken: a bad file must be repaired one problem at a time, or passes."""
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text(VALID)
+    bad.write_text(VALID.replace("backendRefs", "backendRef").replace("http://", "htp://"))
+    result = run("validate", str(good))
+    assert (result.exit_code, "valid" in result.stdout) == (0, True), result.output
+    result = run("validate", str(bad))
+    assert result.exit_code == 1
+    assert f"{bad}:3:" in result.stderr
+    assert f"{bad}:4:" in result.stderr
+    result = run("validate", "--json", str(bad))
+    assert result.exit_code == 1
+    assert {problem["line"] for problem in json.loads(result.stdout)["problems"]} == {3, 4}
+
+
+def test_validate_of_a_file_that_is_not_there_says_so(tmp_path: Path):
+    """Broken: a mistyped path ends in a traceback."""
+    result = run("validate", str(tmp_path / "none.yaml"))
+    assert result.exit_code == 1
+    assert "none.yaml" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_schema_is_json_schema_or_the_reference(tmp_path: Path):
+    """Broken: editors get no help."""
+    assert "properties" in json.loads(run("schema").stdout)
+    assert run("schema", "--markdown").stdout.startswith("#")
+
+
+def test_serve_checks_the_file_and_becomes_the_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Broken: a bad file starts a proxy, or PID 1 is not the supervisor."""
+    calls: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(os, "execv", lambda path, arguments: calls.append((path, arguments)))
+    file = tmp_path / "config.yaml"
+    file.write_text(VALID.replace("backendRefs", "backendRef"))
+    result = run("serve", "--config", str(file))
+    assert result.exit_code == 1
+    assert f"{file}:4:" in result.stderr
+    assert calls == []
+    file.write_text(VALID)
+    result = run("serve", "--config", str(file))
+    assert result.exit_code == 0, result.output
+    [(path, arguments)] = calls
+    assert path == sys.executable
+    assert arguments[:5] == [sys.executable, "-m", "proxy", "supervise", "--launch"]
+    json.loads(arguments[5])
