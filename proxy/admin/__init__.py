@@ -6,7 +6,7 @@
     exposition   Prometheus metrics, read from the ledger at each scrape
     latency      the latency histogram since start, gathered from the ledger's lanes
     report       a rollout as a Markdown report
-    words        numbers, odds and times as people read them
+    words        readings and times as people read them
     client       the same API from the other side, for the command line
     console      what the command line shows
 

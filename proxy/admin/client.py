@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import socket
+from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
@@ -109,6 +110,8 @@ class Client:
                 return answer
         except HTTPError as error:
             raise self._refusal(error) from error
+        except HTTPException as error:
+            raise self._stranger("it does not speak HTTP") from error
         except (URLError, OSError) as error:
             reason = getattr(error, "reason", error)
             raise UnreachableError(

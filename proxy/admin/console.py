@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from config.problems import Problem
 from proxy.admin import words
 
 Json = dict[str, Any]
@@ -125,8 +126,7 @@ def history(entries: Sequence[Json]) -> Table:
 
 def problem(item: Json) -> str:
     """A problem of a configuration file as `file:line:column: path: message; remedy`."""
-    remedy = f"; {item['remedy']}" if item["remedy"] else ""
-    return f"{item['source']}:{item['line']}:{item['column']}: {item['path']}: {item['message']}{remedy}"
+    return str(Problem(**{name: item[name] for name in Problem.__dataclass_fields__}))
 
 
 def _table(*columns: str, title: str) -> Table:

@@ -91,6 +91,8 @@ def _steps(route: Json) -> list[str]:
         mark = "x" if done or number < route["step"] else " "
         here = " **← here**" if number == route["step"] and not done else ""
         lines.append(f"- [{mark}] {_safe(text)}{here}")
+    if route["step"] >= len(route["steps"]) and not done:
+        lines.append("- [ ] analysis until a promotion is proven **← here**")
     return lines
 
 

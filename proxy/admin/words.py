@@ -1,65 +1,54 @@
-"""Numbers, odds and times as people read them; one place, so that report and command line say the same."""
+"""Readings in words, for report and command line; what is not known is a dash. Numbers as in `analysis.wording`."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from analysis import wording
+
 NOTHING: Final = "–"  # noqa: RUF001 (the dash of an empty cell)
-_MANY: Final = 1_000_000.0
 
 
 def odds(evidence: float | None) -> str:
     """Evidence (an e-value) as betting odds.
 
-    >>> odds(1234.5), odds(4.25), odds(0.05), odds(3e9), odds(None)
-    ('1,234 : 1', '4.2 : 1', '1 : 20', 'over 1,000,000 : 1', '–')
+    >>> odds(1234.5), odds(0.05), odds(None)
+    ('1,234 : 1', '1 : 20', '–')
     """
-    if evidence is None:
-        return NOTHING
-    if evidence >= 1:
-        return f"over {_MANY:,.0f} : 1" if evidence > _MANY else f"{_short(evidence)} : 1"
-    return f"1 : over {_MANY:,.0f}" if evidence * _MANY < 1 else f"1 : {_short(1 / evidence)}"
-
-
-def _short(number: float) -> str:
-    return f"{number:,.0f}" if number >= 9.95 or number == 1 else f"{number:.1f}"
+    return NOTHING if evidence is None else wording.odds(evidence)
 
 
 def percent(share: float | None) -> str:
-    """A share of one in percent, with three significant digits.
+    """A share of one in percent.
 
-    >>> percent(0.01234), percent(0.5), percent(0.0), percent(0.00004)
-    ('1.23 %', '50 %', '0 %', '0.004 %')
+    >>> percent(0.01234), percent(0.00004)
+    ('1.23 %', '0.004 %')
     """
-    return NOTHING if share is None else f"{plain(100 * share)} %"
+    return NOTHING if share is None else wording.percent(share)
 
 
 def plain(number: float | None) -> str:
-    """A number with three significant digits and no exponent where people would write none.
+    """A number with three digits that count.
 
-    >>> plain(0.1), plain(12.345), plain(98765.4), plain(0.0)
-    ('0.1', '12.3', '98,765', '0')
+    >>> plain(12.345), plain(None)
+    ('12.3', '–')
     """
-    if number is None:
-        return NOTHING
-    if abs(number) >= 999.5:
-        return f"{number:,.0f}"
-    return f"{number:.3g}"
+    return NOTHING if number is None else wording.number(number)
 
 
 def count(number: float | None) -> str:
     """A count with thousands separated."""
-    return NOTHING if number is None else f"{number:,.0f}"
+    return NOTHING if number is None else wording.count(number)
 
 
 def milliseconds(number: float | None) -> str:
     """A latency that is given in milliseconds.
 
-    >>> milliseconds(12.34), milliseconds(1234.0), milliseconds(0.4567)
-    ('12.3 ms', '1,234 ms', '0.457 ms')
+    >>> milliseconds(12.34), milliseconds(2500.0)
+    ('12.3 ms', '2.5 s')
     """
-    return NOTHING if number is None else f"{plain(number)} ms"
+    return NOTHING if number is None else wording.time_of(number / 1000)
 
 
 def level(kind: str, value: float | None) -> str:
@@ -72,30 +61,25 @@ def level(kind: str, value: float | None) -> str:
         return NOTHING
     match kind:
         case "latency":
-            return milliseconds(1000 * value)
+            return wording.time_of(value)
         case "number":
-            return plain(value)
+            return wording.number(value)
         case _:
-            return percent(value)
+            return wording.percent(value)
 
 
 def effect(unit: str, value: float | None) -> str:
     """A difference between the arms in its metric's unit, with its sign.
 
     >>> effect("pp", 0.21), effect("%", -3.0), effect("sd", 0.0)
-    ('+0.21 pp', '−3 %', '0 sd')
+    ('+0.21 pp', '-3 %', '0 sd')
     """
-    if value is None:
-        return NOTHING
-    sign = "+" if value > 0 else "−" if value < 0 else ""  # noqa: RUF001
-    return f"{sign}{plain(abs(value))} {unit}"
+    return NOTHING if value is None else f"{wording.signed(value)} {unit}"
 
 
 def interval(unit: str, low: float | None, high: float | None) -> str:
     """The bounds of an effect."""
-    if low is None or high is None:
-        return NOTHING
-    return f"{effect(unit, low)} to {effect(unit, high)}"
+    return NOTHING if low is None or high is None else f"{effect(unit, low)} to {effect(unit, high)}"
 
 
 def verdict(metric: dict[str, Any]) -> str:
@@ -112,21 +96,8 @@ def verdict(metric: dict[str, Any]) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """A length of time in its two largest units.
-
-    >>> span(45.2), span(754), span(7380), span(200000), span(None)
-    ('45 s', '12 min 34 s', '2 h 3 min', '2 d 7 h', '–')
-    """
-    if seconds is None:
-        return NOTHING
-    rest = max(0, int(seconds))
-    parts: list[tuple[int, str]] = []
-    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
-        amount, rest = divmod(rest, length)
-        if amount or parts:
-            parts.append((amount, unit))
-    shown = [f"{amount} {unit}" for amount, unit in parts[:2] if amount]
-    return " ".join(shown) or "0 s"
+    """A length of time, roughly."""
+    return NOTHING if seconds is None else wording.duration(seconds)
 
 
 def moment(at_s: float | None) -> str:

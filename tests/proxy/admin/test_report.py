@@ -66,7 +66,7 @@ def test_an_ended_rollout_says_when_and_how_long(route):
     route |= {"phase": "Aborted", "verdict": "Failed", "decidedBy": "errors", "endedAt": STARTED_S + 754}
     text = markdown(route, [])
     assert "| Ended | 2027-01-15 08:12:34 UTC |" in text
-    assert "| Took | 12 min 34 s |" in text
+    assert "| Took | 13 min |" in text
     assert "| Decided by | errors |" in text
     assert "What a promotion still lacks" not in text
 
@@ -76,10 +76,10 @@ def test_metrics_show_numbers_odds_and_a_verdict_in_words(route):
     text = section(markdown(route, []), "Metrics")
     errors = next(line for line in text.splitlines() if line.startswith("| errors |"))
     assert errors == (
-        "| errors | 1.2 % | 1.41 % | +0.21 pp | −0.4 pp to +0.9 pp | 20% or 0.2pp (here 0.24pp) "
+        "| errors | 1.2 % | 1.41 % | +0.21 pp | -0.4 pp to +0.9 pp | 20% or 0.2pp (here 0.24pp) "
         "| 4.2 : 1 | 1 : 3.3 | 19,000 / 1,000 | open: 4.2 : 1 of 20 : 1 |"
     )
-    assert "| latency.p99 | 48 ms | 47 ms | −2.1 % |" in text
+    assert "| latency.p99 | 48 ms | 47 ms | -2.1 % |" in text
     assert "| prediction.label | " in text
     assert "worse than its margin" in text
     assert "| prediction.score | – | – | – | – |" in text
@@ -97,17 +97,24 @@ def test_steps_show_where_the_rollout_is(route):
         "- [ ] analysis of 1,000 samples **← here**",
         "- [ ] setWeight 50 %",
     ]
+    route["step"] = 4  # the analysis that every plan ends with
+    assert section(markdown(route, []), "Steps").strip().splitlines()[3:] == [
+        "- [x] setWeight 50 %",
+        "- [ ] analysis until a promotion is proven **← here**",
+    ]
+    route["phase"] = "Succeeded"
+    assert "here" not in section(markdown(route, []), "Steps")
 
 
 def test_versions_labels_and_numbers_stand_side_by_side(route):
     """Broken: a shift in predictions is not seen."""
     text = markdown(route, [])
     versions = section(text, "Versions")
-    assert "| fraud-v2 | canary | 5 % | 1,000 | 14 (1.4 %) | 4 | 101 | 12.3 ms | 48.1 ms | 1,204 ms |" in versions
+    assert "| fraud-v2 | canary | 5 % | 1,000 | 14 (1.4 %) | 4 | 101 | 12.3 ms | 48.1 ms | 1.2 s |" in versions
     assert "| fraud-v2 | shadow | – |" in versions
     labels = section(text, "Predicted labels")
     assert "| Label | fraud-v1 (stable) | fraud-v2 (canary) | Difference |" in labels
-    assert "| legit | 97 % | 95 % | −2 pp |" in labels
+    assert "| legit | 97 % | 95 % | -2 pp |" in labels
     assert "| fraud | 3 % | 4 % | +1 pp |" in labels
     assert "| score | fraud-v2 | 0.0312 | 0.11 | 18,772 |" in section(text, "Predicted numbers")
 
@@ -158,7 +165,7 @@ def test_what_is_missing_comes_with_a_forecast(route):
     """Broken: nobody knows how long to wait."""
     text = section(markdown(route, []), "What a promotion still lacks")
     assert "- 60 more samples of fraud-v2" in text
-    assert "in about 12 min 34 s" in text
+    assert "in about 13 min" in text
 
 
 def test_the_timeline_runs_forward(route):
