@@ -8,7 +8,7 @@ a random number that is never used twice, so that nobody reads what another left
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,7 +25,8 @@ _LOG = structlog.get_logger("understudy.lending")
 class Loan:
     """A row and whom it is lent to. `index` is -1 where no row was left: nothing is counted then.
 
-    `outputs` are the names of the route's predictions in the order of the row's cells, `tables` their label texts.
+    `outputs` are the names of the route's predictions in the order of the row's cells, `kinds` what they are, and
+    `tables` where the labels of categories have their texts.
     """
 
     route: str
@@ -35,6 +36,7 @@ class Loan:
     index: int
     tenant: int
     outputs: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
     tables: tuple[TableRef, ...] = ()
 
     @property
@@ -68,9 +70,13 @@ class Lending:
         """Rows that are in use or at rest."""
         return sorted([*self._lent.values(), *(loan for loan, _ in self._resting.values())], key=lambda one: one.index)
 
-    def lend(self, route: str, backend: str, role: str, stage: int, outputs: tuple[str, ...] = ()) -> Loan:
-        """A row for a stage of a backend, with the tables of the route's outputs."""
-        tables = tuple(self.table(route, output) for output in outputs)
+    def lend(self, route: str, backend: str, role: str, stage: int, outputs: Mapping[str, str] | None = None) -> Loan:
+        """A row for a stage of a backend, with the tables of the route's outputs (kinds by name)."""
+        names, kinds = tuple(outputs or {}), tuple((outputs or {}).values())
+        tables = tuple(
+            self.table(route, name) if kind == "category" else TableRef()
+            for name, kind in zip(names, kinds, strict=True)
+        )
         if not self._free_rows:
             _LOG.error(
                 "no row of the ledger is left: this arm is not counted and cannot be judged",
@@ -79,8 +85,8 @@ class Lending:
                 stage=stage,
                 remedy="restart `understudy serve`, which makes room for the configuration that it finds",
             )
-            return Loan(route, backend, role, stage, -1, 0, outputs, tables)
-        loan = Loan(route, backend, role, stage, self._free_rows.pop(), self._tenant(), outputs, tables)
+            return Loan(route, backend, role, stage, -1, 0, names, kinds, tables)
+        loan = Loan(route, backend, role, stage, self._free_rows.pop(), self._tenant(), names, kinds, tables)
         self._lent[loan.index] = loan
         return loan
 

@@ -60,11 +60,11 @@ def test_giving_back_twice_does_nothing() -> None:
 def test_claims_restore_the_book() -> None:
     """A new controller would lend rows that the old one's stages still count into."""
     first = lending()
-    loan = first.lend("r", "a", "stable", 4, ("label",))
+    loan = first.lend("r", "a", "stable", 4, {"score": "number", "label": "category"})
     second = lending()
     assert second.claim(loan)
     assert not second.claim(loan)
-    assert second.table("r", "label") == loan.tables[0]
+    assert second.table("r", "label") == loan.tables[1]
     assert loan.index not in {second.lend("r", x, "canary", 4).index for x in ("b", "c", "d")}
 
 

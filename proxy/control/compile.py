@@ -1,0 +1,198 @@
+"""From configuration and live state to the snapshot that workers hold. Pure.
+
+A route with a rollout has two arms, and the candidate owns the circle from zero to its weight: raising the weight only
+adds users, lowering it only takes away those that were added last. A route without one has the weights of its file,
+in their order. Arm 0 is always the stable version, since copies are made of its requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from xxhash import xxh3_64_intdigest
+
+from config import matching, schema
+from proxy import snapshot
+from proxy.control.rollout import State
+from proxy.snapshot import CIRCLE, RowRef, TableRef
+
+ArmKey = tuple[str, str, str]
+"""(route, backend, role)."""
+OutputKey = tuple[str, str]
+"""(route, output)."""
+_PER_PERCENT: Final = CIRCLE // 100
+
+
+@dataclass(frozen=True, slots=True)
+class ArmShare:
+    """A version that live traffic can meet, and its part of the circle in parts of a million."""
+
+    backend: str
+    role: str
+    ppm: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Who gets what of a route: arms with stable first, and mirrors with their shares as percentages."""
+
+    arms: tuple[ArmShare, ...]
+    mirrors: tuple[schema.MirrorRef, ...]
+
+    @property
+    def counted(self) -> tuple[tuple[str, str], ...]:
+        """(backend, role) of all that gets traffic and so needs a row."""
+        arms = [(arm.backend, arm.role) for arm in self.arms if arm.ppm]
+        return (*arms, *((mirror.backend, "shadow") for mirror in self.mirrors))
+
+
+def layout(route: schema.Route, state: State | None) -> Layout:
+    """Who gets what of a route. A route with a strategy and no state yet gives everything to stable."""
+    if route.strategy is None:
+        return Layout(_static_arms(route), _static_mirrors(route, None))
+    stable = next(ref.name for ref in route.backend_refs if ref.role == "stable")
+    candidate = next(ref.name for ref in route.backend_refs if ref.role == "canary")
+    weight_ppm = 0 if state is None else state.weight_ppm
+    mirrors = _static_mirrors(route, candidate)
+    if state is not None and state.mirror_ppm:
+        template = next(
+            (mirror for mirror in route.mirrors if mirror.backend == candidate), schema.MirrorRef(backend=candidate)
+        )
+        mirrors = (template.model_copy(update={"percent": state.mirror_ppm / _PER_PERCENT}), *mirrors)
+    arms = (ArmShare(stable, "stable", CIRCLE - weight_ppm), ArmShare(candidate, "canary", weight_ppm))
+    return Layout(arms, mirrors)
+
+
+def compile(
+    config: schema.Config,
+    states: Mapping[str, State],
+    rows: Mapping[ArmKey, RowRef],
+    tables: Mapping[OutputKey, TableRef],
+    generation: int,
+    digest: str = "",
+) -> snapshot.Snapshot:
+    """The snapshot. What has no row is not counted; what has no table has no labels."""
+    numbers = {backend.name: index for index, backend in enumerate(config.backends)}
+    backends = tuple(
+        snapshot.Backend(
+            backend.name, tuple(snapshot.Endpoint(endpoint.host, endpoint.port) for endpoint in backend.endpoints)
+        )
+        for backend in config.backends
+    )
+    routes = tuple(_route(route, states.get(route.name), numbers, rows, tables) for route in config.routes)
+    return snapshot.Snapshot(generation, backends, routes, digest)
+
+
+def seed(text: str) -> int:
+    """The number that users are hashed with."""
+    return int(xxh3_64_intdigest(text.encode()))
+
+
+def _route(
+    route: schema.Route,
+    state: State | None,
+    numbers: Mapping[str, int],
+    rows: Mapping[ArmKey, RowRef],
+    tables: Mapping[OutputKey, TableRef],
+) -> snapshot.Route:
+    plan = layout(route, state)
+
+    def row(backend: str, role: str) -> RowRef:
+        return rows.get((route.name, backend, role), RowRef())
+
+    return snapshot.Route(
+        name=route.name,
+        matches=tuple(_match(match) for match in route.match) or (snapshot.Match(),),
+        arms=tuple(snapshot.Arm(numbers[arm.backend], row(arm.backend, arm.role)) for arm in plan.arms),
+        segments=_segments(plan.arms),
+        seed=seed(route.cohort_seed),
+        keys=_keys(route.session_affinity),
+        mirrors=tuple(
+            snapshot.Mirror(
+                backend=numbers[mirror.backend],
+                share=round(mirror.percent * _PER_PERCENT),
+                row=row(mirror.backend, "shadow"),
+                methods=tuple(mirror.methods),
+                timeout_s=mirror.timeout,
+                max_concurrency=mirror.max_concurrency,
+                max_body_bytes=mirror.max_body_bytes,
+            )
+            for mirror in plan.mirrors
+        ),
+        connect_timeout_s=route.timeouts.connect,
+        request_timeout_s=route.timeouts.request,
+        stream_idle_s=route.timeouts.stream_idle,
+        predictions=_predictions(route, tables),
+    )
+
+
+def _static_arms(route: schema.Route) -> tuple[ArmShare, ...]:
+    live = sorted((ref for ref in route.backend_refs if ref.role != "shadow"), key=lambda ref: ref.role != "stable")
+    weights = [1 if ref.weight is None else ref.weight for ref in live]
+    total = sum(weights)
+    arms, below = [], 0
+    for ref, weight in zip(live, weights, strict=True):
+        # Bounds are rounded, not shares, so that the shares add up to the whole circle.
+        start, below = below, below + weight
+        ppm = round(CIRCLE * below / total) - round(CIRCLE * start / total) if total else 0
+        arms.append(ArmShare(ref.name, ref.role, ppm))
+    return tuple(arms)
+
+
+def _static_mirrors(route: schema.Route, candidate: str | None) -> tuple[schema.MirrorRef, ...]:
+    """What is copied whatever the rollout does; copies for the candidate are the rollout's to decide on."""
+    listed = {mirror.backend for mirror in route.mirrors}
+    shadows = [
+        schema.MirrorRef(backend=ref.name)
+        for ref in route.backend_refs
+        if ref.role == "shadow" and ref.name not in listed
+    ]
+    return tuple(m for m in (*route.mirrors, *shadows) if m.backend != candidate and m.percent > 0)
+
+
+def _segments(arms: tuple[ArmShare, ...]) -> tuple[snapshot.Segment, ...]:
+    """The candidate's part comes first on the circle, then the others in order."""
+    order = sorted(range(len(arms)), key=lambda index: arms[index].role != "canary")
+    segments, upper = [], 0
+    for index in order:
+        if arms[index].ppm:
+            upper += arms[index].ppm
+            segments.append(snapshot.Segment(upper, index))
+    return tuple(segments)
+
+
+def _match(match: matching.Match) -> snapshot.Match:
+    return snapshot.Match(
+        path=None if match.path is None else _text(match.path),
+        method=match.method,
+        headers=_named({name.lower(): text for name, text in match.headers.items()}),
+        query=_named(match.query),
+        cookies=_named(match.cookies),
+    )
+
+
+def _named(texts: Mapping[str, matching.StringMatch]) -> tuple[snapshot.NamedMatch, ...]:
+    return tuple(snapshot.NamedMatch(name, _text(text)) for name, text in texts.items())
+
+
+def _text(text: matching.StringMatch) -> snapshot.StringMatch:
+    return snapshot.StringMatch(text.kind, text.value)
+
+
+def _keys(affinity: matching.SessionAffinity | None) -> tuple[snapshot.Key, ...]:
+    if affinity is None:
+        return ()
+    return tuple(snapshot.Key(source, name.lower() if source == "header" else name) for source, name in affinity.keys)
+
+
+def _predictions(route: schema.Route, tables: Mapping[OutputKey, TableRef]) -> snapshot.Predictions | None:
+    if route.predictions is None:
+        return None
+    outputs = []
+    for output in route.predictions.outputs:
+        low, high = output.range or (0.0, 1.0)
+        table = tables.get((route.name, output.name), TableRef()) if output.kind == "category" else TableRef()
+        outputs.append(snapshot.Output(output.name, output.kind, output.path_parts, low, high, output.tolerance, table))
+    return snapshot.Predictions(route.predictions.protocol, tuple(outputs))

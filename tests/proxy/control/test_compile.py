@@ -1,0 +1,192 @@
+"""The snapshot that a configuration and the state of its rollouts make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config import schema
+from proxy import snapshot
+from proxy.control.compile import ArmShare, compile, layout, seed
+from proxy.control.rollout import Phase, State
+from proxy.snapshot import CIRCLE, RowRef, TableRef
+
+STATE = State(
+    route="r",
+    stable="v1",
+    candidate="v2",
+    candidate_digest="",
+    plan_digest="",
+    phase=Phase.PROGRESSING,
+    verdict="",
+    reason="",
+    decided_by="",
+    step=0,
+    step_started_s=0.0,
+    started_s=0.0,
+    ended_s=None,
+    weight_ppm=50_000,
+    mirror_ppm=0,
+    stage=1,
+    stage_started_s=0.0,
+    paused_by="",
+    attempt=1,
+)
+CANARY = {"canary": {"steps": ({"setWeight": 5.0}, {"analysis": {}})}}
+
+
+def config(*routes: dict[str, Any]) -> schema.Config:
+    backends = tuple({"name": f"v{n}", "endpoints": (f"http://127.0.0.1:900{n}",)} for n in range(1, 5))
+    listen = ({"address": "127.0.0.1:0"},)
+    return schema.Config.model_validate({"listen": listen, "backends": backends, "routes": routes})
+
+
+def canary(**more: Any) -> dict[str, Any]:
+    refs = ({"name": "v2", "role": "canary"}, {"name": "v1", "role": "stable"})
+    return {"name": "r", "backendRefs": refs, "strategy": CANARY, **more}
+
+
+def compiled(route: dict[str, Any], state: State | None = None, **more: Any) -> snapshot.Route:
+    states = {} if state is None else {"r": state}
+    return compile(config(route), states, more.get("rows", {}), more.get("tables", {}), 7, "d").routes[0]
+
+
+def shares(route: snapshot.Route) -> dict[int, int]:
+    """Parts of the circle by arm."""
+    bounds = [0, *(segment.upper for segment in route.segments)]
+    return {
+        segment.arm: upper - lower for segment, (lower, upper) in zip(route.segments, pairwise(bounds), strict=True)
+    }
+
+
+def test_the_candidate_owns_the_circle_from_zero() -> None:
+    """Users would change sides when a weight rises, or copies would be made of the candidate's requests."""
+    route = compiled(canary(), STATE)
+    assert [arm.backend for arm in route.arms] == [0, 1]
+    assert [(segment.upper, segment.arm) for segment in route.segments] == [(50_000, 1), (CIRCLE, 0)]
+
+
+@given(st.integers(0, CIRCLE), st.integers(0, CIRCLE))
+def test_raising_the_weight_only_adds_users(low: int, high: int) -> None:
+    """A user would go back and forth between versions."""
+    low, high = sorted((low, high))
+    before, after = (layout(config(canary()).routes[0], replace(STATE, weight_ppm=ppm)).arms[1] for ppm in (low, high))
+    assert before.ppm <= after.ppm == high
+
+
+def test_a_rollout_without_a_state_sends_the_candidate_nothing() -> None:
+    """A new candidate would get traffic before its rollout was kept in the store."""
+    assert shares(compiled(canary())) == {0: CIRCLE}
+
+
+def test_a_promoted_candidate_gets_everything() -> None:
+    """Stable would keep an empty segment, which no place on the circle may end in."""
+    assert shares(compiled(canary(), replace(STATE, weight_ppm=CIRCLE))) == {1: CIRCLE}
+
+
+def test_mirroring_is_the_rollouts_to_decide() -> None:
+    """The candidate would be copied to at the share of the file when the step says another one."""
+    listed = {"backend": "v2", "percent": 1.0, "timeout": "3s", "methods": ("POST",), "maxConcurrency": 5}
+    route = canary(mirrors=({"backend": "v3", "percent": 12.5}, listed))
+    copies = compiled(route, replace(STATE, mirror_ppm=250_000)).mirrors
+    assert [(copy.backend, copy.share) for copy in copies] == [(1, 250_000), (2, 125_000)]
+    assert (copies[0].timeout_s, copies[0].methods, copies[0].max_concurrency) == (3.0, ("POST",), 5)
+    assert [copy.backend for copy in compiled(route, STATE).mirrors] == [2]
+
+
+def test_a_shadow_role_gets_every_request() -> None:
+    """A version that is only to rehearse would be served to clients, or get nothing."""
+    route = compiled({"name": "r", "backendRefs": ({"name": "v1"}, {"name": "v2", "role": "shadow"})})
+    assert shares(route) == {0: CIRCLE}
+    assert [(copy.backend, copy.share) for copy in route.mirrors] == [(1, CIRCLE)]
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=4).filter(any))
+def test_static_weights_cover_the_circle(weights: list[int]) -> None:
+    """A part of the users would meet no version, or shares would be off by more than rounding."""
+    refs = tuple({"name": f"v{n + 1}", "weight": weight} for n, weight in enumerate(weights))
+    found = shares(compiled({"name": "r", "backendRefs": refs}))
+    assert sum(found.values()) == CIRCLE
+    for arm, weight in enumerate(weights):
+        assert abs(found.get(arm, 0) - CIRCLE * weight / sum(weights)) <= 1
+
+
+def test_routes_without_weights_share_equally() -> None:
+    """Versions without a weight would get nothing."""
+    arms = layout(config({"name": "r", "backendRefs": ({"name": "v1"}, {"name": "v2"})}).routes[0], None).arms
+    assert arms == (ArmShare("v1", "stable", 500_000), ArmShare("v2", "stable", 500_000))
+
+
+def test_rows_and_tables_find_their_place() -> None:
+    """Evidence would be counted for another version, or not at all."""
+    outputs = (
+        {"name": "label", "kind": "category", "path": "a.0"},
+        {"name": "score", "kind": "number", "range": (-1.0, 2.0), "path": "b", "tolerance": 0.25},
+    )
+    route = canary(predictions={"protocol": "json", "outputs": outputs})
+    rows = {
+        ("r", "v1", "stable"): RowRef(1, 11),
+        ("r", "v2", "canary"): RowRef(2, 12),
+        ("r", "v2", "shadow"): RowRef(3, 13),
+    }
+    found = compiled(route, replace(STATE, mirror_ppm=CIRCLE), rows=rows, tables={("r", "label"): TableRef(4, 14)})
+    assert [arm.row for arm in found.arms] == [RowRef(1, 11), RowRef(2, 12)]
+    assert found.mirrors[0].row == RowRef(3, 13)
+    assert found.predictions == snapshot.Predictions(
+        "json",
+        (
+            snapshot.Output("label", "category", ("a", 0), table=TableRef(4, 14)),
+            snapshot.Output("score", "number", ("b",), -1.0, 2.0, 0.25),
+        ),
+    )
+
+
+def test_matches_keys_and_timeouts_are_those_of_the_file() -> None:
+    """Requests would go elsewhere than the file says, be cut at other times, or users hashed by another key."""
+    route = compiled(
+        canary(
+            match=(
+                {
+                    "path": {"prefix": "/a"},
+                    "method": "POST",
+                    "headers": {"X-Tier": "gold"},
+                    "query": {"q": {"regex": "a+"}},
+                    "cookies": {"c": {"prefix": "p"}},
+                },
+            ),
+            sessionAffinity={"header": "X-User-Id", "fallback": ({"cookie": "Who"}, "sourceIp")},
+            timeouts={"request": "4s", "connect": "500ms", "streamIdle": "1m"},
+        )
+    )
+    text, named = snapshot.StringMatch, snapshot.NamedMatch
+    assert route.matches == (
+        snapshot.Match(
+            text("prefix", "/a"),
+            "POST",
+            (named("x-tier", text("exact", "gold")),),
+            (named("q", text("regex", "a+")),),
+            (named("c", text("prefix", "p")),),
+        ),
+    )
+    key = snapshot.Key
+    assert route.keys == (key("header", "x-user-id"), key("cookie", "Who"), key("sourceIp"))
+    assert (route.request_timeout_s, route.connect_timeout_s, route.stream_idle_s) == (4.0, 0.5, 60.0)
+
+
+def test_a_seed_keeps_routes_aligned() -> None:
+    """Users of two services would be candidates of the one and not of the other; or every restart would mix anew."""
+    assert compiled(canary()).seed == seed("r")
+    assert compiled(canary(seed="both")).seed == seed("both") != seed("r")
+    assert seed("both") == 0x292B1A50C165A026
+
+
+def test_the_snapshot_goes_over_the_wire() -> None:
+    """Workers would be pushed something that they cannot read."""
+    whole = compile(config(canary()), {"r": STATE}, {}, {}, 7, "digest")
+    assert snapshot.decode(snapshot.encode(whole)) == whole
+    assert (whole.generation, whole.digest, len(whole.backends)) == (7, "digest", 4)
+    assert whole.backends[0].endpoints == (snapshot.Endpoint("127.0.0.1", 9001),)
