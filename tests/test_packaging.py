@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
@@ -60,12 +59,9 @@ def test_every_direct_dependency_is_pinned_within_its_bounds(lock: str, requirem
     """Broken: `make setup` or the image would lack a package, or hold one that pyproject.toml forbids; `make lock`."""
     pinned = pins(lock)
     for requirement in map(Requirement, requirements):
-        versions = pinned.get(canonicalize_name(requirement.name))
+        versions = pinned.get(canonicalize_name(requirement.name), set())
         assert versions, f"{requirement.name} is not in {lock}: run `make lock`"
-        outside = [version for version in versions if not SpecifierSet(str(requirement.specifier)).contains(version)]
-        assert not outside, (
-            f"{requirement.name} {outside} in {lock} is outside {requirement.specifier}: run `make lock`"
-        )
+        assert set(requirement.specifier.filter(versions)) == versions, f"{lock} holds {versions}: run `make lock`"
 
 
 def test_the_image_gets_a_part_of_what_was_tested() -> None:
@@ -80,7 +76,6 @@ def test_the_image_gets_a_part_of_what_was_tested() -> None:
 def test_every_pin_has_a_hash(lock: str) -> None:
     """Broken: a file swapped on the package index would be installed."""
     text = (ROOT / lock).read_text(encoding="utf-8")
-    bare = [
-        block.split()[0] for block in re.split(r"\n(?=[a-z])", text) if "==" in block and "--hash=sha256:" not in block
-    ]
-    assert not bare
+    entries = [entry for entry in re.split(r"\n(?=\w)", text) if PIN.match(entry)]
+    assert len(entries) > 20
+    assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
