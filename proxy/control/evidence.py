@@ -1,0 +1,206 @@
+"""What the ledger says, slice by slice: closed slices of a stage as plain counts of all workers.
+
+A past slice closes once every request of it is finished in every row and worker (looked at SETTLE_S after its end, so
+that no arrival is still being written), or when the grace is over: what is in flight then counts at the bucket of its
+age. Slices close in order, so a controller that was away for some seconds catches up. One that was away for longer
+than the ledger keeps lanes skips what is overwritten: as a whole, since one arm's lanes are cleared before the
+other's, and half a slice would look like a lost half of the traffic.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import log
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.summaries import OTHER as OTHER_LABEL
+from analysis.summaries import ArmCounts, FloatArray, Grid, Moments, PairCounts, Slice
+from proxy.control.lending import Loan, find
+from proxy.ledger import layout as at
+from proxy.ledger.reader import Reader
+
+SETTLE_S: Final = 0.05
+CLOSE_AFTER_S: Final = at.GRACE_S + 0.2
+READ_MARGIN_S: Final = 0.5
+"""A lane is not read this close before it may be cleared."""
+USERS_EXACT: Final = at.USER_SLOTS // 4
+"""Up to so many filled slots the number of users is exact enough to be checked against the configured share."""
+Slots = NDArray[np.bool_]
+GRID: Final = Grid(at.LATENCY_BASE, at.LATENCY_LOWEST_S, at.LATENCY_BUCKETS)
+
+
+@dataclass(slots=True)
+class Track:
+    """The slices of one stage: which rows, how far they are read, and what they add up to.
+
+    `until` is the last slice that requests of the stage may have arrived in, None while it goes on. `sums` are by
+    role and hold what was read, for people to look at. Only a judged track makes slices for a judge.
+    """
+
+    stage: int
+    share: float
+    judged: bool
+    sticky: bool
+    loans: tuple[Loan, ...]
+    next_slice: int
+    until: int | None = None
+    sums: dict[str, ArmCounts] = field(default_factory=dict)
+    skipped: int = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether all slices are read."""
+        return self.until is not None and self.next_slice > self.until
+
+    def read(self, reader: Reader, now_s: float, clock_offset_s: int = 0) -> Iterator[Slice]:
+        """The slices that have closed since the last call, in order; empty ones are left out.
+
+        `now_s` is the ledger's clock (monotonic), `clock_offset_s` turns it into one that outlives a reboot.
+        """
+        while not self.done:
+            slice_ = self.next_slice
+            if now_s > slice_ + at.LANES - READ_MARGIN_S:
+                self.next_slice, self.skipped = slice_ + 1, self.skipped + 1
+                continue
+            if not is_closed(reader, self.loans, slice_, now_s):
+                return
+            arms = {loan.role: counts(reader, loan, slice_) for loan in self.loans}
+            self.next_slice = slice_ + 1
+            for role, arm in arms.items():
+                self.sums[role] = self.sums[role] + arm if role in self.sums else arm
+            if self.judged and any(arm.assigned or arm.answered for arm in arms.values()):
+                yield self._slice(reader, slice_, arms, slice_ + clock_offset_s)
+
+    def _slice(self, reader: Reader, slice_: int, arms: Mapping[str, ArmCounts], at_s: float) -> Slice:
+        shadow = find(self.loans, "shadow")
+        nothing = ArmCounts.empty(GRID)
+        return Slice(
+            stage=self.stage,
+            at_s=at_s,
+            duration_s=at.SLICE_S,
+            share=self.share,
+            stable=arms.get("stable", nothing),
+            candidate=arms.get("canary" if self.share else "shadow", nothing),
+            pairs=None if shadow is None else pairs(reader, shadow, slice_),
+            users=self._users(reader),
+            sticky=self.sticky,
+        )
+
+    def _users(self, reader: Reader) -> tuple[int, int] | None:
+        stable, canary = find(self.loans, "stable"), find(self.loans, "canary")
+        if not self.sticky or stable is None or canary is None:
+            return None
+        found = tuple(filled(users(reader, loan)) for loan in (stable, canary))
+        return None if max(found) > USERS_EXACT else (user_count(found[0]), user_count(found[1]))
+
+
+def is_closed(reader: Reader, loans: Sequence[Loan], slice_: int, now_s: float) -> bool:
+    """Whether nothing more can come to a slice that would be evidence."""
+    past_s = now_s - (slice_ + at.SLICE_S)
+    if past_s < SETTLE_S:
+        return False
+    return past_s >= CLOSE_AFTER_S or all(
+        reader.complete(worker, loan.index, loan.tenant, slice_)
+        for loan in loans
+        if loan.index >= 0
+        for worker in reader.workers()
+    )
+
+
+def counts(reader: Reader, loan: Loan, slice_: int) -> ArmCounts:
+    """A closed slice of one row, over all workers."""
+    lanes = _lanes(reader, loan, slice_)
+    cells: FloatArray = np.sum([lane for _, lane in lanes], axis=0) if lanes else np.zeros(at.LANE_CELLS)
+    latency = cells[at.L_LATENCY : at.L_LATENCY + at.LATENCY_BUCKETS].copy()
+    latency[at.latency_bucket(at.GRACE_S)] += max(0.0, cells[at.L_ARRIVED] - cells[at.L_ON_TIME] - cells[at.L_LOST])
+    outputs = {name: _output(cells, number) for number, name in enumerate(loan.outputs)}
+    labelled = [name for name, kind in zip(loan.outputs, loan.kinds, strict=True) if kind == "category"]
+    numbers = [name for name in loan.outputs if name not in labelled]
+    return ArmCounts(
+        assigned=float(cells[at.L_ARRIVED]),
+        recorded=float(cells[at.L_ON_TIME]),
+        answered=float(cells[at.L_ON_TIME] + cells[at.L_LATE]),
+        failed=float(cells[at.L_FAILED] + cells[at.L_LATE_FAILED]),
+        latency=latency,
+        labels={name: _labels(reader, loan, name, lanes) for name in labelled},
+        numbers={name: Moments(*map(float, outputs[name][at.O_N : at.O_SQUARES + 1])) for name in numbers},
+        histograms={name: outputs[name][at.O_NUMBERS :].copy() for name in numbers},
+        group_n=cells[at.L_GROUP_N : at.L_GROUP_FAILED].copy(),
+        group_failed=cells[at.L_GROUP_FAILED : at.L_RATIO].copy(),
+        missing={name: float(output[at.O_MISSING]) for name, output in outputs.items()},
+        invalid={name: float(output[at.O_INVALID]) for name, output in outputs.items()},
+        clipped={name: float(output[at.O_CLIPPED]) for name, output in outputs.items()},
+    )
+
+
+def pairs(reader: Reader, loan: Loan, slice_: int) -> PairCounts:
+    """What a shadow's copies said, compared with stable's answers to the same requests."""
+    lanes = _lanes(reader, loan, slice_)
+    cells: FloatArray = np.sum([lane for _, lane in lanes], axis=0) if lanes else np.zeros(at.LANE_CELLS)
+    compared = {
+        name: (float(cells[at.L_PAIR_OUTPUTS + 2 * n]), float(cells[at.L_PAIR_OUTPUTS + 2 * n + 1]))
+        for n, name in enumerate(loan.outputs)
+    }
+    return PairCounts(float(cells[at.L_PAIRS]), compared, cells[at.L_RATIO : at.L_PAIR_OUTPUTS].copy())
+
+
+def users(reader: Reader, loan: Loan) -> Slots:
+    """Which user slots of a row are filled, in any worker."""
+    seen = np.zeros(at.USER_SLOTS, dtype=np.bool_)
+    for worker in reader.workers():
+        raw = reader.users(worker, loan.index, loan.tenant) if loan.index >= 0 else None
+        if raw is not None:
+            seen |= np.frombuffer(raw, dtype=np.bool_)
+    return seen
+
+
+def filled(slots: Slots) -> int:
+    """How many slots are filled."""
+    return int(np.count_nonzero(slots))
+
+
+def user_count(slots_filled: int) -> int:
+    """How many users fill so many slots, where some share one (linear counting; 0.5 % off at 30,000 users).
+
+    >>> user_count(100), user_count(8192), user_count(32768)
+    (100, 9427, 340696)
+    """
+    empty = max(1, at.USER_SLOTS - slots_filled)
+    return round(at.USER_SLOTS * log(at.USER_SLOTS / empty))
+
+
+def _lanes(reader: Reader, loan: Loan, slice_: int) -> list[tuple[int, FloatArray]]:
+    """(worker, cells) of every worker that had requests of the slice."""
+    if loan.index < 0:
+        return []
+    found = ((worker, reader.lane(worker, loan.index, loan.tenant, slice_)) for worker in reader.workers())
+    return [(worker, np.frombuffer(lane)) for worker, lane in found if lane is not None]
+
+
+def _output(cells: FloatArray, number: int) -> FloatArray:
+    start = at.L_OUTPUTS + number * at.OUTPUT_CELLS
+    return cells[start : start + at.OUTPUT_CELLS]
+
+
+def _labels(reader: Reader, loan: Loan, output: str, lanes: Sequence[tuple[int, FloatArray]]) -> dict[str, float]:
+    """Counts by text: each worker numbers the labels in the order in which it met them."""
+    number = loan.outputs.index(output)
+    found: Counter[str] = Counter()
+    for worker, lane in lanes:
+        texts = label_texts(reader, loan, number, worker)
+        slots = _output(lane, number)[at.O_LABELS : at.O_LABELS + at.LABELS]
+        for slot in np.flatnonzero(slots):
+            found[texts[slot]] += float(slots[slot])  # type: ignore[assignment]  # counts are floats in the ledger
+    return dict(found)
+
+
+def label_texts(reader: Reader, loan: Loan, output: int, worker: int) -> list[str]:
+    """The text of every label slot of an output in one worker; slots without a text are OTHER_LABEL."""
+    table = loan.tables[output]
+    known = reader.labels(worker, table.index, table.tenant) if table.index >= 0 else []
+    return known + [OTHER_LABEL] * (at.LABELS - len(known))

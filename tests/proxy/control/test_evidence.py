@@ -1,0 +1,245 @@
+"""Evidence read from a real ledger, into which played workers write."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis.summaries import Moments
+from proxy.control.evidence import CLOSE_AFTER_S, OTHER_LABEL, Track, counts, filled, pairs, user_count, users
+from proxy.control.lending import Lending, Loan
+from proxy.faults import Fault
+from proxy.ledger import layout as at
+from proxy.ledger.reader import Reader
+from proxy.ledger.writer import Reading, Row, Writer
+
+T = 1000
+"""The slice that the tests are about; its first moment in seconds."""
+
+
+@dataclass
+class World:
+    """A ledger of two workers, with a stable and a candidate row lent."""
+
+    fd: int
+    reader: Reader
+    writers: list[Writer]
+    stable: Loan
+    canary: Loan
+    shadow: Loan
+
+    def row(self, worker: int, loan: Loan) -> Row:
+        return self.writers[worker].occupy(loan.index, loan.tenant, len(loan.outputs))
+
+    def request(self, worker: int, loan: Loan, arrived_s: float, took_s: float | None = 0.01, **more: Any) -> None:
+        """A request that took so long; None: it is still under way."""
+        row, writer = self.row(worker, loan), self.writers[worker]
+        writer.arrive(row, arrived_s, more.pop("user", -1))
+        if took_s is not None:
+            outcome = {"failed": False, "status": 200, "fault": Fault.NONE} | more
+            writer.finish(row, arrived_s, arrived_s + took_s, **outcome)
+
+    def track(self, *loans: Loan, share: float = 0.1, sticky: bool = False, next_slice: int = T) -> Track:
+        return Track(1, share, True, sticky, loans or (self.stable, self.canary), next_slice)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    fd = at.create(workers=2, rows=4, tables=2)
+    book = Lending(4, 2, count(11).__next__)
+    outputs = {"label": "category", "score": "number"}
+    loans = [book.lend("r", *arm, 1, outputs) for arm in (("v1", "stable"), ("v2", "canary"), ("v2", "shadow"))]
+    yield World(fd, Reader(fd), [Writer(fd, 0), Writer(fd, 1)], *loans)
+    os.close(fd)
+
+
+def read(track: Track, world: World, now_s: float) -> list[tuple[float, float, float]]:
+    return [(s.at_s, s.stable.assigned, s.candidate.assigned) for s in track.read(world.reader, now_s)]
+
+
+def test_workers_are_added_up(world: World) -> None:
+    """A part of the traffic would be no evidence."""
+    for worker in (0, 1, 1):
+        world.request(worker, world.stable, T + 0.2, failed=True, status=500)
+        world.request(worker, world.stable, T + 0.5, took_s=0.05)
+    found = counts(world.reader, world.stable, T)
+    assert (found.assigned, found.recorded, found.answered, found.failed) == (6, 6, 6, 3)
+    assert found.latency[at.latency_bucket(0.05)] == 3
+    assert found.latency.sum() == 6
+
+
+def test_labels_are_merged_by_text(world: World) -> None:
+    """Workers number labels as they meet them: `fraud` of one would be `fine` of the other."""
+    for worker, texts in ((0, ("fine", "fraud", "fine")), (1, ("fraud", "fine"))):
+        table = world.writers[worker].labels(world.stable.tables[0].index, world.stable.tables[0].tenant)
+        for text in texts:
+            world.request(worker, world.stable, T + 0.1, readings=[Reading(0, labels=[table.slot(text)])])
+    world.request(0, world.stable, T + 0.1, readings=[Reading(0, labels=[at.OTHER])])
+    found = counts(world.reader, world.stable, T)
+    assert found.labels == {"label": {"fine": 3, "fraud": 2, OTHER_LABEL: 1}}
+
+
+def test_numbers_and_what_was_wrong_with_answers(world: World) -> None:
+    """A shift of scores, or a version that stops to predict, would not be seen."""
+    readings = [
+        Reading(0, missing=1),
+        Reading(1, numbers=[0.5, 0.25], number_buckets=[32, 16], invalid=2, clipped=3),
+    ]
+    world.request(0, world.canary, T + 0.1, readings=readings)
+    found = counts(world.reader, world.canary, T)
+    assert found.numbers == {"score": Moments(2, 0.75, 0.3125)}
+    assert np.flatnonzero(found.histograms["score"]).tolist() == [16, 32]
+    assert (found.missing, found.invalid, found.clipped) == (
+        {"label": 1, "score": 0},
+        {"label": 0, "score": 2},
+        {"label": 0, "score": 3},
+    )
+
+
+def test_a_slice_closes_soon_when_all_is_answered(world: World) -> None:
+    """Each verdict would come eleven seconds late."""
+    world.request(0, world.stable, T + 0.9)
+    track = world.track()
+    assert read(track, world, T + 1.01) == []
+    assert read(track, world, T + 1.06) == [(T, 1, 0)]
+    assert read(track, world, T + 1.06) == []
+
+
+def test_a_slice_waits_for_slow_requests_of_any_arm(world: World) -> None:
+    """A slow candidate would look fast: its quick answers would be judged without its slow ones."""
+    world.request(0, world.stable, T + 0.5)
+    world.request(1, world.canary, T + 0.5, took_s=None)
+    world.request(0, world.stable, T + 1.5)
+    track = world.track()
+    assert read(track, world, T + 5.0) == []
+    writer, row = world.writers[1], world.row(1, world.canary)
+    writer.finish(row, T + 0.5, T + 5.0, False, 200, Fault.NONE)
+    assert read(track, world, T + 5.1) == [(T, 1, 1), (T + 1, 1, 0)]
+
+
+def test_what_hangs_counts_at_the_grace(world: World) -> None:
+    """A version that never answers would never be judged, or without the requests that hang."""
+    world.request(0, world.stable, T + 0.5)
+    world.request(1, world.canary, T + 0.5, took_s=None)
+    track = world.track()
+    assert read(track, world, T + 1 + CLOSE_AFTER_S - 0.01) == []
+    closed = next(track.read(world.reader, T + 1 + CLOSE_AFTER_S))
+    assert (closed.candidate.assigned, closed.candidate.recorded, closed.candidate.answered) == (1, 0, 0)
+    assert closed.candidate.latency[at.latency_bucket(at.GRACE_S)] == 1
+
+
+def test_late_failures_count_where_they_end(world: World) -> None:
+    """Requests that time out after the grace would be no failure of anybody."""
+    world.request(0, world.canary, T - 20.5, took_s=21.0, failed=True, status=504, fault=Fault.REQUEST_TIMEOUT)
+    found = counts(world.reader, world.canary, T)
+    assert (found.assigned, found.recorded, found.answered, found.failed) == (0, 0, 1, 1)
+    assert found.latency.sum() == 0
+
+
+def test_an_absent_controller_catches_up(world: World) -> None:
+    """What happened while the controller was started again would be lost."""
+    for second in range(8):
+        world.request(0, world.stable, T + second + 0.5)
+    assert read(world.track(), world, T + 8.5) == [(T + second, 1, 0) for second in range(8)]
+
+
+def test_overwritten_slices_are_skipped_whole(world: World) -> None:
+    """After a long absence one arm's lanes are gone before the other's: traffic would seem to have gone astray."""
+    world.request(0, world.canary, T + 0.5)
+    for second in range(40):
+        world.request(0, world.stable, T + second + 0.5)
+    track = world.track()
+    found = read(track, world, T + 40.5)
+    assert found[0] == (T + 25, 1, 0)
+    assert (len(found), track.skipped, track.next_slice) == (15, 25, T + 40)
+
+
+def test_a_track_ends(world: World) -> None:
+    """A stage that is over would be read for ever, and the next one never."""
+    for second in range(4):
+        world.request(0, world.stable, T + second + 0.5)
+    track = replace(world.track(), until=T + 1)
+    assert read(track, world, T + 5.5) == [(T, 1, 0), (T + 1, 1, 0)]
+    assert track.done
+
+
+def test_idle_seconds_are_no_slices(world: World) -> None:
+    """A route without traffic would cost as much as one with."""
+    track = world.track()
+    assert read(track, world, T + 5.5) == []
+    assert track.next_slice == T + 5
+
+
+def test_a_stranger_in_the_row_is_not_counted(world: World) -> None:
+    """A row that was lent anew would be counted for its old stage."""
+    world.request(0, world.stable, T + 0.5)
+    world.writers[0].occupy(world.stable.index, 999, 2)
+    assert read(world.track(), world, T + 1.5) == []
+
+
+def test_only_copies_are_judged_where_only_copies_are_made(world: World) -> None:
+    """A rehearsal without live traffic would never be judged."""
+    world.request(0, world.stable, T + 0.5)
+    world.request(0, world.shadow, T + 0.6)
+    disagree = [(0, True, [(0, 1)]), (1, False, [])]
+    world.writers[0].arrive(world.row(0, world.shadow), T + 0.7)
+    world.writers[0].pair(world.row(0, world.shadow), T + 0.7, T + 0.8, 2.0, disagree)
+    world.writers[0].finish(world.row(0, world.shadow), T + 0.7, T + 0.8, False, 200, Fault.NONE)
+    track = world.track(world.stable, world.shadow, share=0.0)
+    closed = next(track.read(world.reader, T + 1.1))
+    assert (closed.share, closed.stable.assigned, closed.candidate.assigned) == (0.0, 1, 2)
+    assert closed.pairs is not None
+    assert (closed.pairs.compared, closed.pairs.disagreed) == (1, {"label": (1, 1), "score": (1, 0)})
+    assert np.flatnonzero(closed.pairs.ratio).tolist() == [at.ratio_bucket(2.0)]
+    assert pairs(world.reader, world.stable, T).compared == 0
+
+
+def test_users_are_counted_once_over_workers(world: World) -> None:
+    """A user who comes back would be another one, and the ratio of users be called wrong."""
+    for worker, user in ((0, 5), (1, 5), (1, 6)):
+        world.request(worker, world.stable, T + 0.5, user=user)
+    world.request(0, world.canary, T + 0.5, user=7)
+    closed = next(world.track(sticky=True).read(world.reader, T + 1.1))
+    assert (closed.users, closed.sticky) == ((2, 1), True)
+    assert filled(users(world.reader, world.stable)) == 2
+    assert next(world.track().read(world.reader, T + 1.1)).users is None
+
+
+@pytest.mark.parametrize("real", [1000, 30_000])
+def test_users_that_share_a_slot_are_estimated(real: int) -> None:
+    """Reports would name fewer users than met the candidate."""
+    slots = np.unique(np.random.default_rng(1).integers(0, at.USER_SLOTS, real)).size
+    assert user_count(slots) == pytest.approx(real, rel=0.015)
+
+
+def test_sums_are_what_was_read(world: World) -> None:
+    """Tables for people would differ from what was judged."""
+    for second in range(3):
+        world.request(0, world.stable, T + second + 0.5)
+        world.request(0, world.canary, T + second + 0.5, failed=True, status=500)
+    track = world.track()
+    read(track, world, T + 4.5)
+    assert {role: (arm.answered, arm.failed) for role, arm in track.sums.items()} == {
+        "stable": (3, 0),
+        "canary": (3, 3),
+    }
+
+
+def test_a_loan_without_a_row_has_no_counts(world: World) -> None:
+    """An exhausted ledger would break the evidence of every route."""
+    nowhere = replace(world.stable, index=-1, tenant=0)
+    assert counts(world.reader, nowhere, T).assigned == 0
+    assert filled(users(world.reader, nowhere)) == 0
+    assert read(world.track(nowhere, world.canary), world, T + 1.5) == []
+
+
+def test_the_clock_of_slices_outlives_a_reboot(world: World) -> None:
+    """After a reboot slices would seem to come before those that were judged already."""
+    world.request(0, world.stable, T + 0.5)
+    assert [s.at_s for s in world.track().read(world.reader, T + 1.1, 50_000)] == [T + 50_000]
