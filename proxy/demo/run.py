@@ -27,7 +27,9 @@ def demo_command(json_file: Path | None, keep: bool) -> int:
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
     if importlib.util.find_spec("sklearn") is None:
         pip = f"{shlex.quote(sys.executable)} -m pip install 'understudy[demo]'"
-        console.print(Text(f"understudy: the demo trains scikit-learn models; install scikit-learn first: {pip}"))
+        console.print(
+            Text(f"understudy: the demo trains scikit-learn models; install scikit-learn first: {pip}"), soft_wrap=True
+        )
         return 1
     try:
         outcome = uvloop.run(_play(console, keep))

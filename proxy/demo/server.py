@@ -43,12 +43,20 @@ class InputError(ValueError):
 class Model:
     """A classifier and how badly it behaves."""
 
-    def __init__(self, classifier: Any, version: str, delay_s: float = 0.0, fail_share: float = 0.0) -> None:
+    def __init__(
+        self,
+        classifier: Any,
+        version: str,
+        delay_s: float = 0.0,
+        fail_share: float = 0.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self.version = version
         self._classifier = classifier
         self._labels = [str(label) for label in classifier.classes_]
         self._delay_s = delay_s
         self._fail_share = fail_share
+        self._sleep = sleep
         self._random = random.Random(version)  # noqa: S311  not a secret: which requests fail
 
     async def infer(self, request: web.Request) -> web.Response:
@@ -61,7 +69,7 @@ class Model:
         except ValueError as error:
             return problem(400, f"the body is not JSON: {error}")
         if self._delay_s:
-            await asyncio.sleep(self._delay_s)
+            await self._sleep(self._delay_s)
         if self._random.random() < self._fail_share:
             return problem(500, f"model version {self.version} failed on purpose")
         return web.json_response(self.answer(document.get("id"), rows))
