@@ -28,8 +28,6 @@ SETTLE_S: Final = 0.05
 CLOSE_AFTER_S: Final = at.GRACE_S + 0.2
 READ_MARGIN_S: Final = 0.5
 """A lane is not read this close before it may be cleared."""
-USERS_EXACT: Final = at.USER_SLOTS // 4
-"""Up to so many filled slots the number of users is exact enough to be checked against the configured share."""
 Slots = NDArray[np.bool_]
 GRID: Final = Grid(at.LATENCY_BASE, at.LATENCY_LOWEST_S, at.LATENCY_BUCKETS)
 
@@ -39,7 +37,8 @@ class Track:
     """The slices of one stage: which rows, how far they are read, and what they add up to.
 
     `until` is the last slice that requests of the stage may have arrived in, None while it goes on. `sums` are by
-    role and hold what was read, for people to look at. Only a judged track makes slices for a judge.
+    role, `disagreed` by output (compared pairs, those that differ): what was read, for people to look at. Only a
+    judged track makes slices for a judge.
     """
 
     stage: int
@@ -49,8 +48,11 @@ class Track:
     loans: tuple[Loan, ...]
     next_slice: int
     until: int | None = None
-    sums: dict[str, ArmCounts] = field(default_factory=dict)
     skipped: int = 0
+    shown: bool = True
+    sums: dict[str, ArmCounts] = field(default_factory=dict)
+    compared: float = 0.0
+    disagreed: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -70,14 +72,27 @@ class Track:
             if not is_closed(reader, self.loans, slice_, now_s):
                 return
             arms = {loan.role: counts(reader, loan, slice_) for loan in self.loans}
+            shadow = find(self.loans, "shadow")
+            compared = None if shadow is None else pairs(reader, shadow, slice_)
             self.next_slice = slice_ + 1
-            for role, arm in arms.items():
-                self.sums[role] = self.sums[role] + arm if role in self.sums else arm
+            self._add(arms, compared)
             if self.judged and any(arm.assigned or arm.answered for arm in arms.values()):
-                yield self._slice(reader, slice_, arms, slice_ + clock_offset_s)
+                yield self._slice(arms, compared, slice_ + clock_offset_s, self._users(reader))
 
-    def _slice(self, reader: Reader, slice_: int, arms: Mapping[str, ArmCounts], at_s: float) -> Slice:
-        shadow = find(self.loans, "shadow")
+    def _add(self, arms: Mapping[str, ArmCounts], compared: PairCounts | None) -> None:
+        for role, arm in arms.items():
+            self.sums[role] = self.sums[role] + arm if role in self.sums else arm
+        if compared is not None:
+            self.compared += compared.compared
+            self.disagreed = add_pairs(self.disagreed, compared.disagreed)
+
+    def _slice(
+        self,
+        arms: Mapping[str, ArmCounts],
+        compared: PairCounts | None,
+        at_s: float,
+        users: tuple[int, int] | None,
+    ) -> Slice:
         nothing = ArmCounts.empty(GRID)
         return Slice(
             stage=self.stage,
@@ -86,8 +101,8 @@ class Track:
             share=self.share,
             stable=arms.get("stable", nothing),
             candidate=arms.get("canary" if self.share else "shadow", nothing),
-            pairs=None if shadow is None else pairs(reader, shadow, slice_),
-            users=self._users(reader),
+            pairs=compared,
+            users=users,
             sticky=self.sticky,
         )
 
@@ -95,8 +110,7 @@ class Track:
         stable, canary = find(self.loans, "stable"), find(self.loans, "canary")
         if not self.sticky or stable is None or canary is None:
             return None
-        found = tuple(filled(users(reader, loan)) for loan in (stable, canary))
-        return None if max(found) > USERS_EXACT else (user_count(found[0]), user_count(found[1]))
+        return user_count(users(reader, stable)), user_count(users(reader, canary))
 
 
 def is_closed(reader: Reader, loans: Sequence[Loan], slice_: int, now_s: float) -> bool:
@@ -159,19 +173,25 @@ def users(reader: Reader, loan: Loan) -> Slots:
     return seen
 
 
-def filled(slots: Slots) -> int:
-    """How many slots are filled."""
-    return int(np.count_nonzero(slots))
+def user_count(slots: Slots) -> int:
+    """How many users fill these slots, where some share one (linear counting: 0.5 % off at 30,000 users).
 
-
-def user_count(slots_filled: int) -> int:
-    """How many users fill so many slots, where some share one (linear counting; 0.5 % off at 30,000 users).
-
-    >>> user_count(100), user_count(8192), user_count(32768)
-    (100, 9427, 340696)
+    >>> user_count(np.arange(at.USER_SLOTS) < 100), user_count(np.arange(at.USER_SLOTS) < 8192)
+    (100, 9427)
     """
-    empty = max(1, at.USER_SLOTS - slots_filled)
+    empty = max(1, at.USER_SLOTS - int(np.count_nonzero(slots)))
     return round(at.USER_SLOTS * log(at.USER_SLOTS / empty))
+
+
+def add_pairs(
+    left: Mapping[str, tuple[float, float]], right: Mapping[str, tuple[float, float]]
+) -> dict[str, tuple[float, float]]:
+    """Compared pairs, and those that differ, by output."""
+    none = (0.0, 0.0)
+    return {
+        name: (left.get(name, none)[0] + right.get(name, none)[0], left.get(name, none)[1] + right.get(name, none)[1])
+        for name in {**left, **right}
+    }
 
 
 def _lanes(reader: Reader, loan: Loan, slice_: int) -> list[tuple[int, FloatArray]]:

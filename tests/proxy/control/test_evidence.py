@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from analysis.summaries import Moments
-from proxy.control.evidence import CLOSE_AFTER_S, OTHER_LABEL, Track, counts, filled, pairs, user_count, users
+from proxy.control.evidence import CLOSE_AFTER_S, OTHER_LABEL, Track, counts, pairs, user_count, users
 from proxy.control.lending import Lending, Loan
 from proxy.faults import Fault
 from proxy.ledger import layout as at
@@ -197,6 +197,7 @@ def test_only_copies_are_judged_where_only_copies_are_made(world: World) -> None
     assert closed.pairs is not None
     assert (closed.pairs.compared, closed.pairs.disagreed) == (1, {"label": (1, 1), "score": (1, 0)})
     assert np.flatnonzero(closed.pairs.ratio).tolist() == [at.ratio_bucket(2.0)]
+    assert (track.compared, track.disagreed) == (1, {"label": (1, 1), "score": (1, 0)})
     assert pairs(world.reader, world.stable, T).compared == 0
 
 
@@ -207,14 +208,15 @@ def test_users_are_counted_once_over_workers(world: World) -> None:
     world.request(0, world.canary, T + 0.5, user=7)
     closed = next(world.track(sticky=True).read(world.reader, T + 1.1))
     assert (closed.users, closed.sticky) == ((2, 1), True)
-    assert filled(users(world.reader, world.stable)) == 2
+    assert user_count(users(world.reader, world.stable)) == 2
     assert next(world.track().read(world.reader, T + 1.1)).users is None
 
 
 @pytest.mark.parametrize("real", [1000, 30_000])
 def test_users_that_share_a_slot_are_estimated(real: int) -> None:
     """Reports would name fewer users than met the candidate."""
-    slots = np.unique(np.random.default_rng(1).integers(0, at.USER_SLOTS, real)).size
+    slots = np.zeros(at.USER_SLOTS, dtype=np.bool_)
+    slots[np.random.default_rng(1).integers(0, at.USER_SLOTS, real)] = True
     assert user_count(slots) == pytest.approx(real, rel=0.015)
 
 
@@ -235,7 +237,7 @@ def test_a_loan_without_a_row_has_no_counts(world: World) -> None:
     """An exhausted ledger would break the evidence of every route."""
     nowhere = replace(world.stable, index=-1, tenant=0)
     assert counts(world.reader, nowhere, T).assigned == 0
-    assert filled(users(world.reader, nowhere)) == 0
+    assert user_count(users(world.reader, nowhere)) == 0
     assert read(world.track(nowhere, world.canary), world, T + 1.5) == []
 
 
