@@ -9,8 +9,8 @@ Rooms: `problems` (what is wrong, where, and the remedy), `document` and `syntax
 what is wrong with it as YAML), `section` (what all parts share), `durations`, `numbers`, `margins`, `addresses` and
 `names` (values with a notation of their own), `matching`, `predictions`, `strategy`, `metrics` and `schema` (the one
 definition of every setting), `checks` (what parts must agree upon), `wording` (refusals of the schema in plain words),
-`keys` (which keys are known where), `loader`, `reload` (watch the file; what changed), `reference` (JSON Schema and
-docs/configuration.md, rendered from the schema), `examples`.
+`sketch` (what is readable of a file with mistakes), `jsonschema` (for editors), `keys` (which keys are known where),
+`loader`, `reload` (watch the file; what changed), `reference` (docs/configuration.md), `examples`.
 
 The file is intent. The live weight of a rollout is state, kept elsewhere, and no edit of the file resets it by chance.
 """

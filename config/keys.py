@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, Final
 
+from config.jsonschema import schema_json
 from config.problems import Loc, dotted
-from config.reference import schema_json
 
 _REF: Final = "#/$defs/"
 

@@ -41,8 +41,10 @@ def _bound(value: object, units: tuple[Unit, ...]) -> Bound:
         "sd": "sd (standard deviations of stable)",
     }
     if isinstance(value, int | float) and not isinstance(value, bool):
-        ways = " or ".join(f"{value}{choices[unit]}" for unit in units)
-        raise refusal(f"{shown(value)} has no unit", f"write {ways}")
+        remedy = f"add one: {' or '.join(choices[unit] for unit in units)}"
+        if 0 < value < 1 and "sd" not in units:
+            remedy += f"; as a fraction it would be {value * 100:g}{units[0]}"
+        raise refusal(f"{shown(value)} has no unit", remedy)
     found = _BOUND.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         ways = ", ".join(f"0.5{unit}" for unit in units)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from config.names import Text, token
 from config.problems import Finding, shown
@@ -76,6 +76,8 @@ def _path_match(form: _StringMatch) -> StringMatch:
 
 
 def _as_exact(value: object) -> object:
+    if isinstance(value, int | float):
+        raise refusal(f"{shown(value)} is not text", f'put it in quotes: "{shown(value)}"')
     return {"exact": value} if isinstance(value, str) else value
 
 
@@ -107,7 +109,7 @@ Method = Annotated[str, Parsed(_method, str, {"title": "HTTP method", "enum": li
 class Match(Section):
     """Conditions that must all hold. Of several matches of a route one must hold."""
 
-    path: PathMatch | None = None
+    path: PathMatch | None = Field(default=None, examples=["{prefix: /v2/models/fraud}"])
     """The path of the request, without its parameters."""
 
     method: Method | None = None

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from config.durations import duration
+from config.durations import duration, format_duration
 from config.margins import Bound, Margin, margin_in, points
 from config.names import Text
 from config.numbers import number, whole
@@ -132,10 +132,10 @@ class Analysis(Section):
     """How the versions are compared. The tests stay valid however often they are looked at."""
 
     alpha_abort: Annotated[float, number(0, 0.5, above=True)] = 0.05
-    """The chance of ever aborting a candidate that is within every margin."""
+    """The chance, at most, of ever aborting a candidate that is within every margin."""
 
     alpha_promote: Annotated[float, number(0, 0.5, above=True)] = 0.05
-    """The chance of ever promoting a candidate that is outside some guardrail's margin."""
+    """The chance, at most, of ever promoting a candidate that is outside some guardrail's margin."""
 
     interval: Annotated[float, duration(1, 60, whole=True)] = 1.0
     """How often the evidence is read, in whole seconds."""
@@ -163,15 +163,10 @@ class Analysis(Section):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        findings = []
-        if self.min_duration >= self.max_duration:
-            findings.append(
-                Finding(("minDuration",), "is not shorter than maxDuration", "lower it, or raise maxDuration")
-            )
-        if self.block < self.interval:
-            findings.append(
-                Finding(("block",), "is shorter than interval", "make it several intervals long, such as 30s")
-            )
+        findings = [
+            *self._in_order("min_duration", "max_duration", self.min_duration < self.max_duration),
+            *self._in_order("interval", "block", self.interval <= self.block),
+        ]
         names = [metric.name for metric in self.metrics]
         findings += [
             Finding(
@@ -185,3 +180,14 @@ class Analysis(Section):
         if findings:
             raise refusals(*findings)
         return self
+
+    def _in_order(self, short: str, long: str, holds: bool) -> Iterator[Finding]:
+        """Two durations of which one must be shorter; the one that the file gives is to blame, rather than a default."""
+        if holds:
+            return
+        blamed, other, how, cure = long, short, "not longer", "raise it, or lower"
+        if long not in self.model_fields_set:
+            blamed, other, how, cure = short, long, "not shorter", "lower it, or raise"
+        mine, others = (format_duration(getattr(self, name)) for name in (blamed, other))
+        message = f"{mine} is {how} than {to_camel(other)}, {others}"
+        yield Finding((to_camel(blamed),), message, f"{cure} `{to_camel(other)}`")

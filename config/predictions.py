@@ -50,8 +50,8 @@ class Output(Section):
         if self.kind == "category":
             findings += [
                 Finding((key,), "has no meaning for a category", "take it away, or write `kind: number`")
-                for key in ("range", "tolerance")
-                if key in self.model_fields_set
+                for key, given in (("range", self.range is not None), ("tolerance", self.tolerance != 0))
+                if given
             ]
         if self.path is not None and "" in self.path.split("."):
             findings.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 
 Loc = tuple[str | int, ...]
 """The way from the top of the file to a value: keys as the file spells them, and list indexes from 0."""
@@ -74,5 +75,7 @@ def shown(value: object) -> str:
             return "a mapping"
         case tuple() | list():
             return "a list"
+        case float() if 1e-12 < abs(value) < 1e15:
+            return f"{Decimal(repr(value)):f}"
         case _:
             return f"{value}"

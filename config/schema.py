@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from config.addresses import Address, AddressAt, Endpoint, StoreUrl
-from config.durations import duration
+from config.durations import duration, format_duration
 from config.matching import Match, Method, SessionAffinity
 from config.metrics import Analysis
 from config.names import Name, Text
@@ -120,9 +120,9 @@ class Timeouts(Section):
 
     @model_validator(mode="after")
     def _connect_within_request(self) -> Self:
-        if self.connect > self.request:
-            finding = Finding(("connect",), "is longer than request", "lower it, or raise `request`")
-            raise refusals(finding)
+        if self.connect > self.request and "connect" in self.model_fields_set:
+            message = f"{format_duration(self.connect)} is longer than request, {format_duration(self.request)}"
+            raise refusals(Finding(("connect",), message, "lower it, or raise `request`"))
         return self
 
 
@@ -185,8 +185,12 @@ class Config(Section):
     workers: Annotated[int | Literal["auto"], whole(1, 256, "auto")] = "auto"
     """Processes that serve traffic; auto is one per processor. A change needs a restart."""
 
-    backends: Annotated[tuple[Backend, ...], Field(min_length=1, max_length=1024)]
+    backends: Annotated[tuple[Backend, ...], Field(min_length=1, max_length=1024)] = Field(
+        examples=["[{name: fraud-v1, endpoints: [http://10.0.0.11:8080]}]"]
+    )
     """The versions that exist."""
 
-    routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=1024)]
+    routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=1024)] = Field(
+        examples=["[{name: fraud, backendRefs: [{name: fraud-v1}]}]"]
+    )
     """Which requests go where. The first route that matches is taken."""

@@ -50,7 +50,7 @@ class OneKey(Section):
         given = [to_camel(name) for name in names if name in self.model_fields_set]
         if len(given) != 1:
             keys = ", ".join(map(to_camel, names))
-            what = f"has {' and '.join(given)}" if given else f"has none of {keys}" if self.beside else "is empty"
+            what = f"has {' and '.join(given)}" if given else "is incomplete" if self.beside else "is empty"
             raise refusal(what, f"give exactly one of {keys}" if len(names) > 1 else f"give `{keys}`")
         if getattr(self, self.only) is None:
             raise refusals(Finding((given[0],), "has no value", _value_of(given[0])))

@@ -85,16 +85,16 @@ class _Step(OneKey):
 
     model_config = ConfigDict(title="step")
 
-    set_mirror: _SetMirror | None = None
+    set_mirror: _SetMirror | None = Field(default=None, examples=["{percent: 100}"])
     """Copy traffic to the candidate; its answers reach nobody."""
 
     set_weight: Percent | None = None
     """Send this percentage of live traffic to the candidate. Decimals are allowed: 0.5 is one in two hundred."""
 
-    pause: _Pause | None = None
+    pause: _Pause | None = Field(default=None, examples=["{duration: 10m}"])
     """Wait for some time, or with `{}` for a person. The candidate is watched, and aborted, all the while."""
 
-    analysis: _AnalysisStep | None = None
+    analysis: _AnalysisStep | None = Field(default=None, examples=["{minSamples: 1000}"])
     """Wait until enough was seen. `{}` takes everything from the route's `analysis`."""
 
 

@@ -28,7 +28,7 @@ _WANTED: Final = {
 
 
 def findings_of(error: ValidationError, document: Document) -> list[Finding]:
-    """What a refusal says, in plain words. A missing key whose misspelling is there is told once, as the misspelling."""
+    """What a refusal says, in plain words. A missing key that is there misspelt is told once, as the misspelling."""
     errors = error.errors(include_url=False, include_input=True)
     unknown = {_loc(item): meant(str(item["loc"][-1]), _loc(item)[:-1]) for item in errors if _is(item, "extra")}
     misspelt = {(*loc[:-1], key) for loc, key in unknown.items() if key is not None}
@@ -43,8 +43,12 @@ def _findings(
         if _is(item, "extra"):
             yield _unknown_key(loc, unknown[loc])
         elif _is(item, "missing"):
-            if loc not in misspelt:
+            if isinstance(loc[-1], int):
+                yield Finding(loc[:-1], "has too few parts", _hint(loc[:-1], "a list"))
+            elif loc not in misspelt:
                 yield Finding(loc, "is missing", _add(loc))
+        elif item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]:
+            continue  # its parts were refused and not counted: each has its own error
         else:
             message, remedy = _words(item, loc, document)
             yield Finding(loc, message, remedy, on_key=item["loc"][-1:] == (_DICT_KEY,))
@@ -102,28 +106,30 @@ def _words(item: ErrorDetails, loc: Loc, document: Document) -> tuple[str, str]:
             return f"has {context['actual_length']} parts", f"give at least {context['min_length']}"
         case "too_long":
             return f"has {context['actual_length']} parts", f"give at most {context['max_length']}"
-        case "missing_positional_only_argument" | "missing_argument":
-            return "is too short", "give as many parts as the reference says"
         case _:
             wanted = _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing"))
             if wanted is None:
-                return f"{found} is not accepted here", _hint(loc)
+                return f"{found} is not accepted here", _hint(loc, "")
             what = "is empty" if value is None else f"is {found}"
             return f"{what}, where {wanted} is wanted", _hint(loc, wanted)
 
 
 def _choices(loc: Loc, context: dict[str, Any]) -> str:
     where = known_keys(loc[:-1]).get(str(loc[-1]), {}) if loc else {}
-    options = [shown(option).strip('"') for option in where.get("enum", [where["const"]] if "const" in where else [])]
-    return " or ".join(options) if options else str(context.get("expected", "another value")).replace("'", "")
+    options = where.get("enum", [where["const"]] if "const" in where else [])
+    if not options:
+        return str(context.get("expected", "another value")).replace("'", "")
+    *first, last = [shown(option).strip('"') for option in options]
+    return f"{', '.join(first)} or {last}" if first else last
 
 
-def _hint(loc: Loc, wanted: str = "") -> str:
-    keys = list(known_keys(loc)) if not loc or wanted.startswith("a mapping") else []
-    if keys:
-        return f"write its keys below it, indented: {', '.join(keys)}" if loc else f"its keys are {', '.join(keys)}"
-    if wanted == "a list":
-        example = _example(loc)
-        return f"write `{loc[-1]}: {example}`" if example.startswith("[") else "begin each item with `- `, or write [ ]"
+def _hint(loc: Loc, wanted: str) -> str:
     example = _example(loc)
-    return f"write for example `{loc[-1]}: {example}`" if example else "see docs/configuration.md"
+    if wanted == "a list":
+        return f"write `{loc[-1]}: {example}`" if example.startswith("[") else "begin each item with `- `, or write [ ]"
+    if example:
+        return f"write for example `{loc[-1]}: {example}`"
+    keys = ", ".join(known_keys(loc))
+    if not keys:
+        return "see docs/configuration.md for what it may be"
+    return f"write its keys below it, indented: {keys}" if loc else f"begin with the keys {keys}"

@@ -1,0 +1,214 @@
+"""What parts of the file must agree upon: names, roles, weights, metrics and the outputs that they compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Final
+
+from config.addresses import Address
+from config.durations import format_duration
+from config.metrics import Metric
+from config.problems import Finding, Loc, shown
+from config.schema import BackendRef, Route
+from config.sketch import RouteSketch, Sketch
+from config.strategy import AnalysisStep, Pause, SetMirror
+
+_ALL_INTERFACES: Final = {"0.0.0.0", "::"}  # noqa: S104  # compared with, not bound to
+
+Check = Callable[[Route], Iterable[Finding]]
+
+
+def findings_in(sketch: Sketch) -> list[Finding]:
+    """All disagreements between parts that are themselves valid; places count from the top of the file."""
+    found = [*_addresses(sketch), *_names(sketch), *_reachable(sketch)]
+    known = set(sketch.backends.values()) if sketch.all_backends else None
+    for item in sketch.routes:
+        of_route = list(_known(item, known))
+        for needs, check in _CHECKS:
+            if needs.isdisjoint(item.damaged):
+                of_route += check(item.route)
+        found += [replace(finding, loc=("routes", item.index, *finding.loc)) for finding in of_route]
+    return found
+
+
+# --- the file as a whole
+
+
+def _addresses(sketch: Sketch) -> Iterator[Finding]:
+    taken: list[tuple[str, Address]] = [("the admin API", sketch.admin.address)] if sketch.admin else []
+    for place, listen in enumerate(sketch.listen):
+        by = next((name for name, other in taken if _clash(listen.address, other)), None)
+        if by is not None:
+            message = f"{listen.address} is taken by {by}"
+            yield Finding(("listen", place, "address"), message, "give each its own port")
+        taken.append((f"listen[{place}]", listen.address))
+
+
+def _clash(one: Address, other: Address) -> bool:
+    if one.port != other.port or not one.port:
+        return False
+    return one.host == other.host or bool(_ALL_INTERFACES & {one.host, other.host})
+
+
+def _names(sketch: Sketch) -> Iterator[Finding]:
+    routes = {item.index: item.route.name for item in sketch.routes if "name" not in item.damaged}
+    for kind, names in (("backends", sketch.backends), ("routes", routes)):
+        first: dict[str, int] = {}
+        for place, name in names.items():
+            if name in first:
+                message = f"{shown(name)} is the name of {kind}[{first[name]}] already"
+                yield Finding((kind, place, "name"), message, "give each its own name")
+            first.setdefault(name, place)
+
+
+def _reachable(sketch: Sketch) -> Iterator[Finding]:
+    taken_by: RouteSketch | None = None
+    for item in sketch.routes:
+        if "match" in item.damaged:
+            continue
+        if taken_by is not None:
+            name = taken_by.route.name if "name" not in taken_by.damaged else f"routes[{taken_by.index}]"
+            remedy = f"move it above {name}, or give {name} a `match`"
+            yield Finding(("routes", item.index), f"is never reached: {name} before it takes every request", remedy)
+        elif not item.route.match or any(match.everything for match in item.route.match):
+            taken_by = item
+
+
+# --- one route
+
+
+def _known(item: RouteSketch, known: set[str] | None) -> Iterator[Finding]:
+    route, places = item.route, list[tuple[Loc, str]]()
+    if "backendRefs" not in item.damaged:
+        places += [(("backendRefs", place, "name"), ref.name) for place, ref in enumerate(route.backend_refs)]
+    places += [(("mirrors", place, "backend"), mirror.backend) for place, mirror in enumerate(route.mirrors)]
+    seen: set[str] = set()
+    for loc, name in places:
+        if known is not None and name not in known:
+            close = get_close_matches(name, known, 1)
+            remedy = f"did you mean {close[0]}?" if close else f"the backends are {', '.join(sorted(known)[:8])}"
+            yield Finding(loc, f"no backend has the name {shown(name)}", remedy)
+        if name in seen:
+            yield Finding(loc, f"{shown(name)} plays a part in this route already", "name each backend once")
+        seen.add(name)
+
+
+def _roles(route: Route) -> Iterator[Finding]:
+    if route.strategy is None:
+        return
+    refs = list(enumerate(route.backend_refs))
+    stable = [place for place, ref in refs if ref.role == "stable"]
+    canary = [place for place, ref in refs if ref.role == "canary"]
+    if not stable:
+        yield Finding(
+            ("backendRefs",),
+            "a strategy needs a stable version, and none is",
+            "give the one that serves now `role: stable`",
+        )
+    if not canary:
+        yield Finding(
+            ("backendRefs",), "a strategy needs a canary version, and none is", "give the candidate `role: canary`"
+        )
+    for place in stable[1:]:
+        loc = ("backendRefs", place)
+        yield Finding(loc, "is a second stable version", "give the candidate `role: canary`, and keep one stable")
+    for place in canary[1:]:
+        yield Finding(
+            ("backendRefs", place), "is a second canary, which is not supported yet", "keep one candidate at a time"
+        )
+
+
+def _weights(route: Route) -> Iterator[Finding]:
+    live: list[tuple[int, BackendRef]] = []
+    for place, ref in enumerate(route.backend_refs):
+        loc = ("backendRefs", place, "weight")
+        if ref.role != "shadow":
+            live.append((place, ref))
+        elif ref.weight is not None:
+            yield Finding(loc, "a shadow has no weight: its answers reach nobody", "take it away")
+        if route.strategy is not None and ref.role != "shadow" and ref.weight is not None:
+            yield Finding(loc, "the steps of the strategy set the weights", "take it away")
+    if not live:
+        yield Finding(("backendRefs",), "no version is there to answer: all are shadows", "give one `role: stable`")
+    if route.strategy is not None or not live:
+        return
+    if len(live) > 1:
+        remedy = "give it one, such as `weight: 10`, or the route a `strategy`"
+        for place, ref in live:
+            if ref.weight is None:
+                yield Finding(("backendRefs", place), "has no weight beside other versions", remedy)
+    if all(ref.weight == 0 for _, ref in live):
+        yield Finding(("backendRefs",), "all weights are 0, so that no version answers", "give one a weight above 0")
+
+
+def _metrics(route: Route) -> Iterator[Finding]:
+    outputs = {output.name: output.kind for output in route.predictions.outputs} if route.predictions else {}
+    for place, metric in enumerate(route.analysis.metrics):
+        loc = ("analysis", "metrics", place)
+        if not metric.output:
+            continue
+        if metric.output not in outputs:
+            yield _unknown_output((*loc, "name"), metric, list(outputs))
+        elif metric.family == "prediction":
+            unit, kind = ("pp", "a category") if outputs[metric.output] == "category" else ("sd", "a number")
+            if any(bound.unit != unit for bound in metric.margin):
+                example = "2pp" if unit == "pp" else "0.05sd"
+                message = f"{metric.output} is {kind}, and its shift is measured in {unit}"
+                yield Finding((*loc, metric.margin_key), message, f"write it in {unit}, such as {example}")
+
+
+def _unknown_output(loc: Loc, metric: Metric, outputs: list[str]) -> Finding:
+    close = get_close_matches(metric.output, outputs, 1)
+    if close:
+        remedy = f"did you mean {metric.family}.{close[0]}?"
+    elif outputs:
+        remedy = f"the outputs are {', '.join(outputs)}"
+    else:
+        remedy = "add `predictions` to the route, to say how outputs are read from answers"
+    return Finding(loc, f"{shown(metric.name)} compares an output that the route does not have", remedy)
+
+
+def _guardrails(route: Route) -> Iterator[Finding]:
+    if route.strategy is None or route.strategy.canary is None:
+        return
+    guardrails = [item for item in enumerate(route.analysis.metrics) if item[1].role == "guardrail"]
+    if not guardrails:
+        remedy = "give one metric at least `role: guardrail`"
+        yield Finding(
+            ("analysis", "metrics"), "no guardrail is among them, so that nothing would hold a bad version back", remedy
+        )
+    if any(isinstance(step, SetMirror) and step.percent > 0 for step in route.strategy.canary.steps):
+        return
+    for place, metric in guardrails:
+        if metric.family == "pair":
+            message = f"{metric.name} compares pairs, and no step mirrors traffic, so that it can never be passed"
+            yield Finding(
+                ("analysis", "metrics", place, "name"),
+                message,
+                "add the step `- setMirror: {percent: 100}` before the first weight",
+            )
+
+
+def _time(route: Route) -> Iterator[Finding]:
+    if route.strategy is None or route.strategy.canary is None:
+        return
+    steps = route.strategy.canary.steps
+    waits_s = sum(step.duration_s or 0.0 for step in steps if isinstance(step, Pause | AnalysisStep))
+    limit_s = route.analysis.max_duration
+    if waits_s >= limit_s:
+        message = (
+            f"the waits of the steps come to {format_duration(waits_s)}, and maxDuration is {format_duration(limit_s)}"
+        )
+        yield Finding(("strategy", "canary", "steps"), message, "shorten them, or raise `analysis.maxDuration`")
+
+
+_CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
+    (frozenset({"backendRefs", "strategy"}), _roles),
+    (frozenset({"backendRefs", "strategy"}), _weights),
+    (frozenset({"analysis", "predictions"}), _metrics),
+    (frozenset({"analysis", "strategy"}), _guardrails),
+    (frozenset({"analysis", "strategy"}), _time),
+)
+"""Each check with the keys of a route that must be valid for it."""

@@ -1,0 +1,175 @@
+"""When the file may have changed, and what a change of it means.
+
+The file is watched by its content, through every symbolic link on the way to it: an edit in place, a rename over it and
+the swap of a Kubernetes ConfigMap (where the file is a link through the link `..data`) are one and the same. Notices of
+the kernel make it fast; a look every POLL_S makes it certain, since network and overlay file systems give no notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from watchfiles import awatch
+
+from config.schema import Config
+
+POLL_S: Final = 0.4
+"""A change is seen after this time without any notice; a whole second is the promise of a hot reload."""
+SETTLE_S: Final = 0.03
+"""A change is told once the content has stood still for so long: editors truncate first and write then."""
+_SETTLE_LOOKS: Final = 4
+_MAX_LINKS: Final = 40
+"""As many as the kernel follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What differs between two configurations, by name. `restart_needed` has settings that only a restart changes."""
+
+    restart_needed: tuple[str, ...] = ()
+    routes_added: tuple[str, ...] = ()
+    routes_removed: tuple[str, ...] = ()
+    routes_changed: tuple[str, ...] = ()
+    routes_reordered: bool = False
+    backends_added: tuple[str, ...] = ()
+    backends_removed: tuple[str, ...] = ()
+    backends_changed: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing differs."""
+        return self == Plan()
+
+    def __str__(self) -> str:
+        parts = [
+            f"{what} {how}: {', '.join(names)}"
+            for what, how, names in (
+                ("backends", "added", self.backends_added),
+                ("backends", "removed", self.backends_removed),
+                ("backends", "changed", self.backends_changed),
+                ("routes", "added", self.routes_added),
+                ("routes", "removed", self.routes_removed),
+                ("routes", "changed", self.routes_changed),
+            )
+            if names
+        ]
+        parts += ["routes in another order"] if self.routes_reordered else []
+        parts += [f"not before a restart: {', '.join(self.restart_needed)}"] if self.restart_needed else []
+        return "; ".join(parts) or "nothing changed"
+
+
+def plan(old: Config, new: Config) -> Plan:
+    """What a change from one configuration to another means."""
+    settings = ("listen", "admin", "store", "workers")
+    old_routes = {route.name: route for route in old.routes}
+    new_routes = {route.name: route for route in new.routes}
+    old_backends = {backend.name: backend for backend in old.backends}
+    new_backends = {backend.name: backend for backend in new.backends}
+    stayed = [name for name in old_routes if name in new_routes]
+    return Plan(
+        restart_needed=tuple(name for name in settings if getattr(old, name) != getattr(new, name)),
+        routes_added=tuple(name for name in new_routes if name not in old_routes),
+        routes_removed=tuple(name for name in old_routes if name not in new_routes),
+        routes_changed=tuple(name for name in stayed if old_routes[name] != new_routes[name]),
+        routes_reordered=stayed != [name for name in new_routes if name in old_routes],
+        backends_added=tuple(name for name in new_backends if name not in old_backends),
+        backends_removed=tuple(name for name in old_backends if name not in new_backends),
+        backends_changed=tuple(
+            name for name, backend in new_backends.items() if old_backends.get(name, backend) != backend
+        ),
+    )
+
+
+async def watch(path: str | Path, stop: asyncio.Event, digest: str = "") -> AsyncGenerator[None, None]:
+    """Yields whenever the content of the file has changed, until `stop` is set.
+
+    A file that is gone or cannot be read is a change as well: loading it then says why. Changes while the caller is
+    busy are told as one.
+
+    Args:
+        path: the file; links on the way to it are followed each time.
+        stop: ends the watch.
+        digest: `Loaded.digest` of what the caller has, so that no change since then is missed; without it, what
+            counts as seen is the content at the first step of the iteration.
+    """
+    path = Path(path)
+    seen = digest or await asyncio.to_thread(_content, path)
+    while not stop.is_set():
+        folders = _folders(path)
+        async with aclosing(_notices(folders, stop)) as notices:
+            async for _ in notices:
+                now = await asyncio.to_thread(_content, path)
+                if now != seen:
+                    seen = await _settled(path, now, stop)
+                    yield
+                if _folders(path) != folders:
+                    break
+
+
+async def _notices(folders: frozenset[Path], stop: asyncio.Event) -> AsyncGenerator[None, None]:
+    """Yields at once, then at every notice of these folders, and every POLL_S at the latest."""
+    yield
+    try:
+        async for _ in awatch(
+            *folders,
+            watch_filter=None,
+            debounce=150,
+            step=50,
+            stop_event=stop,
+            rust_timeout=round(POLL_S * 1000),
+            yield_on_timeout=True,
+            recursive=False,
+        ):
+            yield
+    except OSError:
+        # A folder is gone, or the kernel has no watch to give: look by time, then try again.
+        await _pause(POLL_S, stop)
+        yield
+
+
+async def _settled(path: Path, content: str, stop: asyncio.Event) -> str:
+    for _ in range(_SETTLE_LOOKS):
+        await _pause(SETTLE_S, stop)
+        now = await asyncio.to_thread(_content, path)
+        if now == content:
+            break
+        content = now
+    return content
+
+
+async def _pause(seconds: float, stop: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _content(path: Path) -> str:
+    """What tells one content from another; for a file that cannot be read, why."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return f"cannot be read: {error.errno}"
+
+
+def _folders(path: Path) -> frozenset[Path]:
+    """The folders in which a change can change the file: of itself, and of each link on the way to it."""
+    found: set[Path] = set()
+    place = path.absolute()
+    for _ in range(_MAX_LINKS):
+        for parent in (place, *place.parents):
+            if os.path.islink(parent):
+                found.add(parent.parent)
+                place = parent.parent / parent.readlink() / place.relative_to(parent)
+                break
+        else:
+            break
+    found.add(place.parent)
+    return frozenset(found)
