@@ -1,1 +1,25 @@
-"""TODO."""
+"""What may be said about a candidate: numbers in, numbers out. No I/O, no clock, no randomness.
+
+    Slice ──► meters ──────────► stack ─────────────────────► verdict
+    counts    rates, latency,    one row per e-process:       Judge: abort, proven,
+    of one    categories,        engine (the likelihood       inconclusive, and what
+    look      means: each        ratios), robustness (cap,    is still missing
+              fills its rows     dispersion, restarts),
+              pairs, ratio,      intervals (the differences
+              breaker: alone     that are shown)
+
+An e-value is the wealth of somebody who bets against a hypothesis: under the hypothesis it passes 1/alpha with a
+probability of at most alpha, however often one looks. Each metric has two: *harm* (against "not worse than the
+margin") and *pass* (against "worse than the margin"). Only arms of the same slice are ever compared, so load, drift
+and weights may change at will; evidence adds over slices and stages, counts do not.
+
+What this rests on, and what it does not repair: requests (or users, where routing is sticky) are assigned at random;
+noise that hits one arm alone is met by the block cap, by the dispersion of finished blocks and by the margin, not by
+a proof. The design effect of sticky users is measured for errors; for labels, numbers and latency of few sticky users
+only the dispersion between blocks speaks.
+
+Rooms: `summaries` (what a look brings), `plan` (what is asked), `engine` (likelihood ratios), `robustness`,
+`intervals`, `stack` (all rows of a rollout), `rates`, `latency`, `categories`, `means`, `pairs`, `breaker`, `ratio`,
+`progress` (forecasts and futility), `readings` (what is answered), `wording` (in which words), `verdict` (the Judge),
+`memory` (its state as bytes), `planning` (how much traffic a plan needs).
+"""

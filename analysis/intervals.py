@@ -1,0 +1,174 @@
+"""Differences to show, with intervals that hold at every look at once.
+
+The intervals come from the normal mixture: P(some t: |S_t| >= bound(V_t)) <= alpha. For rates, means and exceedances
+they are asymptotic, since V is estimated; they are for the eye, no decision is made with them. Source: Robbins 1970;
+Howard, Ramdas, McAuliffe, Sekhon, arXiv 1810.08240, Proposition 5 and section 3.5; Waudby-Smith et al., arXiv
+2103.06476.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, inf, log, sqrt
+from typing import Final, Literal, TypeVar
+
+import numpy as np
+from scipy.special import log_ndtr
+
+from analysis.summaries import FloatArray
+
+Number = TypeVar("Number", float, FloatArray)
+
+INTERVAL_ALPHA: Final = 0.05
+BURN_IN: Final = 100.0
+"""Requests of each arm before an interval is shown; its tuning is frozen there."""
+_TUNED_FOR: Final = 10.0
+"""Intervals are narrowest at that many times the information of the burn-in."""
+
+
+def tuning(v_opt: float, alpha: float, sides: Literal[1, 2] = 2) -> float:
+    """The rho with the narrowest bound at v_opt.
+
+    >>> round(tuning(100.0, 0.05), 5)
+    12.60056
+    """
+    doubt = log(1 / (alpha if sides == 2 else 2 * alpha))
+    return v_opt / (2 * doubt + log(1 + 2 * doubt))
+
+
+def log_mixture(s: float, v: float, rho: float, sides: Literal[1, 2] = 2) -> float:
+    """ln of the normal mixture's wealth at sum s and variance v.
+
+    >>> round(log_mixture(60.0, 400.0, 20.0, sides=1), 10)
+    3.4548913926
+    """
+    two_sided = 0.5 * log(rho / (v + rho)) + s * s / (2 * (v + rho))
+    return two_sided if sides == 2 else two_sided + log(2) + float(log_ndtr(s / sqrt(v + rho)))
+
+
+def bound(v: Number, rho: float, alpha: float) -> Number:
+    """What |S| stays below at every v at once, with probability 1 - alpha.
+
+    >>> round(bound(100.0, tuning(100.0, 0.05), 0.05), 5)
+    30.35209
+    """
+    width: Number = np.sqrt((v + rho) * (np.log((v + rho) / rho) + 2 * log(1 / alpha)))
+    return width
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A difference (candidate minus stable) and its interval; None where nothing can be said."""
+
+    stable: float | None = None
+    candidate: float | None = None
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def scaled(self, factor: float) -> Estimate:
+        """The same with the difference (not the two levels) in another unit."""
+        effect, low, high = (None if each is None else each * factor for each in (self.effect, self.low, self.high))
+        return Estimate(self.stable, self.candidate, effect, low, high)
+
+
+class Differences:
+    """For each row: both arms' levels, averaged over slices with the weight I = nC nS/(nC + nS).
+
+    These weights make the difference of the averages the average of the differences, whatever load and weights did.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._sums: FloatArray = np.zeros((7, rows))  # nC, nS, I, I mC, I mS, I²/nC, I²/nS
+        self._stage: FloatArray = np.zeros((3, rows))  # I, I mC, I mS of this stage
+        self._v_opt: FloatArray = np.zeros(rows)
+
+    def state(self) -> dict[str, FloatArray]:
+        """All that changes, by name."""
+        return {"sums": self._sums, "stage": self._stage, "v_opt": self._v_opt}
+
+    def begin_stage(self) -> None:
+        """Forget the sums of the stage before."""
+        self._stage[:] = 0.0
+
+    def add(
+        self, n_c: FloatArray, m_c: FloatArray, n_s: FloatArray, m_s: FloatArray, variance: FloatArray
+    ) -> FloatArray:
+        """Add one slice of means; `variance` of one value, as known from the past, tunes the intervals. Returns I."""
+        both = (n_c > 0) & (n_s > 0)
+        information = np.divide(n_c * n_s, n_c + n_s, out=np.zeros_like(n_c), where=both)
+        share_c = np.divide(information, n_c, out=np.zeros_like(n_c), where=both)
+        share_s = np.divide(information, n_s, out=np.zeros_like(n_c), where=both)
+        stage = np.stack((information, information * m_c, information * m_s))
+        self._stage += stage
+        self._sums[:2] += (n_c, n_s)
+        self._sums[2:5] += stage
+        self._sums[5:] += (information * share_c, information * share_s)
+        ripe = (self._v_opt == 0) & (self._sums[:2].min(axis=0) >= BURN_IN)
+        self._v_opt[ripe] = (_TUNED_FOR * variance * self._sums[2])[ripe]
+        return information
+
+    def samples(self, row: int) -> tuple[float, float]:
+        """Samples of a row: stable, candidate."""
+        return float(self._sums[1, row]), float(self._sums[0, row])
+
+    def information(self, row: int) -> float:
+        """Sum of I of a row."""
+        return float(self._sums[2, row])
+
+    def v_opt(self, row: int) -> float:
+        """Where a row's interval is narrowest; 0 before the burn-in."""
+        return float(self._v_opt[row])
+
+    def variance(self, row: int, of_candidate: Number, of_stable: Number) -> Number:
+        """Variance of a row's sum of I (mC - mS), from the variance of one value of each arm."""
+        return of_candidate * float(self._sums[5, row]) + of_stable * float(self._sums[6, row])
+
+    def levels(self, row: int) -> tuple[float, float] | None:
+        """Averages of a row: stable, candidate; None before any slice had both arms."""
+        return _levels(*self._sums[2:5, row])
+
+    def stage_levels(self, row: int) -> tuple[float, float] | None:
+        """The same for the present stage alone."""
+        return _levels(*self._stage[:, row])
+
+    def estimate(self, row: int, of_candidate: float, of_stable: float, least: float = 0.0) -> Estimate:
+        """The row's difference with its interval; `least` is a lower limit of the variance of its sum."""
+        levels = self.levels(row)
+        if levels is None:
+            return Estimate()
+        stable, candidate = levels
+        effect = candidate - stable
+        spread = max(self.variance(row, of_candidate, of_stable), least)
+        width = float(half_width(self.information(row), spread, self.v_opt(row)))
+        if width == inf:
+            return Estimate(stable, candidate, effect)
+        return Estimate(stable, candidate, effect, effect - width, effect + width)
+
+
+def half_width(information: float, variance: Number, v_opt: float) -> Number:
+    """Half the interval of U/I, where `variance` is that of U; infinite before the burn-in."""
+    if v_opt <= 0 or information <= 0:
+        return variance * 0.0 + inf
+    return bound(variance, tuning(v_opt, INTERVAL_ALPHA), INTERVAL_ALPHA) / information
+
+
+def rate_variance(rate: Number, n: float) -> Number:
+    """p(1-p) of a rate, kept off 0 where nothing (or everything) has failed so far."""
+    smoothed = (rate * n + 0.5) / (n + 1)
+    return smoothed * (1 - smoothed)
+
+
+def evidence(log_e: float) -> float:
+    """An e-value for people: finite, at most 10^15.
+
+    >>> evidence(0.0), evidence(1e6), evidence(-1e6)
+    (1.0, 1000000000000000.0, 0.0)
+    """
+    return min(exp(min(log_e, 40.0)), 1e15)
+
+
+def _levels(information: float, candidate: float, stable: float) -> tuple[float, float] | None:
+    if information <= 0:
+        return None
+    return float(stable / information), float(candidate / information)

@@ -1,0 +1,214 @@
+"""Latency quantiles as yes or no: the share of requests above the stable's own quantile, known from the past.
+
+No p99 estimate is ever compared. The threshold is the point of the stable's past histogram with exactly 1 - q above
+it: a bucket and a fraction of that bucket. The candidate's threshold lies whole buckets higher, the margin rounded up
+for harm and down for pass, and Engine A asks if its share above is larger. Requests in the threshold's own bucket
+count by the fraction; this is the geometric mean of breaking ties at random, so still an e-value (Jensen), and it
+makes constant latencies and coarse clocks harmless. The threshold must come from past slices: pooled or current data
+bias the test.
+"""
+
+from __future__ import annotations
+
+from math import ceil, floor, log
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.engine import HARM, PASS, Table
+from analysis.intervals import Estimate, half_width, rate_variance
+from analysis.meter import Meter, Wealth
+from analysis.plan import Gate
+from analysis.stack import Stack
+from analysis.summaries import FloatArray, Grid, Slice
+from analysis.wording import percent, signed
+
+MEMORY_PER_S: Final = 0.98
+"""What the stable's histogram keeps from one second to the next: half is forgotten in 34 s, so it follows the load."""
+_MEMORY_LEAST: Final = 5000.0
+"""Requests that the memory does not fall below by forgetting, so that slow traffic still has a p99."""
+_READY: Final = 10.0
+"""A quantile q is judged after that many requests over 1 - q of the stable."""
+_STRENGTH: Final = 2000.0
+_SHIFTS: Final = np.concatenate((np.arange(-460, -70, 6), np.arange(-70, 141), np.arange(146, 461, 6)))
+"""Whole-bucket shifts for which the interval is known: each one up to 0.5 and 4 times, then coarser up to 100 times."""
+
+
+class Threshold(NamedTuple):
+    """A bucket, and which fraction of it counts as above."""
+
+    bucket: int
+    above: float
+
+
+class History:
+    """The stable's latencies of the past, and both arms' for display, averaged like all differences."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        self._past: FloatArray = np.zeros(grid.buckets)
+        self._seen: FloatArray = np.zeros(1)
+        self._shown: FloatArray = np.zeros((2, grid.buckets))  # stable, candidate
+        self._below: FloatArray = np.zeros(grid.buckets)
+        self.tails: tuple[FloatArray, FloatArray] = (np.zeros(grid.buckets + 1), np.zeros(grid.buckets + 1))
+
+    def state(self) -> dict[str, FloatArray]:
+        """All that changes, by name."""
+        return {"past": self._past, "seen": self._seen, "shown": self._shown}
+
+    def look(self, slice_: Slice) -> None:
+        """Sum up the tails of a slice, and the past, once for all quantiles."""
+        self.tails = tail(slice_.stable.latency), tail(slice_.candidate.latency)
+        self._below = np.cumsum(self._past)
+
+    def threshold(self, quantile: float) -> Threshold | None:
+        """The point of the past with 1 - q above it; None before enough requests."""
+        if self._seen[0] * (1 - quantile) < _READY:
+            return None
+        return _point(self._past, self._below, quantile)
+
+    def learn(self, slice_: Slice) -> None:
+        """Take the slice into the past."""
+        mass = float(self._past.sum())
+        if mass > _MEMORY_LEAST:
+            self._past *= max(MEMORY_PER_S**slice_.duration_s, _MEMORY_LEAST / mass)
+        self._past += slice_.stable.latency
+        n_s, n_c = float(self.tails[0][0]), float(self.tails[1][0])
+        self._seen += n_s
+        if n_s > 0 and n_c > 0:
+            self._shown[0] += slice_.stable.latency * (n_c / (n_c + n_s))
+            self._shown[1] += slice_.candidate.latency * (n_s / (n_c + n_s))
+
+    def quantiles_s(self, quantile: float) -> tuple[float, float] | None:
+        """Stable's and candidate's quantile in seconds, to half a percent; None before any slice had both."""
+        if not self._shown.sum():
+            return None
+        points = [threshold_of(shown, quantile) for shown in self._shown]
+        stable, candidate = (self.grid.lowest_s * self.grid.base ** (at.bucket + 1 - at.above) for at in points)
+        return stable, candidate
+
+
+class Quantile(Meter):
+    """The meter of one latency quantile: a row of harm with the margin rounded up, one of pass with it rounded down."""
+
+    def __init__(self, gate: Gate, history: History) -> None:
+        table = Table(0.0, 1.0, HARM, 1 - gate.quantile, _STRENGTH)
+        super().__init__(gate, (table, table._replace(side=PASS)))
+        self._history = history
+        self._harm_shift, self._pass_shift = shifts(gate.margin_relative or 0.0, history.grid.base)
+        self._above: FloatArray = np.zeros(len(_SHIFTS))  # sum of I pC at each shift
+
+    def state(self) -> dict[str, FloatArray]:
+        """The shares above at every shift."""
+        return {"above": self._above}
+
+    def counts(self, slice_: Slice) -> FloatArray:
+        """Requests above the threshold; zeros until the past can tell the quantile."""
+        at = self._history.threshold(self.gate.quantile)
+        if at is None:
+            return np.zeros((2, 4))
+        tail_s, tail_c = self._history.tails
+        n_s, n_c = tail_s[0], tail_c[0]
+        x_s = float(exceed(tail_s, at, 0))
+        x_c = exceed(tail_c, at, np.array([self._harm_shift, self._pass_shift]))
+        return np.array([[n_c, x_c[0], n_s, x_s], [n_c, x_c[1], n_s, x_s]])
+
+    def learn(self, slice_: Slice, stack: Stack) -> None:
+        """Add up the candidate's share above at every shift, for the interval; the history learns after all meters."""
+        at = self._history.threshold(self.gate.quantile)
+        tail_s, tail_c = self._history.tails
+        if at is not None and tail_s[0] > 0 and tail_c[0] > 0:
+            self._above += exceed(tail_c, at, _SHIFTS) * (tail_s[0] / (tail_c[0] + tail_s[0]))
+
+    def wealth(self, log_e: FloatArray) -> Wealth:
+        """One row each."""
+        return Wealth(float(log_e[0]), float(log_e[1]))
+
+    def estimate(self, stack: Stack) -> Estimate:
+        """Levels in seconds, the difference as a change in percent: where the shares above would be equal."""
+        levels, shown = stack.differences.levels(self.first), self._history.quantiles_s(self.gate.quantile)
+        if levels is None or shown is None:
+            return Estimate()
+        base = self._history.grid.base
+        effect, low, high = (
+            None if shift is None else 100 * (base**shift - 1) for shift in self._crossings(stack, levels[0])
+        )
+        return Estimate(*shown, effect, low, high)
+
+    def _crossings(self, stack: Stack, stable: float) -> tuple[float, float | None, float | None]:
+        differences = stack.differences
+        information = differences.information(self.first)
+        candidate = self._above / information
+        gap = candidate - stable  # falls as the shift grows
+        last = int(np.searchsorted(-gap, 0.0, side="right")) - 1
+        if 0 <= last < len(gap) - 1:
+            part = gap[last] / (gap[last] - gap[last + 1])
+            effect = float(_SHIFTS[last] + part * (_SHIFTS[last + 1] - _SHIFTS[last]))
+        else:
+            effect = float(_SHIFTS[max(last, 0)])
+        n_s, n_c = differences.samples(self.first)
+        stable_alike = np.full_like(candidate, rate_variance(stable, n_s))
+        variance = differences.variance(self.first, rate_variance(candidate, n_c), stable_alike)
+        variance *= float(stack.bank.phi[self.first])
+        width = half_width(information, variance, differences.v_opt(self.first))
+        if not np.isfinite(width).all():
+            return effect, None, None
+        # The ends are the nearest shifts that are excluded; where none is, the interval is open on that side.
+        lower = np.flatnonzero(gap > width)
+        higher = np.flatnonzero(gap < -width)
+        low = float(_SHIFTS[lower[-1]]) if lower.size else None
+        return effect, low, float(_SHIFTS[higher[0]]) if higher.size else None
+
+    def inside(self, stack: Stack) -> bool | None:
+        """No more of this stage's requests above the candidate's threshold than of the stable's above its own."""
+        levels = stack.differences.stage_levels(self.first + 1)
+        return None if levels is None else levels[1] <= levels[0] + 1e-12
+
+    def margin_words(self) -> str:
+        """As it was written."""
+        return f"+{percent(self.gate.margin_relative or 0.0)}"
+
+    def effective_words(self, stack: Stack) -> str:
+        """In whole buckets: the margin of harm and that of pass."""
+        base = self._history.grid.base
+        harm, passing = (signed(100 * (base**shift - 1)) for shift in (self._harm_shift, self._pass_shift))
+        return f"{harm} %" if harm == passing else f"{harm} % for harm, {passing} % for pass"
+
+
+def shifts(margin: float, base: float) -> tuple[int, int]:
+    """A relative margin in whole buckets: rounded up, for harm, and down, for pass.
+
+    >>> shifts(0.10, 1.01), shifts(0.05, 1.01), shifts(0.0, 1.01)
+    ((10, 9), (5, 4), (0, 0))
+    """
+    buckets = log(1 + margin) / log(base)
+    return ceil(buckets - 1e-9), floor(buckets + 1e-9)
+
+
+def tail(histogram: FloatArray) -> FloatArray:
+    """How many are in bucket i or above, [buckets + 1]."""
+    sums = np.zeros(len(histogram) + 1)
+    np.cumsum(histogram[::-1], out=sums[-2::-1])
+    return sums
+
+
+def exceed(tails: FloatArray, at: Threshold, shift: NDArray[np.int64] | int) -> FloatArray:
+    """How many are above the threshold, moved up by whole buckets; the last bucket has no end and stays itself."""
+    bucket = np.clip(at.bucket + shift, 0, len(tails) - 2)
+    higher = tails[bucket + 1]
+    above: FloatArray = higher + at.above * (tails[bucket] - higher)
+    return above
+
+
+def threshold_of(histogram: FloatArray, quantile: float) -> Threshold:
+    """The point of a histogram with exactly 1 - q of its mass above it."""
+    return _point(histogram, np.cumsum(histogram), quantile)
+
+
+def _point(histogram: FloatArray, below: FloatArray, quantile: float) -> Threshold:
+    wanted = quantile * below[-1]
+    bucket = min(int(np.searchsorted(below, wanted, side="left")), len(histogram) - 1)
+    inside = float(histogram[bucket])
+    above = (float(below[bucket]) - wanted) / inside if inside > 0 else 0.0
+    return Threshold(bucket, min(max(above, 0.0), 1.0))

@@ -1,0 +1,88 @@
+"""Numbers: the shift of the candidate's mean, either way, in standard deviations.
+
+Engine B: asymptotic, so values must be clipped to a range before they come here, and there is no evidence before 100
+values of each arm. The standard deviation is that within slices, of both arms, from past slices. Two directions with
+a row of harm and one of pass each: harm is their mean, pass the lesser.
+"""
+
+from __future__ import annotations
+
+from math import log, sqrt
+from typing import Final
+
+import numpy as np
+
+from analysis.engine import HARM, PASS
+from analysis.intervals import Estimate
+from analysis.meter import Meter, Wealth
+from analysis.plan import Gate
+from analysis.stack import Drift, Stack
+from analysis.summaries import FloatArray, Moments, Slice
+from analysis.wording import number
+
+_BURN_IN: Final = 100.0
+_NOTHING: Final = Moments(0.0, 0.0, 0.0)
+
+
+class Means(Meter):
+    """The meter of one numeric output."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._margin = gate.margin_sd or 0.0
+        rows = [(direction, self._margin, side) for direction in (1.0, -1.0) for side in (HARM, PASS)]
+        super().__init__(gate, drifts=tuple(Drift(*row) for row in rows))
+        self._past: FloatArray = np.zeros((2, 3))  # candidate, stable: n, scatter within slices, its degrees of freedom
+
+    def state(self) -> dict[str, FloatArray]:
+        """The spread of the past."""
+        return {"past": self._past}
+
+    def counts(self, slice_: Slice) -> FloatArray:
+        """Values and their sum of both arms, the same for each row."""
+        candidate, stable = self._moments(slice_)
+        return np.tile([candidate.n, candidate.total, stable.n, stable.total], (len(self.drifts), 1))
+
+    def variance(self) -> FloatArray:
+        """Of one value; 0 before the burn-in, or if the values do not vary."""
+        _, scatter, freedom = self._past.sum(axis=0)
+        ready = self._past[:, 0].min() >= _BURN_IN and freedom > 0
+        return np.full(len(self.drifts), scatter / freedom if ready else 0.0)
+
+    def learn(self, slice_: Slice, stack: Stack) -> None:
+        """Take the slice into the past."""
+        for past, moments in zip(self._past, self._moments(slice_), strict=True):
+            past += (moments.n, moments.scatter, max(moments.n - 1, 0.0))
+
+    def wealth(self, log_e: FloatArray) -> Wealth:
+        """Harm: the mean of both directions; pass: the lesser."""
+        return Wealth(float(np.logaddexp(log_e[0], log_e[2])) - log(2), float(min(log_e[1], log_e[3])))
+
+    def estimate(self, stack: Stack) -> Estimate:
+        """Levels in the output's own unit, the shift in standard deviations."""
+        variance = float(self.variance()[0])
+        levels = stack.differences.levels(self.first)
+        if levels is None or variance <= 0:
+            return Estimate() if levels is None else Estimate(*levels)
+        of_candidate, of_stable = (scatter / max(freedom, 1.0) for _, scatter, freedom in self._past)
+        least = self.phi(stack) * variance * float(stack.dispersion.variance[self.first])
+        return stack.differences.estimate(self.first, of_candidate, of_stable, least).scaled(1 / sqrt(variance))
+
+    def inside(self, stack: Stack) -> bool | None:
+        """The shift of this stage within the margin, either way."""
+        levels, variance = stack.differences.stage_levels(self.first), float(self.variance()[0])
+        if levels is None or variance <= 0:
+            return None
+        return abs(levels[1] - levels[0]) <= self._margin * sqrt(variance)
+
+    def margin_words(self) -> str:
+        """As it was written."""
+        return f"{number(self._margin)} sd, up or down"
+
+    def effective_words(self, stack: Stack) -> str:
+        """In the output's own unit."""
+        sd = sqrt(float(self.variance()[0]))
+        return f"{self.margin_words()} (sd {number(sd)})" if sd > 0 else self.margin_words()
+
+    def _moments(self, slice_: Slice) -> tuple[Moments, Moments]:
+        output = self.gate.output
+        return slice_.candidate.numbers.get(output, _NOTHING), slice_.stable.numbers.get(output, _NOTHING)

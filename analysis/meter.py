@@ -1,0 +1,93 @@
+"""What a metric is to the Judge: rows of the stack that it fills, and what it makes of their evidence."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.engine import Table
+from analysis.intervals import Estimate
+from analysis.plan import Gate
+from analysis.stack import Drift, Stack
+from analysis.summaries import FloatArray, Slice
+
+
+class Wealth(NamedTuple):
+    """ln E of a metric: of harm, and of being within the margin."""
+
+    harm: float
+    passing: float
+
+
+class Meter(ABC):
+    """One metric. At every look the Judge asks for its counts, with what the past has fixed, and then lets it learn."""
+
+    def __init__(self, gate: Gate, tables: tuple[Table, ...] = (), drifts: tuple[Drift, ...] = ()) -> None:
+        self.gate = gate
+        self.tables = tables
+        self.drifts = drifts
+        self.first = 0
+        """Its first row in the stack; the Judge sets it."""
+
+    @property
+    def rows(self) -> slice:
+        """Its rows in the stack."""
+        return slice(self.first, self.first + len(self.tables) + len(self.drifts))
+
+    @abstractmethod
+    def counts(self, slice_: Slice) -> FloatArray:
+        """[rows, 4]: nC, xC, nS, xS of each of its rows, with thresholds and label sets from past slices alone."""
+
+    @abstractmethod
+    def wealth(self, log_e: FloatArray) -> Wealth:
+        """What the evidence of its rows says of the metric."""
+
+    @abstractmethod
+    def estimate(self, stack: Stack) -> Estimate:
+        """The difference, in the unit of its reading."""
+
+    @abstractmethod
+    def inside(self, stack: Stack) -> bool | None:
+        """Whether the estimate of this stage alone is inside the margin; None where the stage has no data."""
+
+    @abstractmethod
+    def margin_words(self) -> str:
+        """The margin as the user wrote it."""
+
+    def effective_words(self, stack: Stack) -> str:
+        """The margin as it is tested."""
+        return self.margin_words()
+
+    def subject(self, stack: Stack) -> str:
+        """What of the metric the estimate is about: a label, or nothing."""
+        return ""
+
+    def variance(self) -> FloatArray:
+        """Of one value, for each row of Engine B, from past slices."""
+        return np.zeros(len(self.drifts))
+
+    def learn(self, slice_: Slice, stack: Stack) -> None:
+        """Take the slice into the past."""
+        return
+
+    def samples(self, stack: Stack) -> tuple[float, float]:
+        """Samples so far: stable, candidate."""
+        return stack.differences.samples(self.first)
+
+    def phi(self, stack: Stack) -> float:
+        """The dispersion of its evidence."""
+        return float(stack.bank.phi[self.first])
+
+    def state(self) -> dict[str, FloatArray]:
+        """All that changes beside the rows, by name."""
+        return {}
+
+    def notes(self) -> list[str]:
+        """Texts that it must remember."""
+        return []
+
+    def recall(self, notes: list[str]) -> None:
+        """Take back what `notes` gave."""
+        return

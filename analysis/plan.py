@@ -1,0 +1,99 @@
+"""What is asked of a rollout: its metrics with their margins, and the risks of a wrong answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from analysis.summaries import Grid
+
+Kind = Literal["errors", "latency", "category", "number", "pair"]
+Role = Literal["guardrail", "signal", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One metric and its margin. Margins are fractions: 0.2 is 20 % (relative) or 20 pp (absolute).
+
+    errors take margin_relative, margin_absolute or both (the larger counts), latency margin_relative, category
+    margin_absolute, number margin_sd, pair margin_absolute (or margin_relative; both are a share of the pairs).
+    """
+
+    name: str
+    kind: Kind
+    output: str = ""
+    """The output judged, for category, number and pair."""
+    quantile: float = 0.0
+    """Of the latency, between 0 and 1."""
+    margin_relative: float | None = None
+    margin_absolute: float | None = None
+    margin_sd: float | None = None
+    weight: float = 1.0
+    """The metric's part of the abort budget, relative to the other guardrails and signals."""
+    role: Role = "guardrail"
+
+    def __post_init__(self) -> None:
+        allowed = _MARGINS[self.kind]
+        given = {name: getattr(self, name) for name in _FIELDS if getattr(self, name) is not None}
+        if not given or not set(given) <= set(allowed):
+            raise ValueError(f"{self.name}: a {self.kind} metric takes {' or '.join(allowed)}, not {sorted(given)}")
+        for name, margin in given.items():
+            if not 0 <= margin < float("inf"):
+                raise ValueError(f"{self.name}.{name}: {margin} is no margin; give a number from 0 up")
+            if margin == 0 and self.role == "guardrail":
+                raise ValueError(f"{self.name}.{name}: a margin of 0 can never be passed; use the role signal")
+        if self.kind == "latency" and not 0 < self.quantile < 1:
+            raise ValueError(f"{self.name}.quantile: {self.quantile} is not between 0 and 1")
+        if not 0 < self.weight < float("inf"):
+            raise ValueError(f"{self.name}.weight: {self.weight} is not above 0")
+
+    @property
+    def limit(self) -> float:
+        """The largest share of pairs that may disagree, kept inside (0, 1)."""
+        share = self.margin_absolute if self.margin_absolute is not None else self.margin_relative
+        return min(max(share or 0.0, 1e-6), 1 - 1e-6)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The question put to a Judge."""
+
+    gates: tuple[Gate, ...]
+    alpha_abort: float = 0.05
+    """Chance of ever aborting a candidate that is inside every margin, over all metrics, stages and looks."""
+    alpha_promote: float = 0.05
+    """Chance of proving a candidate that is outside some margin."""
+    block_s: float = 30.0
+    horizon_s: float = 86_400.0
+    breaker_above: float | None = None
+    """Errors of the candidate above those of the stable, as a fraction, that are an outage."""
+    breaker_alpha: float = 0.001
+    grid: Grid = field(default_factory=Grid)
+
+    def __post_init__(self) -> None:
+        names = [gate.name for gate in self.gates]
+        if len(set(names)) < len(names):
+            raise ValueError(f"gates: {sorted(name for name in set(names) if names.count(name) > 1)} appear twice")
+        for risk in ("alpha_abort", "alpha_promote", "breaker_alpha"):
+            if not 0 < getattr(self, risk) < 1:
+                raise ValueError(f"{risk}: {getattr(self, risk)} is not between 0 and 1")
+        for length in ("block_s", "horizon_s"):
+            if not getattr(self, length) > 0:
+                raise ValueError(f"{length}: {getattr(self, length)} is not above 0")
+        if self.breaker_above is not None and not 0 < self.breaker_above < 1:
+            raise ValueError(f"breaker_above: {self.breaker_above} is not between 0 and 1")
+
+    def abort_weights(self) -> tuple[float, ...]:
+        """Each gate's part of the abort budget; they sum to 1 over guardrails and signals, and info has none."""
+        total = sum(gate.weight for gate in self.gates if gate.role != "info")
+        return tuple(gate.weight / total if gate.role != "info" else 0.0 for gate in self.gates)
+
+
+_FIELDS: Final = ("margin_relative", "margin_absolute", "margin_sd")
+_MARGINS: Final[dict[str, tuple[str, ...]]] = {
+    "errors": ("margin_relative", "margin_absolute"),
+    "latency": ("margin_relative",),
+    "category": ("margin_absolute",),
+    "number": ("margin_sd",),
+    "pair": ("margin_absolute", "margin_relative"),
+}

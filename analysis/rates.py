@@ -1,0 +1,89 @@
+"""Errors: the candidate's error rate against `stable + margin` or `stable x (1 + margin)`, whichever is larger."""
+
+from __future__ import annotations
+
+from math import log
+from typing import Final
+
+import numpy as np
+
+from analysis.engine import HARM, PASS, Table
+from analysis.intervals import Estimate, rate_variance
+from analysis.meter import Meter, Wealth
+from analysis.plan import Gate
+from analysis.stack import Stack
+from analysis.summaries import FloatArray, Slice
+from analysis.wording import number, percent
+
+_GUESS: Final = 0.01
+_STRENGTH: Final = 50.0
+
+
+class Rates(Meter):
+    """The meter of errors: for each bound one row of harm and one of pass.
+
+    With two bounds of which the larger counts, harm is the lesser e-value of the two, pass their mean.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        self._bounds: list[tuple[float, float]] = []
+        if gate.margin_relative is not None:
+            self._bounds.append((0.0, 1.0 + gate.margin_relative))
+        if gate.margin_absolute is not None:
+            self._bounds.append((gate.margin_absolute, 1.0))
+        sides = [(a, b, side) for a, b in self._bounds for side in (HARM, PASS)]
+        super().__init__(gate, tuple(Table(a, b, side, _GUESS, _STRENGTH) for a, b, side in sides))
+
+    def counts(self, slice_: Slice) -> FloatArray:
+        """Answered and failed of both arms, the same for each row."""
+        return np.tile(error_counts(slice_), (len(self.tables), 1))
+
+    def wealth(self, log_e: FloatArray) -> Wealth:
+        """Harm: the lesser; pass: the mean."""
+        passing = float(np.logaddexp.reduce(log_e[1::2])) - log(len(self._bounds))
+        return Wealth(float(log_e[0::2].min()), passing)
+
+    def estimate(self, stack: Stack) -> Estimate:
+        """In percentage points."""
+        return rate_estimate(stack, self.first).scaled(100.0)
+
+    def inside(self, stack: Stack) -> bool | None:
+        """Inside either bound, since the larger counts."""
+        levels = stack.differences.stage_levels(self.first)
+        if levels is None:
+            return None
+        return any(levels[1] <= a + b * levels[0] + 1e-12 for a, b in self._bounds)
+
+    def margin_words(self) -> str:
+        """As it was written."""
+        words = []
+        if self.gate.margin_relative is not None:
+            words.append(f"+{percent(self.gate.margin_relative)}")
+        if self.gate.margin_absolute is not None:
+            words.append(f"+{number(100 * self.gate.margin_absolute)} pp")
+        return " or ".join(words) + (", the larger" if len(words) > 1 else "")
+
+    def effective_words(self, stack: Stack) -> str:
+        """In percentage points, at the rate that the stable has."""
+        levels = stack.differences.levels(self.first)
+        if levels is None:
+            return self.margin_words()
+        points = max(a + (b - 1) * levels[0] for a, b in self._bounds)
+        return f"+{number(100 * points)} pp at the stable's {percent(levels[0])}"
+
+
+def error_counts(slice_: Slice) -> FloatArray:
+    """nC, xC, nS, xS of errors, [1, 4]."""
+    stable, candidate = slice_.stable, slice_.candidate
+    x_c, x_s = min(candidate.failed, candidate.answered), min(stable.failed, stable.answered)
+    return np.array([[candidate.answered, x_c, stable.answered, x_s]])
+
+
+def rate_estimate(stack: Stack, row: int) -> Estimate:
+    """The difference of two rates as fractions; its variance is the larger of what the arms' rates and phi say."""
+    levels = stack.differences.levels(row)
+    if levels is None:
+        return Estimate()
+    n_s, n_c = stack.differences.samples(row)
+    least = float(stack.bank.phi[row] * stack.dispersion.variance[row])
+    return stack.differences.estimate(row, rate_variance(levels[1], n_c), rate_variance(levels[0], n_s), least)

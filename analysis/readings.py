@@ -1,0 +1,147 @@
+"""What is answered: readings of the metrics and of the split, and the verdict over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, assert_never
+
+from analysis.plan import Kind, Role
+from analysis.wording import count, number, odds, percent, signed, time_of
+
+Unit = Literal["pp", "%", "sd"]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricReading:
+    """One metric: what is known of it, for people and for programs.
+
+    `stable` and `candidate` are fractions (errors, category, pair), seconds (latency) or the output's own unit
+    (number); `effect`, `low` and `high` are in `unit`. All are None where nothing can be said.
+    """
+
+    name: str
+    kind: Kind
+    role: Role
+    weight: float
+    """Its part of the abort budget; 0 for info."""
+    unit: Unit
+    stable: float | None
+    candidate: float | None
+    effect: float | None
+    low: float | None
+    """Lower end of the interval of the effect that holds at every look at once, with 95 %."""
+    high: float | None
+    margin: str
+    """As the user wrote it."""
+    effective_margin: str
+    """As it is tested (latency: in whole buckets; errors: at the stable's rate)."""
+    evidence_harm: float
+    """E against "not worse than the margin"."""
+    evidence_pass: float
+    """E against "worse than the margin"."""
+    needed_pass: float
+    n_stable: float
+    n_candidate: float
+    n_effective: float
+    """The candidate's samples over the dispersion: what they are worth if users or instances differ."""
+    passed: bool
+    harmed: bool
+    """Its evidence alone is enough to abort (info: would be)."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RatioReading:
+    """The sample ratio check."""
+
+    evidence: float
+    flagged: bool
+    expected_share: float | None
+    observed_share: float | None
+    checked: Literal["requests", "users", "not checked"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the evidence allows to say now."""
+
+    abort: bool
+    """Latched: once the evidence was enough at any look, it stays."""
+    decided_by: str
+    """The metric with the most evidence, or "breaker"; empty without an abort."""
+    reason: str
+    proven: bool
+    """Every guardrail is proven within its margin, nothing speaks of harm, the split is right, this stage agrees."""
+    inconclusive: bool
+    """The horizon is reached, or the evidence does not grow fast enough to decide before it."""
+    missing: tuple[str, ...]
+    """What a promotion still lacks."""
+    forecast_s: float | None
+    """Time until every guardrail is proven, at the present growth; None where that cannot be told."""
+    abort_evidence: float
+    abort_needed: float
+    metrics: tuple[MetricReading, ...]
+    ratio: RatioReading
+    stage: int
+    """The stage of the last slice; -1 before the first."""
+    stage_stable: float
+    """Answered requests of this stage."""
+    stage_candidate: float
+    stage_pairs: float
+    stage_seconds: float
+    slices: int
+
+
+UNITS: Final[dict[Kind, Unit]] = {"errors": "pp", "latency": "%", "category": "pp", "number": "sd", "pair": "%"}
+
+
+def sentence(reading: MetricReading, subject: str) -> str:
+    """A reading in plain words; `subject` is the label that a category's numbers are about."""
+    allowed = f"allowed {reading.effective_margin}"
+    if reading.candidate is None or reading.effect is None:
+        return f"{reading.name}: no data of both sides yet; {allowed}"
+    against = "" if reading.stable is None else f" against {_level(reading.kind, reading.stable)}"
+    level = _level(reading.kind, reading.candidate)
+    match reading.kind:
+        case "errors":
+            found = f"{level} failed{against}"
+        case "category":
+            found = f"{subject!r} {level}{against}"
+        case "number":
+            found = f"mean {level}{against}"
+        case "latency":
+            found = f"{level}{against}"
+        case "pair":
+            found = f"{level} of the pairs disagree"
+        case _:
+            assert_never(reading.kind)
+    n = f"n = {count(reading.n_candidate)}"
+    if reading.kind != "pair":
+        found += f", {signed(reading.effect)} {reading.unit}"
+        n = f"n = {count(reading.n_stable)} stable and {count(reading.n_candidate)} candidate"
+    evidence = (
+        f"evidence {odds(reading.evidence_harm)} that it is worse than that, {odds(reading.evidence_pass)} that it is "
+        f"not ({odds(reading.needed_pass)} proves it)"
+    )
+    return f"{reading.name}: {found}{_interval(reading)}; {allowed}; {evidence}; {n}"
+
+
+def _level(kind: Kind, value: float) -> str:
+    match kind:
+        case "errors" | "category" | "pair":
+            return percent(value)
+        case "latency":
+            return time_of(value)
+        case "number":
+            return number(value)
+        case _:
+            assert_never(kind)
+
+
+def _interval(reading: MetricReading) -> str:
+    if reading.low is None and reading.high is None:
+        return ""
+    low = "unknown" if reading.low is None else number(reading.low)
+    high = "unknown" if reading.high is None else number(reading.high)
+    return f" (between {low} and {high})"

@@ -1,0 +1,178 @@
+"""What one look brings: the counts of one slice, for both arms. All of it merges by addition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+OTHER: Final = "(other)"
+"""The label of all that has no name of its own."""
+GROUPS: Final = 64
+"""Hash groups of users, independent of the hash that assigns them."""
+NUMBER_BUCKETS: Final = 64
+RATIO_BUCKETS: Final = 256
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The latency buckets: bucket i holds [lowest_s * base**i, lowest_s * base**(i+1)), the ends what is beyond."""
+
+    base: float = 1.01
+    lowest_s: float = 1e-4
+    buckets: int = 1620
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Count, sum and sum of squares of a number."""
+
+    n: float
+    total: float
+    squares: float
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(self.n + other.n, self.total + other.total, self.squares + other.squares)
+
+    @property
+    def scatter(self) -> float:
+        """Sum of squared distances from the mean; 0 where rounding is all there is.
+
+        >>> Moments(3.0, 6.0, 14.0).scatter
+        2.0
+        """
+        if self.n < 2:
+            return 0.0
+        scatter = self.squares - self.total * self.total / self.n
+        return scatter if scatter > 1e-12 * self.squares else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArmCounts:
+    """What one arm did with the requests that arrived in a slice."""
+
+    assigned: float
+    """Requests that arrived."""
+    recorded: float
+    """Of them, those with a known outcome, on time."""
+    answered: float
+    """What the error rate is of: on time, and late finishes during the slice."""
+    failed: float
+    latency: FloatArray
+    """By bucket of the grid: on time, and what was in flight when the slice closed at the bucket of its age."""
+    labels: Mapping[str, Mapping[str, float]]
+    """By output, by label; what has no name is OTHER."""
+    numbers: Mapping[str, Moments]
+    histograms: Mapping[str, FloatArray]
+    group_n: FloatArray
+    """Requests by hash group of the user; zeros where users are not known."""
+    group_failed: FloatArray
+    missing: Mapping[str, float]
+    invalid: Mapping[str, float]
+    clipped: Mapping[str, float]
+
+    @classmethod
+    def empty(cls, grid: Grid) -> ArmCounts:
+        """An arm that nothing happened to."""
+        nothing = np.zeros(GROUPS)
+        return cls(0.0, 0.0, 0.0, 0.0, np.zeros(grid.buckets), {}, {}, {}, nothing, nothing.copy(), {}, {}, {})
+
+    def __add__(self, other: ArmCounts) -> ArmCounts:
+        outputs = {*self.labels, *other.labels}
+        return ArmCounts(
+            assigned=self.assigned + other.assigned,
+            recorded=self.recorded + other.recorded,
+            answered=self.answered + other.answered,
+            failed=self.failed + other.failed,
+            latency=self.latency + other.latency,
+            labels={name: _merged(self.labels.get(name, {}), other.labels.get(name, {})) for name in sorted(outputs)},
+            numbers=_joined(self.numbers, other.numbers),
+            histograms=_joined(self.histograms, other.histograms),
+            group_n=self.group_n + other.group_n,
+            group_failed=self.group_failed + other.group_failed,
+            missing=_merged(self.missing, other.missing),
+            invalid=_merged(self.invalid, other.invalid),
+            clipped=_merged(self.clipped, other.clipped),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairCounts:
+    """What pairs (the stable's answer and the shadow's answer to one request) said in a slice."""
+
+    compared: float
+    disagreed: Mapping[str, tuple[float, float]]
+    """By output: pairs where both gave the output, and those of them that differ."""
+    ratio: FloatArray
+    """Shadow latency over stable latency, base 1.04, bucket 128 starts at 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slice:
+    """One look: what arrived during one short span of one stage."""
+
+    stage: int
+    at_s: float
+    duration_s: float
+    share: float
+    """The candidate's configured share of the live traffic of stable and candidate; 0 where it is only mirrored."""
+    stable: ArmCounts
+    candidate: ArmCounts
+    """In a stage that only mirrors: the shadow's own counts."""
+    pairs: PairCounts | None
+    users: tuple[int, int] | None
+    """Distinct users of this stage so far, stable and candidate; None where they are not known."""
+    sticky: bool
+
+    def check(self, grid: Grid) -> None:
+        """Refuse what no count can be.
+
+        Raises:
+            ValueError: a count is negative or not finite, or a histogram does not have the grid's buckets.
+        """
+        if not self.duration_s >= 0 or self.duration_s == float("inf"):
+            raise ValueError(f"slice.duration_s: {self.duration_s} is not a length in seconds")
+        for name, arm in (("stable", self.stable), ("candidate", self.candidate)):
+            _check_arm(f"slice.{name}", arm, grid)
+        if self.pairs is not None:
+            for output, (n, x) in self.pairs.disagreed.items():
+                _check_counts(f"slice.pairs.disagreed[{output!r}]", n, x)
+
+
+def _check_arm(place: str, arm: ArmCounts, grid: Grid) -> None:
+    if arm.latency.shape != (grid.buckets,):
+        raise ValueError(f"{place}.latency: {arm.latency.shape} is not the grid's shape ({grid.buckets},)")
+    _check_counts(f"{place} (assigned, recorded, answered, failed, latency, groups)", arm.assigned, arm.recorded,
+                  arm.answered, arm.failed, float(arm.latency.sum()), float(arm.latency.min()),
+                  float(arm.group_n.sum()), float(arm.group_failed.sum()))  # fmt: skip
+    for output, labels in arm.labels.items():
+        _check_counts(f"{place}.labels[{output!r}]", *labels.values())
+    for output, numbers in arm.numbers.items():
+        _check_counts(f"{place}.numbers[{output!r}]", numbers.n, numbers.squares, abs(numbers.total))
+    for field in fields(arm)[-3:]:
+        counts: Mapping[str, float] = getattr(arm, field.name)
+        _check_counts(f"{place}.{field.name}", *counts.values())
+
+
+def _check_counts(place: str, *counts: float) -> None:
+    for count in counts:
+        if not 0 <= count < float("inf"):
+            raise ValueError(f"{place}: {count} is not a count; the ledger that it was read from is damaged")
+
+
+def _merged(left: Mapping[str, float], right: Mapping[str, float]) -> dict[str, float]:
+    return {key: left.get(key, 0.0) + right.get(key, 0.0) for key in sorted({*left, *right})}
+
+
+def _joined(left: Mapping[str, _Value], right: Mapping[str, _Value]) -> dict[str, _Value]:
+    joined = dict(left)
+    for key, value in right.items():
+        joined[key] = joined[key] + value if key in joined else value  # type: ignore[operator]
+    return joined

@@ -1,0 +1,372 @@
+"""The Judge: the evidence of one rollout, and what it allows to say at any moment.
+
+- Abort: the e-values of harm, weighted (weights sum to 1), reach 1/alphaAbort at some look, or the breaker trips. A
+  weighted mean of e-processes is an e-process, so a candidate inside every margin is ever aborted with a chance of at
+  most alphaAbort, over all metrics, stages and looks. Latched.
+- Proven: every guardrail's e-value of pass is at least 1/alphaPromote at the same moment. A wrong promotion needs the
+  one bad guardrail to pass, so its chance is at most alphaPromote for any number of guardrails. And: evidence of harm
+  below 3, the split clean, and the present stage alone inside every margin. Silence proves nothing.
+- Inconclusive: the horizon is reached, or no growth that would decide before it. Not binding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from math import inf, log
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from analysis.breaker import Breaker
+from analysis.categories import Categories
+from analysis.intervals import Estimate, evidence
+from analysis.latency import History, Quantile
+from analysis.means import Means
+from analysis.memory import pack, refill, unpack
+from analysis.meter import Meter, Wealth
+from analysis.pairs import Pairs
+from analysis.plan import Gate, Plan
+from analysis.progress import Progress
+from analysis.rates import Rates
+from analysis.ratio import Ratio
+from analysis.readings import UNITS, MetricReading, RatioReading, Verdict, sentence
+from analysis.robustness import RESTART_BLOCKS, Groups
+from analysis.stack import Stack
+from analysis.summaries import FloatArray, Slice
+from analysis.wording import duration, odds
+
+__all__ = ["Gate", "Judge", "MetricReading", "Plan", "RatioReading", "Verdict"]
+
+HARM_UNSETTLED: Final = 3.0
+"""Weighted evidence of harm from which on nothing is proven."""
+BREAKER: Final = "breaker"
+_USERS_MATTER: Final = 2.0
+"""Design effect from which on more users are what is lacking."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Where the rollout stands: its own clock (the length of all slices), the open block, the present stage."""
+
+    slices: int = 0
+    clock_s: float = 0.0
+    block_s: float = 0.0
+    block_lively: bool = False
+    lively_blocks: int = 0
+    stage: int = -1
+    stage_stable: float = 0.0
+    stage_candidate: float = 0.0
+    stage_pairs: float = 0.0
+    stage_s: float = 0.0
+    decided_by: str = ""
+    reason: str = ""
+
+
+class Judge:
+    """The state of one rollout's evidence. The cost of a look does not depend on how many samples are behind it.
+
+    One thread at a time. `observe` wants each slice once, in order, with no slice left out on purpose: leaving out
+    slices because of what is in them would break the guarantees.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._weights = plan.abort_weights()
+        self._history = History(plan.grid)
+        self._pairs: dict[str, Pairs] = {gate.name: Pairs(gate) for gate in plan.gates if gate.kind == "pair"}
+        meters = [self._meter(gate) for gate in plan.gates if gate.kind != "pair"]
+        self._meters = sorted(meters, key=lambda meter: bool(meter.drifts))  # rows of Engine A first
+        first = 0
+        for meter in self._meters:
+            meter.first = first
+            first += len(meter.tables) + len(meter.drifts)
+        tables = [table for meter in self._meters for table in meter.tables]
+        self._stack = Stack(tables, [drift for meter in self._meters for drift in meter.drifts])
+        self._by_name = {meter.gate.name: meter for meter in self._meters}
+        self._guardrails = [gate for gate in plan.gates if gate.role == "guardrail"]
+        self._groups = Groups()
+        self._ratio = Ratio()
+        self._breaker = None if plan.breaker_above is None else Breaker(plan.breaker_above, plan.breaker_alpha)
+        self._progress = Progress(len(self._guardrails))
+        self._tally = _Tally()
+
+    def _meter(self, gate: Gate) -> Meter:
+        match gate.kind:
+            case "errors":
+                return Rates(gate)
+            case "latency":
+                return Quantile(gate, self._history)
+            case "category":
+                return Categories(gate)
+            case "number":
+                return Means(gate)
+            case "pair":
+                raise AssertionError("pairs have no rows in the stack")
+
+    # --- evidence in
+    def observe(self, slice_: Slice) -> None:
+        """Add one slice.
+
+        Raises:
+            ValueError: a count in it cannot be one; nothing is changed then.
+        """
+        slice_.check(self.plan.grid)
+        if slice_.stage != self._tally.stage:
+            self._begin_stage(slice_.stage)
+        self._history.look(slice_)
+        counts = np.concatenate([np.zeros((0, 4)), *(meter.counts(slice_) for meter in self._meters)])
+        lively = self._stack.observe(counts, np.concatenate([np.zeros(0), *(m.variance() for m in self._meters)]))
+        for pairs in self._pairs.values():
+            lively |= pairs.observe(slice_)
+        for meter in self._meters:
+            meter.learn(slice_, self._stack)
+        self._history.learn(slice_)
+        self._ratio.observe(slice_)
+        if slice_.sticky:
+            candidate, stable = slice_.candidate, slice_.stable
+            self._groups.add(candidate.group_n, candidate.group_failed, stable.group_n, stable.group_failed)
+        self._count(slice_, lively)
+        self._latch(slice_)
+        if self._tally.block_s >= self.plan.block_s - 1e-9:
+            self._close_block()
+
+    def _begin_stage(self, stage: int) -> None:
+        self._tally.stage = stage
+        self._tally.stage_stable = self._tally.stage_candidate = self._tally.stage_pairs = self._tally.stage_s = 0.0
+        self._stack.differences.begin_stage()
+        self._ratio.begin_stage()
+        for pairs in self._pairs.values():
+            pairs.begin_stage()
+
+    def _count(self, slice_: Slice, lively: bool) -> None:
+        tally = self._tally
+        tally.slices += 1
+        tally.clock_s += slice_.duration_s
+        tally.block_s += slice_.duration_s
+        tally.block_lively |= lively
+        tally.stage_stable += slice_.stable.answered
+        tally.stage_candidate += slice_.candidate.answered
+        tally.stage_pairs += slice_.pairs.compared if slice_.pairs is not None else 0.0
+        tally.stage_s += slice_.duration_s
+
+    def _latch(self, slice_: Slice) -> None:
+        """Keep the first abort: the evidence need not stay where it was."""
+        tripped = self._breaker.observe(slice_) if self._breaker is not None else ""
+        if self._tally.decided_by:
+            return
+        if tripped:
+            self._tally.decided_by, self._tally.reason = BREAKER, tripped
+            return
+        wealth = self._wealth()
+        total = self._abort_log_e(wealth)
+        if total < log(1 / self.plan.alpha_abort):
+            return
+        weighed = [(log(w) + wealth[g.name].harm, g) for g, w in zip(self.plan.gates, self._weights, strict=True) if w]
+        worst = max(weighed, key=lambda each: each[0])[1]
+        self._tally.decided_by = worst.name
+        self._tally.reason = (
+            f"worse than its margin: {self._reading(worst, wealth).text}; weighted over all metrics the evidence is "
+            f"{odds(evidence(total))}, {odds(1 / self.plan.alpha_abort)} aborts"
+        )
+
+    def _close_block(self) -> None:
+        tally, wealth = self._tally, self._wealth()
+        least_phi = np.ones(self._stack.rows)
+        for meter in self._meters:
+            if meter.gate.kind == "errors":
+                least_phi[meter.rows] = self._groups.effect()
+        self._stack.close(least_phi)
+        for pairs in self._pairs.values():
+            pairs.close()
+        if tally.block_lively:
+            tally.lively_blocks += 1
+            self._progress.close(self._guardrail_log_e(wealth), tally.clock_s, log(1 / self.plan.alpha_promote))
+            if tally.lively_blocks % RESTART_BLOCKS == 0:
+                self._stack.bank.restart()
+                for pairs in self._pairs.values():
+                    pairs.restart()
+        tally.block_s, tally.block_lively = 0.0, False
+
+    # --- answers out
+    def verdict(self, elapsed_s: float) -> Verdict:
+        """What can be said now; changes nothing.
+
+        Args:
+            elapsed_s: time since the rollout began, for the horizon.
+        """
+        tally, plan = self._tally, self.plan
+        wealth = self._wealth()
+        harm = evidence(self._abort_log_e(wealth))
+        readings = {gate.name: self._reading(gate, wealth) for gate in plan.gates}
+        ratio = self._ratio.reading()
+        log_e = self._guardrail_log_e(wealth)
+        waits = self._progress.forecasts(log_e, log(1 / plan.alpha_promote))
+        missing = [
+            self._lack(readings[gate.name], wait)
+            for gate, wait in zip(self._guardrails, waits, strict=True)
+            if not readings[gate.name].passed
+        ]
+        missing += self._doubts(readings, harm, ratio)
+        unproven = not tally.slices or bool(missing) or bool(tally.decided_by)
+        futile = bool(waits) and max(waits) > 0 and self._progress.futile(tally.clock_s, elapsed_s, plan.horizon_s)
+        longest = max(waits, default=inf)
+        return Verdict(
+            abort=bool(tally.decided_by),
+            decided_by=tally.decided_by,
+            reason=tally.reason,
+            proven=not unproven,
+            inconclusive=unproven and not tally.decided_by and (elapsed_s >= plan.horizon_s or futile),
+            missing=tuple(missing),
+            forecast_s=longest if longest < inf else None,
+            abort_evidence=harm,
+            abort_needed=1 / plan.alpha_abort,
+            metrics=tuple(readings.values()),
+            ratio=ratio,
+            stage=tally.stage,
+            stage_stable=tally.stage_stable,
+            stage_candidate=tally.stage_candidate,
+            stage_pairs=tally.stage_pairs,
+            stage_seconds=tally.stage_s,
+            slices=tally.slices,
+        )
+
+    def _wealth(self) -> dict[str, Wealth]:
+        log_e = self._stack.bank.log_evidence()
+        wealth = {name: meter.wealth(log_e[meter.rows]) for name, meter in self._by_name.items()}
+        return {**wealth, **{name: pairs.wealth() for name, pairs in self._pairs.items()}}
+
+    def _abort_log_e(self, wealth: Mapping[str, Wealth]) -> float:
+        parts = [log(w) + wealth[g.name].harm for g, w in zip(self.plan.gates, self._weights, strict=True) if w]
+        return float(np.logaddexp.reduce(parts)) if parts else 0.0
+
+    def _guardrail_log_e(self, wealth: Mapping[str, Wealth]) -> FloatArray:
+        return np.array([wealth[gate.name].passing for gate in self._guardrails])
+
+    def _reading(self, gate: Gate, wealth: Mapping[str, Wealth]) -> MetricReading:
+        harm, passing = wealth[gate.name]
+        weight = self._weights[self.plan.gates.index(gate)]
+        found = self._pair_facts(gate) if gate.kind == "pair" else self._facts(gate)
+        estimate = found.estimate
+        reading = MetricReading(
+            name=gate.name,
+            kind=gate.kind,
+            role=gate.role,
+            weight=weight,
+            unit=UNITS[gate.kind],
+            stable=estimate.stable,
+            candidate=estimate.candidate,
+            effect=estimate.effect,
+            low=estimate.low,
+            high=estimate.high,
+            margin=found.margin,
+            effective_margin=found.effective_margin,
+            evidence_harm=evidence(harm),
+            evidence_pass=evidence(passing),
+            needed_pass=1 / self.plan.alpha_promote,
+            n_stable=found.n_stable,
+            n_candidate=found.n_candidate,
+            n_effective=found.n_candidate / found.phi,
+            passed=passing >= log(1 / self.plan.alpha_promote),
+            harmed=harm + (log(weight) if weight else 0.0) >= log(1 / self.plan.alpha_abort),
+            text="",
+        )
+        return replace(reading, text=sentence(reading, found.subject))
+
+    def _facts(self, gate: Gate) -> _Facts:
+        meter, stack = self._by_name[gate.name], self._stack
+        words = meter.margin_words(), meter.effective_words(stack)
+        return _Facts(meter.estimate(stack), meter.subject(stack), *meter.samples(stack), meter.phi(stack), *words)
+
+    def _pair_facts(self, gate: Gate) -> _Facts:
+        pairs = self._pairs[gate.name]
+        n, words = pairs.samples(), pairs.margin_words()
+        return _Facts(pairs.estimate(), "", n, n, 1.0, words, words)
+
+    def _lack(self, reading: MetricReading, wait_s: float) -> str:
+        """How far one guardrail is from its proof."""
+        if reading.candidate is None:
+            return f"{reading.name}: no data yet; silence proves nothing"
+        far = f"evidence that it is within {reading.margin} is {odds(reading.evidence_pass)}"
+        far += f", {odds(reading.needed_pass)} needed"
+        if wait_s < inf:
+            return f"{reading.name}: {far}; about {duration(wait_s)} more at the growth of the last blocks"
+        few_users = reading.kind == "errors" and self._groups.effect() >= _USERS_MATTER
+        remedy = "; more time will not help, more users will" if few_users else ""
+        return f"{reading.name}: {far}; it does not grow now{remedy}"
+
+    def _doubts(self, readings: Mapping[str, MetricReading], harm: float, ratio: RatioReading) -> list[str]:
+        """What stands against a promotion beside evidence that is too small."""
+        doubts = []
+        if not self._guardrails:
+            doubts.append("no metric is a guardrail, so nothing can prove this candidate; promote it by hand")
+        if harm >= HARM_UNSETTLED:
+            doubts.append(f"evidence of harm over all metrics is {odds(harm)}, it must be below {odds(HARM_UNSETTLED)}")
+        if ratio.flagged:
+            doubts.append(ratio.text)
+        for gate in self._guardrails:
+            pairs = self._pairs.get(gate.name)
+            inside = self._by_name[gate.name].inside(self._stack) if pairs is None else pairs.inside()
+            if inside is False:
+                doubts.append(f"{gate.name}: this stage alone is outside {readings[gate.name].margin}")
+            elif inside is None and pairs is None:  # pairs may all come from earlier stages
+                doubts.append(f"{gate.name}: this stage alone has no data yet")
+        return doubts
+
+    # --- memory
+    def _state(self) -> dict[str, FloatArray]:
+        parts = {
+            "history": self._history.state(),
+            "stack": self._stack.state(),
+            "groups": self._groups.state(),
+            "ratio": self._ratio.state(),
+            "progress": self._progress.state(),
+        }
+        if self._breaker is not None:
+            parts["breaker"] = self._breaker.state()
+        parts |= {f"gate {name}": meter.state() for name, meter in self._by_name.items()}
+        parts |= {f"gate {name}": pairs.state() for name, pairs in self._pairs.items()}
+        return {f"{part}: {key}": array for part, arrays in parts.items() for key, array in arrays.items()}
+
+    def _fingerprint(self) -> str:
+        """What of the plan shapes the evidence; budgets and the horizon may change without losing it."""
+        gates = [replace(gate, weight=1.0, role="info") for gate in self.plan.gates]
+        return repr((gates, self.plan.block_s, self.plan.breaker_above, self.plan.grid))
+
+    def dump(self) -> bytes:
+        """All of the state; `load` gives a Judge that answers the same, bit for bit."""
+        notes = {name: meter.notes() for name, meter in self._by_name.items()}
+        texts = {"plan": self._fingerprint(), "tally": asdict(self._tally), "notes": notes}
+        return pack(texts, self._state())
+
+    @classmethod
+    def load(cls, plan: Plan, data: bytes) -> Judge:
+        """The Judge that was dumped.
+
+        Raises:
+            ValueError: the bytes are not evidence, or of another release, or of a plan with other metrics or margins.
+        """
+        texts, arrays = unpack(data)
+        judge = cls(plan)
+        if texts.get("plan") != judge._fingerprint():
+            raise ValueError("this evidence is of another plan; begin the rollout anew")
+        refill(judge._state(), arrays)
+        tally, notes = texts["tally"], texts["notes"]
+        assert isinstance(tally, dict)
+        assert isinstance(notes, dict)
+        judge._tally = _Tally(**tally)
+        for name, meter in judge._by_name.items():
+            meter.recall(notes[name])
+        return judge
+
+
+class _Facts(NamedTuple):
+    """What a metric tells of itself, whichever way it is measured."""
+
+    estimate: Estimate
+    subject: str
+    n_stable: float
+    n_candidate: float
+    phi: float
+    margin: str
+    effective_margin: str
