@@ -1,0 +1,193 @@
+"""The laws of a rollout, under any sequence of events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from proxy.control import rollout, steps
+from proxy.control.rollout import (
+    TERMINAL,
+    Abort,
+    Applied,
+    Event,
+    IllegalEvent,
+    Look,
+    Pause,
+    Phase,
+    Plan,
+    Promote,
+    Resume,
+    Retry,
+    Route,
+    State,
+)
+from proxy.snapshot import CIRCLE
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The attributes of `analysis.verdict.Verdict` that the machine reads."""
+
+    stage: int
+    stage_stable: float
+    stage_candidate: float
+    stage_pairs: float
+    abort: bool
+    proven: bool
+    inconclusive: bool
+    decided_by: str = "errors"
+    reason: str = "errors rose"
+
+
+shares = st.sampled_from([0, 10_000, 250_000, 500_000, CIRCLE])
+counts = st.sampled_from([0.0, 1.0, 10.0, 1000.0, 1000.0])
+seconds = st.sampled_from([0.0, 1.0, 5.0, 30.0])
+ladders = st.lists(
+    st.one_of(
+        st.builds(steps.SetMirror, shares),
+        st.builds(steps.SetWeight, shares),
+        st.builds(steps.Pause, st.none() | seconds),
+        st.builds(steps.Analysis, st.none() | st.sampled_from([0, 5, 10]), st.none() | seconds),
+    ),
+    min_size=1,
+    max_size=5,
+).map(tuple)
+sometimes = st.integers(0, 3).map(lambda drawn: drawn == 2)
+rarely = st.integers(0, 19).map(lambda drawn: drawn == 7)
+actors = st.just("ann")
+operator_events = st.one_of(
+    st.builds(Promote, actors, rarely),
+    st.builds(Pause, actors),
+    st.builds(Resume, actors),
+    st.builds(Retry, actors),
+    rarely.map(lambda rare: Abort("ann") if rare else Promote("ann")),
+)
+
+
+class Laws(RuleBasedStateMachine):
+    """A rollout that is thrown at, with every decision held against the promises."""
+
+    @initialize(ladder=ladders, on_inconclusive=st.sampled_from(["pause", "abort"]))
+    def begins(self, ladder: tuple[steps.Step, ...], on_inconclusive: str) -> None:
+        self.now_s = 0.0
+        self.plan = Plan("r", "v1", "v2", "c2", "p1", ladder, 10, 5.0, 1000.0, on_inconclusive)
+        self.state, actions = rollout.begin(self.plan, self.now_s)
+        assert Route() in actions
+        assert self.state.phase in (Phase.WAITING, Phase.PAUSED)
+
+    @rule(passed_s=st.sampled_from([0.0, 1.0, 5.0, 30.0, 400.0, -20.0]))
+    def time_passes(self, passed_s: float) -> None:
+        self.now_s += passed_s
+
+    @rule(
+        stage_stable=counts,
+        stage_candidate=counts,
+        stage_pairs=counts,
+        lag=sometimes,
+        abort=rarely,
+        proven=st.booleans(),
+        inconclusive=sometimes,
+    )
+    def a_verdict_comes(self, lag: bool, **facts: Any) -> None:
+        self.look(Verdict(stage=self.state.stage - lag, **facts))
+
+    @rule(looks=st.integers(1, 4), proven=st.booleans(), inconclusive=sometimes)
+    def traffic_flows(self, looks: int, proven: bool, inconclusive: bool) -> None:
+        for _ in range(looks):
+            self.now_s += 31.0
+            self.look(Verdict(self.state.stage, 1000, 1000, 1000, False, proven, inconclusive))
+
+    @rule(error=st.sampled_from(["", "the ledger cannot be read"]))
+    def nothing_can_be_judged(self, error: str) -> None:
+        before, after = self.fire(Look(None, error))
+        assert after.weight_ppm <= before.weight_ppm
+        assert after.step == before.step
+        assert after.phase is before.phase or after.phase in (Phase.PAUSED, Phase.ABORTED, Phase.FAILED)
+
+    @rule(lag=st.sampled_from([0, 1]))
+    def workers_acknowledge(self, lag: int) -> None:
+        before, after = self.fire(Applied(self.state.stage - lag))
+        succeeded = before.phase is Phase.PROMOTING and not lag
+        assert after.phase is (Phase.SUCCEEDED if succeeded else before.phase)
+
+    @rule(event=operator_events)
+    def an_operator_speaks(self, event: Event) -> None:
+        before = self.state
+        try:
+            _, after = self.fire(event)
+        except IllegalEvent:
+            assert self.state == before
+            return
+        if after.phase is Phase.PROMOTING and before.phase is not Phase.PROMOTING:
+            assert isinstance(event, Promote)
+            assert event.full
+        if isinstance(event, Abort):
+            assert self.fire(event) == (after, after), "a second abort has changed something"
+        if before.phase in (Phase.ABORTED, Phase.FAILED) and after != before:
+            assert isinstance(event, Retry)
+            assert after.attempt == before.attempt + 1
+
+    @rule(new_candidate=rarely, new_plan=sometimes)
+    def the_file_is_read_again(self, new_candidate: bool, new_plan: bool) -> None:
+        before = self.state
+        digest = before.candidate_digest + "'" * new_candidate
+        plan_digest = before.plan_digest + "'" * new_plan
+        self.plan = replace(self.plan, candidate_digest=digest, digest=plan_digest)
+        self.state, actions = rollout.adopt(self.plan, before, self.now_s)
+        if digest != before.candidate_digest:
+            assert (self.state.attempt, self.state.candidate_digest) == (1, digest)
+            assert self.state.phase in (Phase.WAITING, Phase.PAUSED)
+            assert Route() in actions
+        elif not new_plan:
+            assert (self.state, actions) == (before, ())
+        elif before.phase in TERMINAL:
+            assert replace(self.state, plan_digest=before.plan_digest) == before
+
+    @invariant()
+    def the_state_makes_sense(self) -> None:
+        state = getattr(self, "state", None)
+        if state is None:
+            return
+        assert (state.phase is Phase.PAUSED) == bool(state.paused_by)
+        assert (state.phase in TERMINAL) == (state.ended_s is not None)
+        assert not (state.phase in TERMINAL and not state.verdict)
+        if state.phase in (Phase.ABORTED, Phase.FAILED):
+            assert (state.weight_ppm, state.mirror_ppm) == (0, 0)
+        if state.phase in (Phase.PROMOTING, Phase.SUCCEEDED):
+            assert (state.weight_ppm, state.mirror_ppm) == (CIRCLE, 0)
+        assert state.reason
+
+    def look(self, verdict: Verdict) -> None:
+        before, after = self.fire(Look(verdict))
+        if verdict.abort and before.phase not in TERMINAL:
+            assert (after.phase, after.verdict) == (Phase.ABORTED, "Failed")
+        if after.phase is Phase.PROMOTING and before.phase is not Phase.PROMOTING:
+            assert verdict.proven
+            assert before.weight_ppm > 0
+            assert verdict.stage == before.stage
+            assert before.phase is Phase.PROGRESSING
+        if verdict.inconclusive and not verdict.proven:
+            assert after.weight_ppm <= before.weight_ppm
+        exposed = before.weight_ppm or before.mirror_ppm
+        if exposed and not (verdict.stage_candidate or verdict.stage_pairs):
+            assert after.weight_ppm <= before.weight_ppm, "silence has raised the weight"
+
+    def fire(self, event: Event) -> tuple[State, State]:
+        before = self.state
+        after, actions = rollout.step(self.plan, before, event, self.now_s)
+        changed = (after.weight_ppm, after.mirror_ppm) != (before.weight_ppm, before.mirror_ppm)
+        assert after.stage == before.stage + changed
+        assert Route() in actions or not changed
+        if before.phase in TERMINAL and not isinstance(event, Retry):
+            assert (after, actions) == (before, ())
+        self.state = after
+        return before, after
+
+
+TestLaws = Laws.TestCase
+TestLaws.settings = settings(max_examples=300, stateful_step_count=50, deadline=None, derandomize=True)

@@ -1,0 +1,70 @@
+"""What the steps of a plan say, and where one waits."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.control.steps import (
+    Analysis,
+    Pause,
+    SetMirror,
+    SetWeight,
+    Step,
+    describe,
+    is_promotion_gate,
+    percent,
+    settle,
+)
+
+
+@pytest.mark.parametrize(
+    ("step", "text"),
+    [
+        (SetMirror(1_000_000), "set mirror 100 %"),
+        (SetWeight(52_500), "set weight 5.25 %"),
+        (SetWeight(1), "set weight 0.0001 %"),
+        (Pause(None), "pause until an operator goes on"),
+        (Pause(600.0), "pause for 600 s"),
+        (Analysis(None, None), "analysis"),
+        (Analysis(500, None), "analysis of 500 samples"),
+        (Analysis(500, 1.5), "analysis of 500 samples for 1.5 s"),
+    ],
+)
+def test_steps_in_words(step: Step, text: str) -> None:
+    """If broken, journal and reports tell another plan than the file."""
+    assert describe(step) == text
+
+
+def test_percent() -> None:
+    """If broken, weights are shown in the wrong unit."""
+    assert [percent(ppm) for ppm in (0, 1, 333_333, 1_000_000)] == ["0 %", "0.0001 %", "33.3333 %", "100 %"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "index", "settled"),
+    [
+        ((), 0, (0, 7, 8)),
+        ((Pause(None), SetWeight(1)), 0, (0, 7, 8)),
+        ((SetWeight(1), SetMirror(2), SetWeight(3), Pause(None)), 0, (3, 3, 2)),
+        ((Pause(None), SetWeight(1)), 1, (2, 1, 8)),
+    ],
+)
+def test_what_follows_each_other_is_set_at_once(
+    steps: tuple[Step, ...], index: int, settled: tuple[int, int, int]
+) -> None:
+    """If broken, a weight and a mirror that belong together become two stages, or one of them is lost."""
+    assert settle(steps, index, 7, 8) == settled
+
+
+@pytest.mark.parametrize(
+    ("steps", "gates"),
+    [
+        ((), [True]),
+        ((Analysis(None, None),), [True, True]),
+        ((Analysis(None, None), SetWeight(1)), [False, False, True]),
+        ((SetWeight(1), Analysis(None, None), Pause(None)), [False, False, False, True]),
+    ],
+)
+def test_only_the_last_analysis_decides(steps: tuple[Step, ...], gates: list[bool]) -> None:
+    """If broken, a rollout is promoted before its last step, or can never be."""
+    assert [is_promotion_gate(steps, index) for index in range(len(steps) + 1)] == gates
