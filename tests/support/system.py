@@ -55,6 +55,18 @@ def fetch(url: str, method: str = "GET", data: bytes | None = None, timeout_s: f
         return status, body.decode()
 
 
+@contextlib.contextmanager
+def process(module: str, *arguments: str) -> Iterator[int]:
+    """A Python module as a process that says its port on standard output, for the length of a block."""
+    command = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        try:
+            yield int(running.stdout.readline())
+        finally:
+            running.kill()
+
+
 class ModelServer:
     """A steerable model server (`tests.support.model_server`)."""
 
