@@ -32,7 +32,7 @@ Slots = NDArray[np.bool_]
 GRID: Final = Grid(at.LATENCY_BASE, at.LATENCY_LOWEST_S, at.LATENCY_BUCKETS)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Track:
     """The slices of one stage: which rows, how far they are read, and what they add up to.
 
@@ -49,7 +49,6 @@ class Track:
     next_slice: int
     until: int | None = None
     skipped: int = 0
-    shown: bool = True
     sums: dict[str, ArmCounts] = field(default_factory=dict)
     compared: float = 0.0
     disagreed: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -60,7 +59,7 @@ class Track:
         return self.until is not None and self.next_slice > self.until
 
     def read(self, reader: Reader, now_s: float, clock_offset_s: int = 0) -> Iterator[Slice]:
-        """The slices that have closed since the last call, in order; empty ones are left out.
+        """The slices that have closed since the last call, in order, empty ones too.
 
         `now_s` is the ledger's clock (monotonic), `clock_offset_s` turns it into one that outlives a reboot.
         """
@@ -76,7 +75,7 @@ class Track:
             compared = None if shadow is None else pairs(reader, shadow, slice_)
             self.next_slice = slice_ + 1
             self._add(arms, compared)
-            if self.judged and any(arm.assigned or arm.answered for arm in arms.values()):
+            if self.judged:
                 yield self._slice(arms, compared, slice_ + clock_offset_s, self._users(reader))
 
     def _add(self, arms: Mapping[str, ArmCounts], compared: PairCounts | None) -> None:

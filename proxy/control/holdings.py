@@ -1,0 +1,133 @@
+"""Which rows and tracks a route has at present, and what becomes of them when its stage changes.
+
+A value: a new stage makes new holdings, and the old ones are there to go back to if they cannot be kept in the
+store. What is judged together (stable, canary, the candidate's copies) is one track; everything else that gets
+traffic is a track of its own, so that a slow version which nobody judges holds up no evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from config import schema
+from proxy import snapshot
+from proxy.control.compile import Layout
+from proxy.control.evidence import Track
+from proxy.control.lending import Lending, Loan
+from proxy.control.rollout import TERMINAL, Phase, State
+from proxy.snapshot import CIRCLE
+
+Arm = tuple[str, str]
+"""(backend, role)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """`loans` are in use; `rows` are all of this rollout that can still count, those at rest too."""
+
+    loans: Mapping[Arm, Loan] = field(default_factory=dict)
+    rows: tuple[Loan, ...] = ()
+    tracks: tuple[Track, ...] = ()
+
+    def returned(self, later: Holdings) -> list[Loan]:
+        """What is no longer in use in later holdings."""
+        return [loan for loan in self.loans.values() if loan not in later.loans.values()]
+
+
+def output_kinds(route: schema.Route) -> dict[str, str]:
+    """The kinds of a route's predictions by name, in their order."""
+    return {output.name: output.kind for output in route.predictions.outputs} if route.predictions else {}
+
+
+def is_judged(state: State | None) -> bool:
+    """Whether what happens in the state is evidence."""
+    return (
+        state is not None
+        and state.phase not in TERMINAL
+        and state.phase is not Phase.PROMOTING
+        and bool(state.weight_ppm or state.mirror_ppm)
+    )
+
+
+def settle(
+    route: schema.Route, layout: Layout, state: State | None, before: Holdings, lending: Lending, slice_: int
+) -> Holdings:
+    """The holdings for a layout from a slice on: what fits stays, the rest is lent anew."""
+    kinds = output_kinds(route)
+    of_rollout = set() if state is None else {state.stable, state.candidate}
+    loans: dict[Arm, Loan] = {}
+    for backend, role in layout.counted:
+        stage = state.stage if state is not None and backend in of_rollout else 0
+        old = before.loans.get((backend, role))
+        fits = old is not None and old.stage == stage and dict(zip(old.outputs, old.kinds, strict=True)) == kinds
+        loans[backend, role] = old if fits and old else lending.lend(route.name, backend, role, stage, kinds)
+    new = tuple(loan for loan in loans.values() if loan not in before.loans.values())
+    return Holdings(loans, before.rows + new, _tracks(route, state, loans, before.tracks, slice_))
+
+
+def cut(tracks: tuple[Track, ...], present: Mapping[Arm, Loan], slice_: int) -> None:
+    """Close the tracks of a stage that is over: no worker has sent it anything since this slice."""
+    for track in tracks:
+        if track.until is None and not set(track.loans) <= set(present.values()):
+            track.until = slice_
+
+
+def shown(tracks: tuple[Track, ...]) -> dict[Arm, Track]:
+    """The track whose sums people see of each arm: the last comparison that has data, else the last that has any."""
+    found: dict[Arm, Track] = {}
+    for track in tracks:
+        for loan in track.loans:
+            known = found.get((loan.backend, loan.role))
+            has_data = loan.role in track.sums and track.sums[loan.role].answered > 0
+            if known is None or (has_data and track.judged >= known.judged):
+                found[loan.backend, loan.role] = track
+    return found
+
+
+def from_slot(route: schema.Route, layout: Layout, slot: snapshot.Snapshot | None, lending: Lending) -> Holdings:
+    """What an earlier controller lent to a route without a rollout, as the slot has it."""
+    known = None if slot is None else next((one for one in slot.routes if one.name == route.name), None)
+    if slot is None or known is None:
+        return Holdings()
+    outputs = {output.name: output.kind for output in known.predictions.outputs} if known.predictions else {}
+    tables = tuple(output.table for output in known.predictions.outputs) if known.predictions else ()
+    copies = {slot.backends[mirror.backend].name: mirror.row for mirror in known.mirrors}
+    live = {slot.backends[arm.backend].name: arm.row for arm in known.arms}
+    loans: dict[Arm, Loan] = {}
+    for backend, role in layout.counted:
+        row = (copies if role == "shadow" else live).get(backend)
+        if row is None or row.index < 0:
+            continue
+        loan = Loan(
+            route.name, backend, role, 0, row.index, row.tenant, tuple(outputs), tuple(outputs.values()), tables
+        )
+        if lending.claim(loan):
+            loans[backend, role] = loan
+    return Holdings(loans, tuple(loans.values()))
+
+
+def _tracks(
+    route: schema.Route, state: State | None, loans: Mapping[Arm, Loan], before: tuple[Track, ...], slice_: int
+) -> tuple[Track, ...]:
+    judged = is_judged(state)
+    members = set()
+    if judged and state is not None:
+        members = {(state.stable, "stable"), (state.candidate, "canary"), (state.candidate, "shadow")}
+    together = tuple(loan for arm, loan in loans.items() if arm in members)
+    groups = [(together, True)] if together else []
+    groups += [((loan,), False) for arm, loan in loans.items() if arm not in members]
+    open_tracks = {track.loans: track for track in before if track.until is None}
+    new = tuple(
+        Track(
+            stage=state.stage if state is not None else 0,
+            share=state.weight_ppm / CIRCLE if state is not None else 1.0,
+            judged=is_evidence,
+            sticky=route.session_affinity is not None,
+            loans=group,
+            next_slice=slice_,
+        )
+        for group, is_evidence in groups
+        if group not in open_tracks
+    )
+    return (*before, *new)

@@ -1,0 +1,232 @@
+"""All that is alive of one route: its rollout's state and judge, its rows and tracks, and what was counted before.
+
+The controller owns the time, the store and the workers; a subject knows what to read, what to ask of its judge, and
+what of it must be kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from analysis.plan import Plan as Question
+from analysis.verdict import Judge, Verdict
+from config import schema
+from proxy.control import dossier, holdings, judging, steps, tally
+from proxy.control.compile import Layout, layout
+from proxy.control.evidence import Track, add_pairs
+from proxy.control.holdings import Arm, Holdings
+from proxy.control.lending import Lending, Loan
+from proxy.control.rollout import TERMINAL, Look, Phase, State
+from proxy.control.tally import ArmTally
+from proxy.ledger.reader import Reader
+
+_LOG = structlog.get_logger("understudy.subject")
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The evidence of one rollout as it stood at a moment that one can go back to."""
+
+    judge: Judge | None = None
+    holdings: Holdings = field(default_factory=Holdings)
+    past: Mapping[Arm, ArmTally] = field(default_factory=dict)
+    compared: float = 0.0
+    pairs: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Subject:
+    """One route. `state` is None for a route without a rollout, and while the store cannot be read."""
+
+    route: schema.Route
+    plan: steps.Plan | None
+    question: Question
+    state: State | None = None
+    collected: Collected = field(default_factory=Collected)
+    verdict: Verdict | None = None
+    kept_verdict: Mapping[str, object] | None = None
+    clock_offset_s: int = 0
+    generation: int = 0
+    """The first generation whose snapshot has the present stage."""
+    applied_stage: int = -1
+    error: str = ""
+
+    @classmethod
+    def of(cls, config: schema.Config, route: schema.Route) -> Subject:
+        """A route as its configuration has it, with nothing counted yet."""
+        return cls(route, judging.plan(config, route), judging.question(route))
+
+    @property
+    def name(self) -> str:
+        """The route's name."""
+        return self.route.name
+
+    @property
+    def active(self) -> bool:
+        """Whether a rollout is going on."""
+        return self.state is not None and self.state.phase not in TERMINAL
+
+    @property
+    def layout(self) -> Layout:
+        """Who gets what at present."""
+        return layout(self.route, self.state)
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """What is read of it."""
+        return self.collected.holdings.tracks
+
+    # --- every tick
+    def read(self, reader: Reader, now_s: float) -> None:
+        """Take in the slices that have closed. `now_s` is the ledger's clock."""
+        waiting = False
+        for track in self.tracks:
+            if track.judged and waiting:
+                continue  # stages are judged one after the other
+            skipped = track.skipped
+            for slice_ in track.read(reader, now_s, self.clock_offset_s):
+                self._judge(slice_)
+            if track.skipped > skipped:
+                _LOG.warning("slices were overwritten before they were read: the evidence has a gap",
+                             route=self.name, seconds=track.skipped - skipped)  # fmt: skip
+            waiting |= track.judged and not track.done
+        self._drop_ended()
+
+    def _judge(self, slice_: object) -> None:
+        judge = self.collected.judge
+        if judge is None:
+            return
+        try:
+            judge.observe(slice_)  # type: ignore[arg-type]
+        except ValueError as error:
+            self.error = str(error)
+            _LOG.error("a slice cannot be judged", route=self.name, reason=self.error)
+
+    def _drop_ended(self) -> None:
+        tracks = self.tracks
+        wanted = {id(track) for track in holdings.shown(tracks).values()}
+        ended = [track for track in tracks if track.done and id(track) not in wanted]
+        if not ended:
+            return
+        compared, pairs = self.collected.compared, dict(self.collected.pairs)
+        for track in ended:
+            compared += track.compared
+            pairs = add_pairs(pairs, track.disagreed)
+        kept = tuple(track for track in tracks if track not in ended)
+        self.collected = replace(
+            self.collected, holdings=replace(self.collected.holdings, tracks=kept), compared=compared, pairs=pairs
+        )
+
+    def look(self, now_s: float) -> Look:
+        """What the judge says now (wall clock)."""
+        judge, state = self.collected.judge, self.state
+        if self.error:
+            return Look(None, self.error)
+        if judge is None or state is None:
+            return Look(None)
+        elapsed_s = 0.0 if state.phase is Phase.WAITING else max(0.0, now_s - state.started_s)
+        self.verdict = judge.verdict(elapsed_s)
+        return Look(self.verdict)
+
+    def forget_row(self, loan: Loan, counted: ArmTally) -> None:
+        """A row of this rollout is free from now on; what it counted stays."""
+        rows = self.collected.holdings.rows
+        if loan not in rows:
+            return
+        arm = (loan.backend, loan.role)
+        past = dict(self.collected.past)
+        past[arm] = past[arm] + counted if arm in past else counted
+        left = tuple(row for row in rows if row != loan)
+        self.collected = replace(self.collected, holdings=replace(self.collected.holdings, rows=left), past=past)
+
+    def tallies(self, reader: Reader) -> dict[Arm, ArmTally]:
+        """All that each arm did in this rollout (a route without one: since the start)."""
+        return _tallies(self.collected, reader)
+
+    # --- changes
+    def settled(self, state: State | None, fresh: bool, lending: Lending, slice_: int) -> Collected:
+        """What would be collected in a state, with rows for it; `fresh` begins without evidence."""
+        before = Collected(judge=Judge(self.question)) if fresh else self.collected
+        plan = layout(self.route, state)
+        settled = holdings.settle(self.route, plan, state, before.holdings, lending, slice_)
+        return replace(before, holdings=settled)
+
+    def install(self, state: State | None, collected: Collected) -> list[Loan]:
+        """Go over to a state and what was settled for it; returns the rows that are in use no longer."""
+        returned = self.collected.holdings.returned(collected.holdings)
+        if collected.judge is not self.collected.judge:
+            self.verdict, self.kept_verdict, self.error = None, None, ""
+        self.state, self.collected = state, collected
+        return returned
+
+    # --- memory
+    def dump(self, reader: Reader, collected: Collected | None = None) -> bytes:
+        """The blob for the store."""
+        it = self.collected if collected is None else collected
+        judge = it.judge
+        kept = dossier.Dossier(
+            boot=reader.shape.boot,
+            clock_offset_s=self.clock_offset_s,
+            judge=None if judge is None else judge.dump(),
+            loans=tuple(it.holdings.loans.values()),
+            rows=it.holdings.rows,
+            tracks=tuple(dossier.keep_track(track) for track in it.holdings.tracks),
+            past=tuple(dossier.keep_arm(*arm, counted) for arm, counted in it.past.items()),
+            sums=tuple(dossier.keep_arm(*arm, counted) for arm, counted in _tallies(it, reader).items()),
+            compared=it.compared,
+            pairs=dict(it.pairs),
+        )
+        return dossier.encode(kept)
+
+    def revive(self, blob: bytes | None, boot: int, lending: Lending, now_s: float, wall_s: float) -> None:
+        """Go on with what was kept. In another boot the rows are gone, and the clock of slices is set anew.
+
+        Raises:
+            ValueError: the blob cannot be read.
+        """
+        kept = None if blob is None else dossier.decode(blob)
+        if kept is None:
+            self.clock_offset_s = math.ceil(wall_s - now_s)
+            self.collected = Collected(judge=Judge(self.question))
+            return
+        judge = Judge(self.question) if kept.judge is None else Judge.load(self.question, kept.judge)
+        past = kept.past if kept.boot == boot else kept.sums
+        self.collected = Collected(
+            judge=judge,
+            past={(arm.backend, arm.role): dossier.revive_arm(arm) for arm in past},
+            compared=kept.compared,
+            pairs=kept.pairs,
+        )
+        if kept.boot == boot:
+            self.clock_offset_s = kept.clock_offset_s
+            self._revive_rows(kept, lending, now_s)
+        else:
+            self._revive_sums(kept)
+            last = max((track.next_slice for track in kept.tracks), default=0) + kept.clock_offset_s
+            self.clock_offset_s = max(math.ceil(wall_s - now_s), last + 1 - int(now_s))
+
+    def _revive_rows(self, kept: dossier.Dossier, lending: Lending, now_s: float) -> None:
+        in_use = [loan for loan in kept.loans if loan.index >= 0 and lending.claim(loan)]
+        resting = [loan for loan in kept.rows if loan.index >= 0 and loan not in in_use and lending.claim(loan, now_s)]
+        loans = {(loan.backend, loan.role): loan for loan in in_use}
+        tracks = tuple(dossier.revive_track(track) for track in kept.tracks)
+        self.collected = replace(self.collected, holdings=Holdings(loans, (*in_use, *resting), tracks))
+
+    def _revive_sums(self, kept: dossier.Dossier) -> None:
+        """Tracks of another boot are read no further; what they read is still shown."""
+        tracks = tuple(dossier.revive_track(track) for track in kept.tracks)
+        for track in tracks:
+            track.until = track.next_slice - 1
+        self.collected = replace(self.collected, holdings=Holdings(tracks=tracks))
+
+
+def _tallies(collected: Collected, reader: Reader) -> dict[Arm, ArmTally]:
+    sums = dict(collected.past)
+    for loan in collected.holdings.rows:
+        arm = (loan.backend, loan.role)
+        sums[arm] = sums.get(arm, ArmTally.empty()) + tally.read(reader, loan)
+    return sums
