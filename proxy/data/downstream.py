@@ -231,9 +231,16 @@ class ClientConnection(asyncio.Protocol):
             raise Refused(Fault.BAD_REQUEST, "content-length and transfer-encoding exclude each other")
         if hosts > 1 or (modern and hosts == 0):
             raise Refused(Fault.BAD_REQUEST, "a request has exactly one host field")
+        if hosts == 0:
+            self._fields.append((b"host", self._own_host()))
         if not head.target.startswith(b"/"):
             head.target = self._origin_form(head)
         return head
+
+    def _own_host(self) -> bytes:
+        """What HTTP/1.0 leaves unsaid: the address that the client connected to."""
+        host, port = self._transport.get_extra_info("sockname")[:2]
+        return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode("latin-1")
 
     def _origin_form(self, head: Head) -> bytes:
         """The target as path and query (RFC 9112, section 3.2); one with a scheme and a host loses them."""
@@ -256,7 +263,7 @@ class ClientConnection(asyncio.Protocol):
         """Stop or go on reading from the client."""
         if held:
             self._transport.pause_reading()
-        elif not self._queue:
+        elif not self._queue and not self._closing:
             self._transport.resume_reading()
 
     def abort(self) -> None:

@@ -83,8 +83,8 @@ class Exchange:
         "_connection",
         "_context",
         "_draw",
+        "_held",
         "_kept",
-        "_kept_bytes",
         "_out",
         "_paused_by_client",
         "_plan",
@@ -111,17 +111,12 @@ class Exchange:
         self._out: list[bytes] = []
         self._to_client: list[bytes] = []
         self._kept: list[bytes] | None = []
-        self._kept_bytes = 0
-        self._body_bytes = 0
-        self._waiting_bytes = 0
+        self._body_bytes = self._waiting_bytes = self._answer_bytes = self._status = 0
         self._answer_kept: list[bytes] | None = None
-        self._answer_bytes = 0
         self._answer = Answer.NONE
-        self._arrived_s = 0.0
-        self._status = 0
-        self._request_complete = self._sent_head = self._chunk_out = self._paused_by_client = False
+        self._request_complete = self._sent_head = self._chunk_out = self._paused_by_client = self._held = False
         self._response_headers: Headers = []
-        self.deadline_s = 0.0
+        self._arrived_s = self.deadline_s = 0.0
 
     # ------------------------------------------------------------------ the request
     def start(self) -> None:
@@ -142,7 +137,7 @@ class Exchange:
         context.writer.arrive(self._arm.row, now_s, draw.user)
         self.deadline_s = now_s + route.request_timeout_s
         context.live.add(self)
-        if route.max_body_bytes and (head.length or 0) > route.max_body_bytes:
+        if route.max_body_bytes and max(head.length or 0, self._body_bytes) > route.max_body_bytes:
             self._refuse(Fault.BODY_TOO_LARGE, f"route {route.name} takes bodies up to {route.max_body_bytes} bytes")
             return
         self._pool = self._arm.upstream.pool()
@@ -156,15 +151,14 @@ class Exchange:
             self._refuse(Fault.BODY_TOO_LARGE, f"route {plan.route.name} takes {plan.route.max_body_bytes} bytes")
             return
         if self._kept is not None:
-            self._kept_bytes += len(data)
-            if plan is not None and self._kept_bytes > max(REPLAY_BYTES, plan.keep_bytes):
+            if plan is not None and self._body_bytes > max(REPLAY_BYTES, plan.keep_bytes):
                 self._kept = None
             else:
                 self._kept.append(data)
         self._out.append(chunk(data) if self.head.chunked else data)
         self._waiting_bytes += len(data)
         if self._connection is None and self._waiting_bytes > PENDING_BYTES:
-            self._client.hold(True)
+            self.upstream_writable(False)
 
     def request_end(self) -> None:
         """The request is complete."""
@@ -182,7 +176,7 @@ class Exchange:
             out.insert(0, self._request_head())
         elif not out:
             return
-        else:
+        elif self._answer is Answer.NONE:
             self.deadline_s = monotonic() + self._plan.route.request_timeout_s
         connection.transport.write(out[0] if len(out) == 1 else b"".join(out))
         out.clear()
@@ -191,7 +185,7 @@ class Exchange:
     def _request_head(self) -> bytes:
         head = self.head
         own = REQUEST_OWN
-        extra = self._client.forwarded
+        forwarded: list[bytes] = []
         known = False
         for name, value in head.headers:
             if name not in _NOTED:
@@ -199,9 +193,12 @@ class Exchange:
             if name == b"x-request-id":
                 known = True
             elif name == b"x-forwarded-for":
-                extra = extra.replace(b"x-forwarded-for: ", b"x-forwarded-for: %b, " % value, 1)
+                forwarded.append(value)
             elif value.lower() not in _PLAIN_CONNECTION:
                 own = own | connection_fields(head.headers)
+        extra = self._client.forwarded
+        if forwarded:
+            extra = extra.replace(b": ", b": %b, " % b", ".join(forwarded), 1)
         if not known:
             extra += b"x-request-id: %b\r\n" % self._context.request_id()
         return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (
@@ -216,10 +213,9 @@ class Exchange:
     def upstream_ready(self, connection: Connection) -> None:
         """A connection is there: what the client has sent so far goes out."""
         self._connection = connection
-        held = self._waiting_bytes > PENDING_BYTES
+        if self._held:
+            self.upstream_writable(True)  # before the write, for which the backend may hold the client again
         self.request_flush()
-        if held:
-            self._client.hold(False)
 
     def upstream_failed(self, fault: Fault) -> None:
         """No connection could be had."""
@@ -249,6 +245,7 @@ class Exchange:
 
     def upstream_writable(self, writable: bool) -> None:
         """The backend reads slowly: the client has to wait with its body."""
+        self._held = not writable
         self._client.hold(not writable)
 
     # ------------------------------------------------------------------ the answer
@@ -266,7 +263,7 @@ class Exchange:
                 own = own | connection_fields(head.headers)
         framing = b""
         if head.bodyless or head.length is not None:
-            framing = length_field(head.length, chunked=False)
+            framing = length_field(None if head.status == 204 else head.length, chunked=False)
         elif request.modern:
             self._chunk_out = True
             framing = length_field(None, chunked=True)
@@ -305,11 +302,11 @@ class Exchange:
         """The answer is complete: send the rest, give the connection back, count."""
         if self._chunk_out:
             self._to_client.append(LAST_CHUNK)
+        connection, self._connection = self._connection, None  # before the write, which may pause who is read
         self._client.write(b"".join(self._to_client))
         self._to_client.clear()
-        connection, self._connection = self._connection, None
         if connection is not None and self._pool is not None:
-            if self._request_complete:
+            if self._request_complete and not self._held:
                 self._pool.release(connection)
             else:
                 connection.transport.abort()
@@ -344,8 +341,8 @@ class Exchange:
     def expire(self, now_s: float) -> None:
         """The deadline has passed: who is late?"""
         if self._answer is Answer.NONE:
-            late = Fault.REQUEST_TIMEOUT if self._request_complete else Fault.CLIENT_TIMEOUT
-            self._refuse(late, self._who() if self._request_complete else "")
+            late = Fault.REQUEST_TIMEOUT if self._request_complete or self._held else Fault.CLIENT_TIMEOUT
+            self._refuse(late, self._who() if late is Fault.REQUEST_TIMEOUT else "")
         else:
             self._cut(Fault.CLIENT_GONE if self._paused_by_client else Fault.STREAM_IDLE)
 
@@ -384,6 +381,8 @@ class Exchange:
         self._answer = Answer.DONE
         context, plan, arm = self._context, self._plan, self._arm
         context.live.discard(self)
+        if self._held:
+            self._client.hold(False)
         if plan is None or arm is None or self._draw is None:
             context.writer.refuse(fault)
             self._client.exchange_done(keep)

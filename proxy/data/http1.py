@@ -37,8 +37,6 @@ STATUS_LINES: Final = {
 }
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
-BODYLESS_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"DELETE"))
-"""Methods whose requests say nothing about length when they have no body."""
 
 
 def status_line(status: int) -> bytes:
@@ -47,9 +45,9 @@ def status_line(status: int) -> bytes:
 
 
 def connection_fields(headers: Headers) -> frozenset[bytes]:
-    """The field names that `Connection` names, which belong to this connection only."""
+    """The field names that `Connection` names, which belong to this connection only; `Host` can never be one."""
     named = b",".join([value for name, value in headers if name == b"connection"])
-    return frozenset(token.strip().lower() for token in named.split(b",") if token.strip())
+    return frozenset(token.strip().lower() for token in named.split(b",")) - {b"", b"host"}
 
 
 def fields(headers: Headers, own: frozenset[bytes]) -> bytes:

@@ -125,9 +125,11 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserCallbackError:
+        except httptools.HttpParserCallbackError as error:
             self._lose(Fault.BAD_RESPONSE, clean=False)
-            raise
+            if not isinstance(error.__context__, httptools.HttpParserError):
+                raise
+            return
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._poisoned = True
             if not self._complete:
@@ -165,7 +167,8 @@ class Connection(asyncio.Protocol):
 
     # --- the parser's calls
     def on_message_begin(self) -> None:
-        """A second answer in one exchange is a backend out of step: this connection is used no more."""
+        """An answer begins, so the connection is not stale. A second one in an exchange is a backend out of step."""
+        self.reused = False
         if self._complete:
             self._poisoned = True
 
@@ -184,6 +187,8 @@ class Connection(asyncio.Protocol):
             return
         status = self._parser.get_status_code()
         if status < 200:
+            if status < 100:
+                raise httptools.HttpParserError("the status is below 100")
             self._headers = []
             if status == 101:
                 self._poisoned = True
@@ -194,12 +199,14 @@ class Connection(asyncio.Protocol):
             if name == b"content-length":
                 length = int(value)
             elif name == b"transfer-encoding":
+                if value.strip().lower() != b"chunked":  # we asked for no other coding, and would pass it on as none
+                    raise httptools.HttpParserError("a transfer coding other than chunked")
                 chunked = True
         bodyless = self._head_only or status in (204, 304)
         self._answered = True
         self._close_delimited = length is None and not chunked and not bodyless
         self._borrower.response_head(ResponseHead(status, self._headers, length, chunked, bodyless))
-        if bodyless and (length or chunked):
+        if bodyless and (length or chunked or (length is None and status not in (204, 304))):
             # The parser now waits for a body that will not come.
             self._complete = self._poisoned = True
 

@@ -1,0 +1,30 @@
+"""The played data plane, with a clock that stands still."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.data import downstream, exchange, shadow, upstream
+from tests.support.plane import Clock, Network, Plane
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in (downstream, exchange, shadow, upstream):
+        monkeypatch.setattr(module, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+async def network(monkeypatch: pytest.MonkeyPatch) -> Network:
+    network = Network()
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", network.create_connection)
+    return network
+
+
+@pytest.fixture
+async def plane(network: Network, clock: Clock) -> Plane:
+    return Plane(network, clock)
