@@ -209,13 +209,18 @@ def _rollouts(routes: list[Json]) -> Iterator[Metric]:
             phase.add_metric([name, candidate, known.value], float(route["phase"] == known))
         step.add_metric([name, candidate], float(route["step"]))
         for metric in route["metrics"]:
-            evidence.add_metric([name, metric["name"], "harm"], metric["evidenceHarm"])
-            evidence.add_metric([name, metric["name"], "pass"], metric["evidencePass"])
-            needed.add_metric([name, metric["name"]], metric["neededPass"])
-        if route["abortEvidence"] is not None:
-            abort.add_metric([name], route["abortEvidence"])
-            abort_needed.add_metric([name], route["abortNeeded"])
+            _add(evidence, metric["evidenceHarm"], name, metric["name"], "harm")
+            _add(evidence, metric["evidencePass"], name, metric["name"], "pass")
+            _add(needed, metric["neededPass"], name, metric["name"])
+        _add(abort, route["abortEvidence"], name)
+        _add(abort_needed, route["abortNeeded"], name)
     yield from (phase, step, evidence, needed, abort, abort_needed)
+
+
+def _add(family: GaugeMetricFamily, value: float | None, *labels: str) -> None:
+    """A sample, unless its value is not known: one without a value would spoil the whole scrape."""
+    if value is not None:
+        family.add_metric(labels, value)
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:

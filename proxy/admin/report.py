@@ -49,6 +49,8 @@ def _header(route: Json) -> list[str]:
     lines = [f"# {name}: {_safe(route['candidate'])} against {_safe(route['stable'])}", "", f"**{_conclusion(route)}**"]
     if route["reason"]:
         lines += ["", f"> {_safe(route['reason'])}"]
+    if route["error"]:
+        lines += ["", f"**Evidence is not read at the moment, and nothing is decided: {_safe(route['error'])}**"]
     facts = [
         ("Phase", route["phase"]),
         ("Verdict", route["verdict"] or "none yet"),
@@ -184,7 +186,10 @@ def _arms(route: Json) -> list[str]:
             count(arm["users"]),
             *(milliseconds(latency[quantile]) for quantile in ("p50", "p95", "p99")),
         ))  # fmt: skip
-    return ["## Versions", "", *_table(head, rows, numbers=range(2, 10))]
+    lines = ["## Versions", "", *_table(head, rows, numbers=range(2, 10))]
+    if route["phase"]:
+        lines += ["", "Requests are of the whole rollout; latency and predictions of the stage that was compared last."]
+    return lines
 
 
 def _part(part: float, whole: float) -> str:

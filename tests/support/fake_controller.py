@@ -312,6 +312,7 @@ def route_document() -> dict[str, Any]:
         "forecastSeconds": 754.0,
         "abortEvidence": 2.5,
         "abortNeeded": 20.0,
+        "error": "",
         "pairs": {
             "compared": 500,
             "outputs": {
@@ -351,5 +352,6 @@ def plain_document() -> dict[str, Any]:
         "forecastSeconds": None,
         "abortEvidence": None,
         "abortNeeded": None,
+        "error": "",
         "pairs": None,
     }

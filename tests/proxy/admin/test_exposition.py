@@ -107,6 +107,16 @@ def test_evidence_is_there_for_each_metric_and_side(controller):
     assert value("understudy_abort_evidence_needed", route="fraud") == 20
 
 
+def test_evidence_without_a_value_is_left_out(controller):
+    """Broken: one number that is not finite takes all metrics away."""
+    controller.document["metrics"][0] |= {"evidenceHarm": None, "evidencePass": None}
+    controller.document |= {"abortEvidence": None, "abortNeeded": None}
+    value = scrape(controller)
+    assert value("understudy_evidence", route="fraud", metric="errors", side="harm") is None
+    assert value("understudy_evidence", route="fraud", metric="latency.p99", side="harm") == 0.3
+    assert value("understudy_abort_evidence", route="fraud") is None
+
+
 def test_workers_tell_their_generation_and_connections(controller):
     """Broken: a worker that did not get a snapshot goes unnoticed."""
     value = scrape(controller)

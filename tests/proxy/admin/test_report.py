@@ -161,6 +161,12 @@ def test_an_unreliable_comparison_says_so_loudly(route):
     assert "users are not known" in section(markdown(route, []), "Sample ratio")
 
 
+def test_evidence_that_cannot_be_read_is_told_first(route):
+    """Broken: a rollout stands still, and nobody knows why."""
+    route["error"] = "slice 7 of fraud-v2 is damaged"
+    assert "nothing is decided: slice 7 of fraud-v2 is damaged**" in markdown(route, []).partition("## ")[0]
+
+
 def test_what_is_missing_comes_with_a_forecast(route):
     """Broken: nobody knows how long to wait."""
     text = section(markdown(route, []), "What a promotion still lacks")
