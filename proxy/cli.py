@@ -19,8 +19,9 @@ import typer
 from proxy.admin.client import DEFAULT_ADDRESS, Client, RefusedError, UnreachableError
 
 if TYPE_CHECKING:
-    from config.loader import Loaded
     from rich.console import RenderableType
+
+    from config.loader import Loaded
 
 EXIT_REFUSED: Final = 1
 EXIT_UNREACHABLE: Final = 3
@@ -96,7 +97,8 @@ def demo(
 def validate(file: ConfigFile, as_json: AsJson = False) -> None:
     """Check a configuration file, and print every problem as file:line:column."""
     if as_json:
-        from config.loader import ConfigError, load
+        from config.loader import load
+        from config.problems import ConfigError
 
         problems: list[dict[str, Any]] = []
         try:
@@ -278,7 +280,8 @@ def _asking(admin: str, as_json: bool) -> Iterator[Client]:
 
 
 def _load(file: Path) -> Loaded:
-    from config.loader import ConfigError, load
+    from config.loader import load
+    from config.problems import ConfigError
 
     try:
         return load(file)
