@@ -40,6 +40,7 @@ _REMEDIES: Final = (
     ("disk is full", "make room on its disk"),
     ("disk I/O", "check the disk and its free space"),
 )
+_LAST_CONFIG: Final = select(CONFIGS).order_by(CONFIGS.c.id.desc()).limit(1)
 
 
 class StoreError(Exception):
@@ -202,17 +203,17 @@ class Store:
 
     async def keep_config(self, text: str, digest: str, actor: str) -> int:
         """Keep a configuration and answer its id; one with the digest of the last is not kept twice."""
-        last = await self.last_config()
-        if last is not None and last.digest == digest:
-            return last.id
         values = {"at_s": self._clock(), "digest": digest, "actor": actor, "text": text}
         async with self._write("keep a configuration", durable=True) as db:
+            last = (await db.execute(_LAST_CONFIG)).one_or_none()
+            if last is not None and last.digest == digest:
+                return int(last.id)
             return _id((await db.execute(insert(CONFIGS).values(values))).inserted_primary_key)
 
     async def last_config(self) -> Revision | None:
         """The configuration that was kept last."""
         async with self._read() as db:
-            row = (await db.execute(select(CONFIGS).order_by(CONFIGS.c.id.desc()).limit(1))).one_or_none()
+            row = (await db.execute(_LAST_CONFIG)).one_or_none()
         return None if row is None else Revision(row.id, row.at_s, row.digest, row.actor, row.text)
 
     async def numbers(self, name: str) -> int:

@@ -1,0 +1,71 @@
+"""A rollout's state, there and back, and version 1 to the letter."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from proxy.control import state_codec
+from proxy.control.state import Phase, State
+
+STATE = State(
+    route="fraud",
+    stable="v1",
+    candidate="v2",
+    candidate_digest="c2",
+    plan_digest="p1",
+    phase=Phase.ABORTED,
+    verdict="Failed",
+    reason="errors rose",
+    decided_by="errors",
+    step=3,
+    step_started_s=12.5,
+    started_s=1.25,
+    ended_s=20.0,
+    weight_ppm=0,
+    mirror_ppm=0,
+    stage=4,
+    stage_started_s=20.0,
+    paused_by="",
+    attempt=2,
+)
+VERSION_1 = """
+{"version": 1, "route": "fraud", "stable": "v1", "candidate": "v2", "candidate_digest": "c2", "plan_digest": "p1",
+ "phase": "Aborted", "verdict": "Failed", "reason": "errors rose", "decided_by": "errors", "step": 3,
+ "step_started_s": 12.5, "started_s": 1.25, "ended_s": 20.0, "weight_ppm": 0, "mirror_ppm": 0, "stage": 4,
+ "stage_started_s": 20.0, "paused_by": "", "attempt": 2}
+"""
+
+
+def test_version_1_to_the_letter() -> None:
+    """If broken, this release cannot read what it wrote before: give the new form a new version."""
+    assert state_codec.encode(STATE) == json.loads(VERSION_1)
+    assert state_codec.decode(json.loads(VERSION_1)) == STATE
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, "version 2 is unknown to this release, which reads 1"),
+        ({"version": None}, "version None is unknown"),
+        ({"phase": "Dancing"}, "damaged: Invalid enum value 'Dancing'"),
+        ({"stage": "four"}, r"damaged: Expected `int`, got `str` - at `\$.stage`"),
+        ({"verdict": "Perhaps"}, "damaged"),
+    ],
+)
+def test_what_cannot_be_read_is_named(change: dict[str, Any], message: str) -> None:
+    """If broken, a state of another release is misread, or nobody learns what is wrong with it."""
+    with pytest.raises(ValueError, match=message):
+        state_codec.decode(json.loads(VERSION_1) | change)
+
+
+def test_a_missing_field_is_named() -> None:
+    """If broken, half a state is taken for a whole one."""
+    values = json.loads(VERSION_1)
+    del values["stage"]
+    with pytest.raises(ValueError, match="missing required field `stage`"):
+        state_codec.decode(values)
+    with pytest.raises(ValueError, match="a mapping, not list"):
+        state_codec.decode([])

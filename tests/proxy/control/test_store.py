@@ -1,0 +1,332 @@
+"""The store on real files: all or nothing, whatever is killed when."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from proxy.control import rollout, state_codec, steps
+from proxy.control.rollout import Phase, Plan
+from proxy.control.store import Entry, Kept, Store, StoreError
+
+ROOT = Path(__file__).parents[3]
+PLAN = Plan("fraud", "v1", "v2", "c2", "p1", (steps.SetWeight(50_000),), 10, 5.0, 100.0, "pause")
+STATE, _ = rollout.begin(PLAN, 1.0)
+
+
+def entry(text: str, route: str = "fraud") -> Entry:
+    return Entry(0, 12.5, route, "step", "ann", text, {"n": [1, 2.5, None], "word": "größer"})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "understudy.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[Store]:
+    store = await Store.open(f"sqlite:///{path}", clock=lambda: 99.0)
+    yield store
+    await store.close()
+
+
+async def test_an_empty_store_holds_nothing(store: Store) -> None:
+    """If broken, a first start finds what is not there."""
+    assert await store.rollouts() == {}
+    assert await store.journal(None, 10) == []
+    assert await store.last_config() is None
+    assert await store.numbers("generation") == 0
+
+
+async def test_a_transition_is_there_after_reopening(path: Path) -> None:
+    """If broken, a restart loses the weight, the evidence, the verdict or the journal of a rollout."""
+    store = await Store.open(f"sqlite:///{path}")
+    aborted = replace(STATE, phase=Phase.ABORTED, verdict="Failed", ended_s=9.0)
+    await store.transition(STATE, None, 0, None, [entry("begins")])
+    await store.transition(aborted, b"\x00\xff", 7, {"abort": True, "effect": 0.03}, [entry("one"), entry("two")])
+    await store.close()
+    again = await Store.open(f"sqlite:///{path}")
+    assert await again.rollouts() == {"fraud": Kept(aborted, b"\x00\xff", 7, {"abort": True, "effect": 0.03})}
+    newest, second, first = await again.journal("fraud", 10)
+    assert (newest.text, second.text, first.text) == ("two", "one", "begins")
+    assert newest == replace(entry("two"), id=3)
+    assert await again.verdict(newest.id) == await again.verdict(second.id) == {"abort": True, "effect": 0.03}
+    assert await again.verdict(first.id) is None
+    assert await again.verdict(999) is None
+    await again.close()
+
+
+async def test_a_transition_that_fails_leaves_nothing(store: Store) -> None:
+    """If broken, a state is kept without the journal that explains it."""
+    await store.transition(STATE, b"old", 1, None, [entry("begins")])
+    bad = replace(entry("bad"), kind=None)  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match="cannot keep a transition"):
+        await store.transition(replace(STATE, stage=2), b"new", 2, {"abort": False}, [entry("good"), bad])
+    assert await store.rollouts() == {"fraud": Kept(STATE, b"old", 1)}
+    assert [line.text for line in await store.journal(None, 10)] == ["begins"]
+
+
+async def test_numbers_that_json_lacks_do_not_stop_an_abort(store: Store) -> None:
+    """If broken, one NaN in a report keeps a bad candidate in service."""
+    await store.transition(STATE, None, 0, {"low": float("nan"), "high": float("inf")}, [])
+    assert (await store.rollouts())["fraud"].verdict == {"low": None, "high": None}
+
+
+async def test_evidence_of_a_tick_replaces_the_last(store: Store, path: Path) -> None:
+    """If broken, a restart forgets evidence, or the file grows with every second of a rollout."""
+    await store.transition(STATE, None, 3, None, [])
+    await store.keep_evidence("fraud", b"three", 3)
+    assert (await store.rollouts())["fraud"].evidence == b"three"
+    await store.keep_evidence("fraud", b"not written: the cursor stands", 3)
+    assert (await store.rollouts())["fraud"].evidence == b"three"
+    blob = os.urandom(100_000)
+    for cursor in range(4, 104):
+        await store.keep_evidence("fraud", blob, cursor)
+    assert (await store.rollouts())["fraud"] == Kept(STATE, blob, 103)
+    assert sum(file.stat().st_size for file in path.parent.iterdir()) < 8 << 20
+
+
+async def test_evidence_without_a_rollout_is_no_rollout(store: Store) -> None:
+    """If broken, a late tick of a route that was forgotten brings a broken rollout back."""
+    await store.keep_evidence("gone", b"x", 1)
+    assert await store.rollouts() == {}
+
+
+async def test_the_journal_is_paged_by_route(store: Store) -> None:
+    """If broken, people see entries twice, miss some, or see those of another route."""
+    for number in range(7):
+        await store.record(entry(str(number), route="fraud" if number % 2 else "spam"))
+    assert [line.text for line in await store.journal(None, 3)] == ["6", "5", "4"]
+    page = await store.journal("fraud", 2)
+    assert [line.text for line in page] == ["5", "3"]
+    assert [line.text for line in await store.journal("fraud", 2, before=page[-1].id)] == ["1"]
+    assert await store.journal("fraud", 2, before=1) == []
+
+
+@pytest.mark.parametrize("change", ["UPDATE journal SET text = 'never was'", "DELETE FROM journal"])
+async def test_the_journal_is_append_only(store: Store, path: Path, change: str) -> None:
+    """If broken, history can be rewritten."""
+    assert await store.record(entry("was")) == 1
+    with sqlite3.connect(path) as db, pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        db.execute(change)
+    db.close()
+    assert [line.text for line in await store.journal(None, 10)] == ["was"]
+
+
+async def test_a_forgotten_route_keeps_its_journal(store: Store) -> None:
+    """If broken, a route that was removed from the file comes back with old progress, or its history is lost."""
+    await store.transition(STATE, b"x", 1, {"abort": False}, [entry("begins")])
+    await store.forget("fraud")
+    assert await store.rollouts() == {}
+    (line,) = await store.journal("fraud", 10)
+    assert await store.verdict(line.id) == {"abort": False}
+
+
+async def test_configurations_are_kept_once_each(store: Store) -> None:
+    """If broken, the file that was live is unknown, or each restart adds a copy."""
+    assert await store.keep_config("a: 1", "d1", "file") == 1
+    assert await store.keep_config("a: 1", "d1", "file") == 1
+    assert await store.keep_config("a: 2", "d2", "ann") == 2
+    assert await store.keep_config("a: 1", "d1", "ann") == 3
+    last = await store.last_config()
+    assert last is not None
+    assert (last.id, last.text, last.digest, last.actor, last.at_s) == (3, "a: 1", "d1", "ann", 99.0)
+
+
+async def test_numbers_never_repeat(path: Path) -> None:
+    """If broken, two snapshots share a generation, or two stages share a row of the ledger."""
+    store = await Store.open(f"sqlite:///{path}")
+    drawn = await asyncio.gather(*(store.next_number("tenant") for _ in range(20)))
+    assert sorted(drawn) == list(range(1, 21))
+    assert await store.next_number("generation") == 1
+    await store.close()
+    again = await Store.open(f"sqlite:///{path}")
+    assert (await again.numbers("tenant"), await again.next_number("tenant")) == (20, 21)
+    await again.close()
+
+
+async def test_readers_and_writers_do_not_stop_each_other(store: Store) -> None:
+    """If broken, reading the journal while ticks are written fails with "database is locked"."""
+    await store.transition(STATE, b"x", 0, None, [])
+
+    async def write(number: int) -> None:
+        await store.keep_evidence("fraud", b"x", number)
+        await store.transition(replace(STATE, stage=number), b"x", number, {}, [entry(str(number))])
+
+    await asyncio.gather(*(write(number) for number in range(1, 21)), *(store.journal(None, 5) for _ in range(20)))
+    assert len(await store.journal(None, 100)) == 20
+
+
+async def test_a_cancelled_transition_is_whole_or_absent(store: Store) -> None:
+    """If broken, a controller that is stopped in the middle of a write leaves half of it, or a lock."""
+    for pause in range(12):
+        task = asyncio.create_task(store.transition(replace(STATE, stage=pause), b"x", pause, {}, [entry(str(pause))]))
+        for _ in range(pause):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        kept = (await store.rollouts()).get("fraud")
+        lines = await store.journal("fraud", 1)
+        assert (kept is None) == (not lines)
+        assert kept is None or str(kept.state.stage) == str(kept.cursor) == lines[0].text
+    await store.transition(STATE, None, 0, None, [])
+
+
+@pytest.mark.parametrize("url", ["postgresql://db/understudy", "sqlite://", "sqlite:///", "sqlite:///:memory:", "x"])
+async def test_other_urls_are_refused(url: str) -> None:
+    """If broken, a store that does not last, or does not exist yet, is taken for one."""
+    with pytest.raises(StoreError, match=r"store\.url: .* is not supported; give sqlite:///PATH"):
+        await Store.open(url)
+
+
+async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """If broken, "unable to open database file" is all that people get."""
+    path = tmp_path / "absent" / "understudy.db"
+    with pytest.raises(StoreError, match=f"cannot open the store: {path}: unable to open .*; check that its folder"):
+        await Store.open(f"sqlite:///{path}")
+
+
+def refusal(path: Path) -> str:
+    """What `open` says to a file that it refuses."""
+    with pytest.raises(StoreError) as caught:
+        asyncio.run(Store.open(f"sqlite:///{path}"))
+    return str(caught.value)
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    """Root may write everything; nobody else may."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_a_file_that_may_not_be_written_is_refused_at_once() -> None:
+    """If broken, a read-only store is noticed at the first transition, hours later."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "understudy.db"
+        asyncio.run(_open_and_close(path))
+        path.chmod(0o444)
+        path.parent.chmod(0o555)
+        with somebody_else():
+            text = refusal(path)
+        path.parent.chmod(0o755)
+    assert text.startswith(f"cannot open the store: {path}: ")
+    assert "this user" in text
+    assert text.endswith("or change store.url")
+
+
+def test_a_foreign_file_is_refused_and_left_alone(path: Path) -> None:
+    """If broken, a wrong path overwrites somebody's file."""
+    content = b"this is a text, and no database at all\n" * 99
+    path.write_bytes(content)
+    assert "file is not a database; it is no SQLite file: move it away" in refusal(path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("first_page", [1, 5])
+def test_a_damaged_file_is_refused(path: Path, first_page: int) -> None:
+    """If broken, a damaged store fails somewhere later, in the middle of a rollout."""
+    asyncio.run(_open_and_close(path, entries=50))
+    damaged = bytearray(path.read_bytes())
+    damaged[first_page * 4096 :] = b"\x5a" * (len(damaged) - first_page * 4096)
+    path.write_bytes(damaged)
+    text = refusal(path)
+    assert text.startswith(f"cannot open the store: {path}: ")
+    assert "it is damaged: restore a backup, or move it away" in text
+
+
+async def _open_and_close(path: Path, entries: int = 0) -> None:
+    store = await Store.open(f"sqlite:///{path}")
+    for number in range(entries):
+        await store.record(entry(str(number)))
+    await store.close()
+
+
+async def test_a_store_that_is_held_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If broken, two controllers on one file look like a broken disk."""
+    monkeypatch.setattr("proxy.control.store.BUSY_TIMEOUT_S", 0.05)
+    store = await Store.open(f"sqlite:///{path}")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match=r"cannot count: .*locked; another process holds it"):
+        await store.next_number("generation")
+    other.rollback()
+    assert await store.next_number("generation") == 1
+    other.close()
+    await store.close()
+
+
+async def test_a_state_of_a_newer_release_is_named(store: Store, path: Path) -> None:
+    """If broken, a state that this release cannot read ends in a stack trace without a route or a remedy."""
+    await store.transition(STATE, None, 0, None, [])
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE rollouts SET state = json_set(state, '$.version', 7)")
+    db.close()
+    with pytest.raises(StoreError, match=f"rollout of route fraud: {path}: .*version 7 .*; run the release that wrote"):
+        await store.rollouts()
+
+
+WRITER = """
+import asyncio, json, sys
+from dataclasses import replace
+from proxy.control import state_codec
+from proxy.control.store import Entry, Store
+
+async def main(path, state):
+    store = await Store.open(f"sqlite:///{path}")
+    kept = (await store.rollouts()).get("fraud")
+    number = kept.state.stage if kept else 0
+    while True:
+        number += 1
+        entries = [Entry(0, 1.0, "fraud", "step", "", f"{number} {half}") for half in "ab"]
+        blob = str(number).encode() * 20_000
+        await store.transition(replace(state, stage=number), blob, number, {"number": number}, entries)
+        print(number, flush=True)
+
+asyncio.run(main(sys.argv[1], state_codec.decode(json.loads(sys.argv[2]))))
+"""
+
+
+@pytest.mark.slow
+async def test_kill_9_in_the_middle_of_writes_leaves_a_whole_transition(path: Path) -> None:
+    """If broken, a killed controller comes back with a weight that its evidence, verdict or journal does not match."""
+    for round_ in range(4):
+        acknowledged = await asyncio.to_thread(_write_and_kill, path, lines=5 + 7 * round_)
+        store = await Store.open(f"sqlite:///{path}")
+        kept = (await store.rollouts())["fraud"]
+        number = kept.state.stage
+        assert number >= acknowledged
+        assert kept == Kept(replace(STATE, stage=number), str(number).encode() * 20_000, number, {"number": number})
+        texts = [line.text for line in await store.journal("fraud", 10_000)]
+        assert texts == [f"{n} {half}" for n in range(number, 0, -1) for half in "ba"]
+        await store.close()
+
+
+def _write_and_kill(path: Path, lines: int) -> int:
+    """The last transition that a writer acknowledged before it was killed."""
+    state = json.dumps(state_codec.encode(STATE))
+    command = [sys.executable, "-c", WRITER, str(path), state]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as writer:
+        assert writer.stdout is not None
+        for _ in range(lines):
+            last = writer.stdout.readline()
+        writer.kill()
+        rest = writer.stdout.read().split()
+    return int(rest[-1] if rest else last)
