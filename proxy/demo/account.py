@@ -24,10 +24,9 @@ class Met:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How one rollout ended. `route` is the admin API's last word on it, `copies` what was rehearsed."""
+    """How one rollout ended. `route` is the admin API's last word on it, `report` the file with its report."""
 
     route: Json
-    copies: int
     report: str
 
     @property
@@ -45,6 +44,11 @@ class Rollout:
     def seconds(self) -> float | None:
         """From the first look to the end."""
         return None if self.route["endedAt"] is None else self.route["endedAt"] - self.route["startedAt"]
+
+    @property
+    def copies(self) -> int:
+        """Requests that were rehearsed: the candidate was sent a copy, and nobody its answer."""
+        return sum(arm["requests"] for arm in self.route["arms"] if arm["role"] == "shadow")
 
     def met(self, answers: Sequence[Answered]) -> Met:
         """What clients saw of the candidate."""

@@ -135,7 +135,6 @@ class Play:
             PlayError: it ended otherwise than expected, or not in time, or there is no traffic.
             StartError: a process has ended.
         """
-        copies: dict[object, int] = {}
         deadline_s = time.monotonic() + ROLLOUT_TIMEOUT_S
         with View(self._console) as view:
             while True:
@@ -150,18 +149,18 @@ class Play:
                 if time.monotonic() > deadline_s:
                     break
                 await asyncio.sleep(LOOK_S)
-        await self._keep(version, sum(copies.values()))
-        if route["phase"] != expected:
+        await self._keep(version)
+        if (route["candidate"], route["phase"]) != (backend(version), expected):
             raise PlayError(
-                f"{backend(version)} is {route['phase'] or 'not tried'} after {ROLLOUT_TIMEOUT_S:.0f} s at most, "
-                f"and {expected} was expected: {route['reason'] or 'no reason given'}"
+                f"{backend(version)} should be {expected} within {ROLLOUT_TIMEOUT_S:.0f} s, and {route['candidate']} is "
+                f"{route['phase'] or 'not tried'}: {route['reason'] or 'no reason given'}"
             )
 
-    async def _keep(self, version: str, copies: int) -> None:
+    async def _keep(self, version: str) -> None:
         report = self._folder / f"report-{version}.md"
         report.write_text(await asyncio.to_thread(self._client.report_markdown, ROUTE), encoding="utf-8")
         route = await asyncio.to_thread(self._client.report, ROUTE)
-        self._rollouts.append(Rollout(route, copies, str(report)))
+        self._rollouts.append(Rollout(route, str(report)))
         self._say(f"{route['candidate']} {route['phase']}: {route['reason']}")
 
     def _say(self, text: str) -> None:

@@ -15,8 +15,9 @@ def rollout(candidate: str = "v2", ended_at: float | None = 20.0) -> Rollout:
     route = {
         "candidate": candidate, "stable": "v1", "phase": "Succeeded", "verdict": "Successful", "reason": "proven",
         "decidedBy": "", "startedAt": 10.0, "endedAt": ended_at,
+        "arms": [{"role": "stable", "requests": 90}, {"role": "shadow", "requests": 7}],
     }  # fmt: skip
-    return Rollout(route, copies=7, report="report.md")
+    return Rollout(route, report="report.md")
 
 
 def test_only_requests_before_the_end_meet_the_candidate() -> None:

@@ -23,7 +23,7 @@ OUTCOME = {
 def printed(outcome: dict) -> str:
     console = Console(file=io.StringIO(), width=130)
     route = route_document() | {"history": history_entries()}
-    telling.tell(console, [Rollout(route, 1_234, "/tmp/d/report-v3.md")], outcome, STARTED_S)
+    telling.tell(console, [Rollout(route, "/tmp/d/report-v3.md")], outcome, STARTED_S)
     return console.file.getvalue()
 
 
