@@ -2,8 +2,7 @@
 
     python -m tests.support.token_server [--name v1]
 
-It says its port on standard output. Each token waits until the last one has had time to arrive: `gapMs` of the request's
-`metadata`, default 50.
+It says its port on standard output. Tokens are `gapMs` of the request's `metadata` apart, 50 by default.
 """
 
 from __future__ import annotations
