@@ -25,12 +25,15 @@ from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS
 MAX_HEAD_BYTES: Final = 64 << 10
 """Target and header fields of a request; nginx and Envoy refuse at 32 and 60 KiB, people asked for more room."""
 MAX_FIELDS: Final = 200
+READ_BYTES: Final = 256 << 10
+"""The most that one read brings: how much of what came with a head may not be of it."""
 MAX_TARGET_BYTES: Final = 16 << 10
 HEAD_TIMEOUT_S: Final = 15.0
 """From the first byte of a request to the end of its head."""
 IDLE_TIMEOUT_S: Final = 75.0
 """A connection without a request is closed after this time, as nginx does."""
 _TOO_LARGE: Final = f"the head is over {MAX_HEAD_BYTES} bytes or {MAX_FIELDS} fields"
+_NO_UPGRADE: Final = "CONNECT and protocol upgrades are not supported"
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding", b"host", b"expect"))
 
 
@@ -53,6 +56,7 @@ class ClientConnection(asyncio.Protocol):
         "_eof",
         "_exchange",
         "_fields",
+        "_full",
         "_head_bytes",
         "_open",
         "_parser",
@@ -79,7 +83,7 @@ class ClientConnection(asyncio.Protocol):
         self._target = b""
         self._head_bytes = 0
         self._begun_s = 0.0
-        self._closing = self._eof = self._reading_head = False
+        self._closing = self._eof = self._reading_head = self._full = False
         self._refused: Refused | None = None
         self._peer = ""
         self.forwarded = b""
@@ -98,29 +102,30 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; then start or feed exchanges."""
-        if self._closing:
+        if self._closing or self._refused is not None:
             return
-        self._head_bytes += len(data)
+        self._head_bytes = len(data) + (self._head_bytes if self._reading_head else 0)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refused = Refused(Fault.UNSUPPORTED, "CONNECT and protocol upgrades are not supported")
+            self._queue.pop()
+            self._refused = Refused(Fault.UNSUPPORTED, _NO_UPGRADE)
         except httptools.HttpParserCallbackError as error:
             if not isinstance(error.__context__, Refused):
                 raise
             self._refused = error.__context__
         except httptools.HttpParserError as error:
             self._refused = Refused(Fault.BAD_REQUEST, str(error))
-        if self._reading_head and self._head_bytes > MAX_HEAD_BYTES and self._refused is None:
+        if self._reading_head and self._head_bytes > MAX_HEAD_BYTES + READ_BYTES and self._refused is None:
             self._refused = Refused(Fault.HEAD_TOO_LARGE, _TOO_LARGE)
         if self._refused is not None and self._open is not None:
             self._give_up(self._open, self._refused)
         if self._exchange is not None:
             self._exchange.request_flush()
-            if self._queue:
-                self._transport.pause_reading()
         else:
             self._next()
+        if self._queue:
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """The client is done sending; answers that are due still go out (a half-closed connection)."""
@@ -138,13 +143,17 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client reads more slowly than the backend sends."""
+        self._full = True
         if self._exchange is not None:
             self._exchange.client_writable(False)
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """The client has caught up: its answer goes on, or its next request has its turn."""
+        self._full = False
         if self._exchange is not None:
             self._exchange.client_writable(True)
+        else:
+            self._next()
 
     # ------------------------------------------------------------------ the parser's calls
     def on_message_begin(self) -> None:
@@ -168,12 +177,11 @@ class ClientConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The head is complete: an exchange is made, which waits for its turn."""
         self._reading_head = False
-        # What was fed since the last head bounds this one from above: only a long read has to be looked at.
+        # What the reads brought that this head is in bounds it from above: only long ones have to be looked at.
         if self._head_bytes > MAX_HEAD_BYTES or len(self._fields) > MAX_FIELDS:
             size = len(self._target) + sum(len(name) + len(value) for name, value in self._fields)
             if size > MAX_HEAD_BYTES or len(self._fields) > MAX_FIELDS:
                 raise Refused(Fault.HEAD_TOO_LARGE, _TOO_LARGE)
-        self._head_bytes = 0
         self._open = Exchange(self, self._context, self._head())
         self._queue.append(self._open)
 
@@ -218,21 +226,24 @@ class ClientConnection(asyncio.Protocol):
             if name == b"host":
                 hosts += 1
             elif name == b"content-length":
+                value = value.strip()
                 if head.length is not None or not value.isdigit():
                     raise Refused(Fault.BAD_REQUEST, "content-length must be one number")
                 head.length = int(value)
             elif name == b"transfer-encoding":
-                if head.chunked or value.lower() != b"chunked" or not modern:
+                if head.chunked or value.strip().lower() != b"chunked" or not modern:
                     raise Refused(Fault.BAD_REQUEST, "transfer-encoding must be chunked, once, in HTTP/1.1")
                 head.chunked = True
-            elif value.lower() == b"100-continue" and modern:
-                self._transport.write(CONTINUE)
+            else:
+                head.expects = modern and value.strip().lower() == b"100-continue"
         if head.chunked and head.length is not None:
             raise Refused(Fault.BAD_REQUEST, "content-length and transfer-encoding exclude each other")
         if hosts > 1 or (modern and hosts == 0):
             raise Refused(Fault.BAD_REQUEST, "a request has exactly one host field")
         if hosts == 0:
             self._fields.append((b"host", self._own_host()))
+        if b"#" in head.target:
+            raise Refused(Fault.BAD_REQUEST, "the target must not have a fragment")
         if not head.target.startswith(b"/"):
             head.target = self._origin_form(head)
         return head
@@ -247,12 +258,17 @@ class ClientConnection(asyncio.Protocol):
         target = head.target
         if target == b"*" and head.method == b"OPTIONS":
             return target
+        if head.method == b"CONNECT":
+            raise Refused(Fault.UNSUPPORTED, _NO_UPGRADE)
         scheme, separator, rest = target.partition(b"://")
         if not separator or scheme.lower() not in (b"http", b"https"):
             raise Refused(Fault.BAD_REQUEST, "the target must be a path, or a URL with http or https")
-        authority, slash, path = rest.partition(b"/")
+        authority = rest.partition(b"?")[0].partition(b"/")[0]
+        if not authority or b"@" in authority:
+            raise Refused(Fault.BAD_REQUEST, "a URL as the target must name a host, and no user")
         head.headers = [field for field in head.headers if field[0] != b"host"] + [(b"host", authority)]
-        return slash + path if slash else b"/"
+        path = rest[len(authority) :]
+        return path if path.startswith(b"/") else b"/" + path
 
     # ------------------------------------------------------------------ the exchange's calls
     def write(self, data: bytes) -> None:
@@ -275,6 +291,7 @@ class ClientConnection(asyncio.Protocol):
         """An answer is out: the next request has its turn, or the connection closes."""
         self._exchange = None
         if not keep or self._closing or (self._eof and not self._queue):
+            self._begun_s = monotonic()
             self._closing = True
             self._transport.close()
             return
@@ -285,15 +302,15 @@ class ClientConnection(asyncio.Protocol):
             self._begun_s = monotonic()
 
     def _next(self) -> None:
-        if self._exchange is not None or self._closing:
+        if self._exchange is not None or self._closing or self._full:
             return
         if self._queue:
             exchange = self._exchange = self._queue.popleft()
             if not self._queue:
                 self._transport.resume_reading()
             exchange.start()
-            if self._queue and self._exchange is not None:
-                self._transport.pause_reading()
+            if exchange.head.expects and exchange is self._open and exchange is self._exchange:
+                self._transport.write(CONTINUE)
         elif self._refused is not None:
             self._closing = True
             self._context.writer.refuse(self._refused.fault)
@@ -302,14 +319,18 @@ class ClientConnection(asyncio.Protocol):
 
     # ------------------------------------------------------------------ the worker's calls
     def sweep(self, now_s: float) -> None:
-        """Close a connection that has been idle for too long, or whose head does not arrive."""
-        if self._exchange is not None or self._closing:
+        """Close a connection that was idle for too long, or whose head or whose reading of an answer takes too long."""
+        if self._exchange is not None:
             return
-        if self._reading_head:
-            if now_s - self._begun_s > HEAD_TIMEOUT_S:
+        waited_s = now_s - self._begun_s
+        if self._closing or self._full:
+            if waited_s > IDLE_TIMEOUT_S:
+                self.abort()  # a close would wait until the client has read everything
+        elif self._reading_head:
+            if waited_s > HEAD_TIMEOUT_S:
                 self._refused = Refused(Fault.CLIENT_TIMEOUT, f"the head did not arrive within {HEAD_TIMEOUT_S:g} s")
                 self._next()
-        elif now_s - self._begun_s > IDLE_TIMEOUT_S:
+        elif waited_s > IDLE_TIMEOUT_S:
             self._closing = True
             self._transport.close()
 

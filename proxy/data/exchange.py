@@ -356,7 +356,7 @@ class Exchange:
         self._drop_upstream()
         if self._answer is not Answer.NONE:
             return
-        keep = self.head.keep_alive and self._request_complete and not self._context.draining
+        keep = self.head.keep_alive and self.head.modern and self._request_complete and not self._context.draining
         self._status = FACTS[fault].status
         self._client.write(refusal(fault, detail, close=not keep, with_body=self.head.method != b"HEAD"))
         self._finish(fault, keep)

@@ -38,6 +38,8 @@ class Head:
     modern: bool = True
     """HTTP/1.1, whose clients understand chunks; not HTTP/1.0."""
     keep_alive: bool = True
+    expects: bool = False
+    """The client waits with its body until it is told to go on."""
 
     @property
     def path(self) -> str:

@@ -1,0 +1,524 @@
+"""Clients' connections: any cutting of the bytes, any order of events, and everything that is malformed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import httptools
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.data.downstream import HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
+from proxy.faults import Fault
+from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS
+from tests.support.plane import Clock, Network, Plane, answer, chunked, request, split
+from tests.support.transports import settle
+
+HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
+
+MALFORMED = {
+    "no version": (b"GET /\r\n\r\n", 400),
+    "HTTP/0.9": (b"GET / HTTP/0.9\r\n\r\n", 400),
+    "HTTP/2.0": (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 400),
+    "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+    "not HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+    "unknown method": (b"FETCH / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "lower case method": (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "space in target": (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "NUL in target": (b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "fragment in target": (b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "target of no kind": (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "target of another scheme": (b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "target with no host": (b"GET http:/// HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "target with a user": (b"GET http://u@b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "bare LF": (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
+    "two hosts": (HEAD + b"Host: b\r\n\r\n", 400),
+    "space before colon": (HEAD + b"X : a\r\n\r\n", 400),
+    "field without a name": (HEAD + b": a\r\n\r\n", 400),
+    "folded field": (HEAD + b"X: a\r\n b\r\n\r\n", 400),
+    "NUL in a field": (HEAD + b"X: a\0b\r\n\r\n", 400),
+    "CR in a field": (HEAD + b"X: a\rb\r\n\r\n", 400),
+    "two lengths": (HEAD + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
+    "the same length twice": (HEAD + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400),
+    "list of lengths": (HEAD + b"Content-Length: 3, 3\r\n\r\nabc", 400),
+    "signed length": (HEAD + b"Content-Length: +3\r\n\r\nabc", 400),
+    "negative length": (HEAD + b"Content-Length: -3\r\n\r\nabc", 400),
+    "hexadecimal length": (HEAD + b"Content-Length: 0x3\r\n\r\nabc", 400),
+    "empty length": (HEAD + b"Content-Length: \r\n\r\n", 400),
+    "endless length": (HEAD + b"Content-Length: 99999999999999999999\r\n\r\n", 400),
+    "length, then chunks": (HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "chunks, then length": (HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400),
+    "chunks twice": (HEAD + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400),
+    "two transfer codings": (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
+    "another transfer coding": (HEAD + b"Transfer-Encoding: gzip\r\n\r\n", 400),
+    "chunks not last": (HEAD + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400),
+    "almost chunked": (HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400),
+    "vertical tab before chunked": (HEAD + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", 400),
+    "chunks in HTTP/1.0": (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "chunk size of no number": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n", 400),
+    "chunk size over 64 bits": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n", 400),
+    "chunk longer than said": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n", 400),
+    "chunk size with bare LF": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n", 400),
+    "target over the limit": (b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"a" * MAX_TARGET_BYTES), 431),
+    "fields over the limit": (HEAD + b"X: %b\r\n\r\n" % (b"a" * MAX_HEAD_BYTES), 431),
+    "too many fields": (HEAD + b"X: a\r\n" * MAX_FIELDS + b"\r\n", 431),
+    "CONNECT": (b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 501),
+    "upgrade": (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 501),
+    "upgrade with a body": (HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nab", 501),
+}
+
+
+@pytest.mark.parametrize(("raw", "status"), MALFORMED.values(), ids=MALFORMED.keys())
+@pytest.mark.parametrize("first", [False, True], ids=["alone", "after another"])
+async def test_malformed_request_is_refused(plane: Plane, raw: bytes, status: int, first: bool) -> None:
+    """What can be read in two ways is how requests are smuggled: nothing of it may reach a backend."""
+    client = plane.client()
+    client.send((request() if first else b"") + raw + request(target="/smuggled"))
+    await settle()
+    if first:
+        assert plane.backend().take().startswith(b"GET / ")
+        plane.backend().answer(answer(b"first"))
+        await settle()
+        assert plane.backend().take() == b""
+        assert client.transport.writes[0].endswith(b"first")
+        del client.transport.writes[0]
+    else:
+        assert plane.connections() == 0
+    first_line, fields, _ = split(client.take())
+    assert int(first_line.split()[1]) == status
+    assert fields["connection"] == "close"
+    assert client.transport.closed
+    assert sum(plane.refused().values()) == 1
+
+
+@pytest.mark.parametrize("cut", [1, 100, 70_000])
+async def test_endless_head_is_refused(plane: Plane, cut: int) -> None:
+    """A head that never ends would fill the memory, whatever the size of its pieces."""
+    client = plane.client()
+    raw = HEAD + b"X: " + b"a" * 600_000
+    if cut == 1:
+        raw = raw[:2000]
+        pieces = [raw[i : i + 1] for i in range(len(raw))]
+        pieces.append(b"a" * 600_000)
+    else:
+        pieces = [raw[i : i + cut] for i in range(0, len(raw), cut)]
+    for piece in pieces:
+        client.send(piece)
+    await settle()
+    assert split(client.take())[0].startswith("HTTP/1.1 431")
+    assert client.transport.closed
+
+
+async def test_large_body_leaves_room_for_the_next_head(plane: Plane) -> None:
+    """The bound is on a head: what came before it on the connection must not count."""
+    client = plane.client()
+    body = request("POST", body=b"a" * (MAX_HEAD_BYTES * 2))
+    client.send(body[:1000])
+    await plane.exchange(client, body[1000:], answer())
+    plane.backend().take()
+    head = request(target="/next")
+    for raw in (head[:10], head[10:]):
+        client.send(raw)
+    assert plane.backend().take().startswith(b"GET /next ")
+    plane.backend().answer(answer())
+    client.send(body[:1000])
+    client.send(body[1000:] + head[:10])
+    client.send(head[10:])
+    plane.backend().answer(answer())
+    await settle()
+    plane.backend().answer(answer())
+    assert client.transport.written.count(b"200 OK") == 3
+
+
+async def test_long_head_behind_a_short_request_is_refused(plane: Plane) -> None:
+    """The bound holds wherever in a read a head begins."""
+    client = plane.client()
+    client.send(request() + HEAD + b"X: %b\r\n\r\n" % (b"a" * MAX_HEAD_BYTES))
+    await settle()
+    plane.backend().answer(answer())
+    await settle()
+    assert b"HTTP/1.1 431" in client.take()
+
+
+async def test_body_that_turns_bad_ends_the_attempt(plane: Plane) -> None:
+    """The backend has a part of it: it must never see the end of a request that had none."""
+    client = plane.client()
+    client.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    await settle()
+    plane.backend().take()
+    client.send(b"zz\r\n")
+    assert plane.backend().take() == b""
+    assert plane.backend().transport.aborted
+    assert split(client.take())[0] == "HTTP/1.1 400 Bad Request"
+    assert client.transport.closed
+    assert plane.totals().faults == {Fault.BAD_REQUEST: 1}
+    assert plane.totals().failed == 0
+
+
+async def test_first_refusal_stands(plane: Plane) -> None:
+    """What comes after a refused head is noise and must not change the reason."""
+    client = plane.client()
+    client.send(request())
+    client.send(b"GET /%b HTTP/1.1\r\n" % (b"a" * MAX_TARGET_BYTES))
+    client.send(b"noise\r\n\r\n")
+    await settle()
+    plane.backend().answer(answer())
+    await settle()
+    assert b"HTTP/1.1 431" in client.take()
+
+
+# --- what is allowed
+
+
+@pytest.mark.parametrize(
+    ("target", "forwarded", "host"),
+    [
+        (b"/a?b", b"/a?b", "a"),
+        (b"http://b:81/c?d", b"/c?d", "b:81"),
+        (b"HTTP://b", b"/", "b"),
+        (b"http://b?c=/d", b"/?c=/d", "b"),
+    ],
+)
+async def test_target_goes_on_as_a_path(plane: Plane, target: bytes, forwarded: bytes, host: str) -> None:
+    """A URL as the target replaces the host field (RFC 9112, section 3.2.2), and loses nothing of path and query."""
+    plane.client().send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+    await settle()
+    first, fields, _ = split(plane.backend().take())
+    assert first == f"GET {forwarded.decode()} HTTP/1.1"
+    assert fields["host"] == host
+
+
+async def test_options_of_the_whole_server(plane: Plane) -> None:
+    """`OPTIONS *` is a request like others."""
+    plane.client().send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
+    await settle()
+    assert plane.backend().take().startswith(b"OPTIONS * HTTP/1.1")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\r\n" + request("POST", body=b"abc"),
+        HEAD + b"Content-Length: 3 \t\r\n\r\nabc",
+        HEAD + b"Transfer-Encoding: Chunked \r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ],
+    ids=["empty line before", "blank after the length", "blank after chunked"],
+)
+async def test_what_the_standard_allows_is_taken(plane: Plane, raw: bytes) -> None:
+    """Blanks around a value are no part of it (RFC 9110, section 5.5): refusing them breaks honest clients."""
+    client = plane.client()
+    await plane.exchange(client, raw, answer(b"x"))
+    assert split(plane.backend().take())[2] in (b"abc", b"3\r\nabc\r\n0\r\n\r\n")
+    assert not client.transport.closed
+
+
+# --- Expect
+
+
+async def test_client_that_asks_is_told_to_go_on(plane: Plane) -> None:
+    """curl waits a second for it with every larger upload."""
+    client = plane.client()
+    raw = request("POST", headers=("Expect: 100-continue",), body=b"abc")
+    client.send(raw[:-3])
+    assert client.take() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    await settle()
+    client.send(raw[-3:])
+    _, fields, body = split(plane.backend().take())
+    assert ("expect" in fields, body) == (False, b"abc")
+
+
+async def test_continue_does_not_break_into_an_answer(plane: Plane) -> None:
+    """Among the bytes of an earlier answer it would be taken for a part of that."""
+    client = plane.client()
+    client.send(request() + request("POST", headers=("Expect: 100-continue",), body=b"abc")[:-3])
+    await settle()
+    assert client.take() == b""
+    plane.backend().answer(answer(b"first"))
+    await settle()
+    assert client.take().endswith(b"firstHTTP/1.1 100 Continue\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        request("POST", headers=("Expect: 100-continue",), body=b"abc"),
+        request("POST", headers=("Expect: 100-continue",), body=b"abc", version="1.0")[:-3],
+        b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n",
+    ],
+    ids=["whole already", "HTTP/1.0", "refused"],
+)
+async def test_nobody_else_is_told_to_go_on(plane: Plane, raw: bytes) -> None:
+    """HTTP/1.0 clients take 100 for their answer."""
+    client = plane.client()
+    client.send(raw)
+    await settle()
+    assert b"100 Continue" not in client.take()
+
+
+# --- order, and the life of a connection
+
+
+async def test_pipelined_requests_are_answered_in_order(plane: Plane) -> None:
+    """An answer out of order is another request's answer."""
+    client = plane.client()
+    client.send(b"".join(request(target=f"/{i}") for i in range(50)))
+    assert not client.transport.reading
+    for i in range(50):
+        await settle()
+        assert plane.backend().take().startswith(b"GET /%d " % i)
+        assert plane.totals().arrived == i + 1
+        plane.backend().answer(answer(b"%d" % i))
+    await settle()
+    assert client.transport.written.count(b"200 OK") == 50
+    assert client.transport.written.index(b"\r\n\r\n48HTTP") < client.transport.written.index(b"\r\n\r\n49")
+    assert client.transport.reading
+
+
+async def test_thousand_refused_requests_do_not_recurse(plane: Plane) -> None:
+    """A client that pipelines what is refused at once must not exhaust the stack."""
+    plane.context.routing.plans = ()
+    client = plane.client()
+    client.send(request() * 2000)
+    await settle(2010)
+    assert client.take().count(b"404 Not Found") == 2000
+
+
+async def test_client_that_reads_nothing_gets_nothing_more(plane: Plane) -> None:
+    """One that sends requests and never reads its answers would fill the memory with them."""
+    client = plane.client(room=100)
+    client.send(request())
+    await settle()
+    plane.backend().take()
+    plane.backend().answer(answer(b"a" * 500))
+    client.send(request(target="/2") + request(target="/3"))
+    await settle()
+    assert plane.backend().take() == b""
+    assert not client.transport.reading
+    client.transport.drain()
+    await settle()
+    assert plane.backend().take().startswith(b"GET /2 ")
+    plane.backend().answer(answer(b"a" * 500))
+    await settle()
+    assert plane.backend().take() == b""
+    plane.sweep(IDLE_TIMEOUT_S + 1)
+    assert client.transport.aborted
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "kept"),
+    [("1.1", "", True), ("1.1", "close", False), ("1.0", "", False), ("1.0", "keep-alive", True)],
+)
+@pytest.mark.parametrize("answered", ["answer", "refusal"])
+async def test_who_keeps_the_connection(plane: Plane, version: str, connection: str, kept: bool, answered: str) -> None:
+    """A client that expects the end of the connection waits for it; one that does not sends its next request."""
+    client = plane.client()
+    if answered == "refusal":
+        plane.context.routing.plans = ()
+    client.send(request(headers=(f"Connection: {connection}",) if connection else (), version=version))
+    await settle()
+    if answered == "answer":
+        plane.backend().answer(answer(b"x"))
+    _, fields, _ = split(client.take())
+    kept = kept and (answered == "answer" or version == "1.1")  # a refusal spares itself the words
+    assert client.transport.closed is not kept
+    if not kept:
+        assert fields["connection"] == "close"
+    elif version == "1.0":
+        assert fields["connection"] == "keep-alive"
+    else:
+        assert "connection" not in fields
+
+
+async def test_nothing_follows_connection_close(plane: Plane) -> None:
+    """What a client sends after it said that nothing follows is not answered."""
+    client = plane.client()
+    client.send(request(headers=("Connection: close",)) + request(target="/2"))
+    await settle()
+    plane.backend().answer(answer(b"x"))
+    await settle()
+    assert client.take().count(b"HTTP/1.1") == 1
+    assert client.transport.closed
+    assert plane.totals().arrived == 1
+
+
+async def test_half_closed_client_gets_its_answers(plane: Plane) -> None:
+    """`printf … | nc` closes its half at once."""
+    client = plane.client()
+    client.send(request() + request())
+    assert client.connection.eof_received() is True
+    for _ in range(2):
+        await settle()
+        assert not client.transport.closed
+        plane.backend().answer(answer(b"x"))
+    await settle()
+    assert client.take().count(b"200 OK") == 2
+    assert client.transport.closed
+
+
+async def test_half_a_request_and_the_end_is_a_client_gone(plane: Plane) -> None:
+    """The rest of the body will never come."""
+    client = plane.client()
+    client.send(request("POST", body=b"abc")[:-1])
+    await settle()
+    assert client.connection.eof_received() is False
+    client.transport.lose()
+    assert plane.totals().faults == {Fault.CLIENT_GONE: 1}
+    assert plane.client().connection.eof_received() is False
+
+
+async def test_connections_are_counted(plane: Plane) -> None:
+    """The operator sees how many clients a worker has."""
+    one, _ = plane.client(), plane.client()
+    one.transport.lose()
+    cells = plane.reader.worker(0)
+    assert (cells[W_CONNECTIONS], cells[W_ACCEPTED]) == (1, 2)
+
+
+# --- the worker's calls
+
+
+async def test_idle_connection_is_closed(plane: Plane) -> None:
+    """Descriptors would run out."""
+    idle, busy, fresh = plane.client(), plane.client(), plane.client()
+    await plane.exchange(fresh, request(), answer())
+    plane.clock.move(IDLE_TIMEOUT_S - 1)
+    await plane.exchange(fresh, request(), answer())
+    plane.adopt(request_timeout_s=1000.0)
+    busy.send(request())
+    plane.sweep(2)
+    assert (idle.transport.closed, busy.transport.closed, fresh.transport.closed) == (True, False, False)
+    assert idle.take() == b""
+
+
+async def test_slow_head_is_408(plane: Plane) -> None:
+    """Thousands of connections that send a byte a minute are an old attack."""
+    client = plane.client()
+    client.send(b"GET / HTT")
+    plane.sweep(HEAD_TIMEOUT_S - 1)
+    client.send(b"P/1.1\r\n")
+    assert not client.transport.closed
+    plane.sweep(1.1)
+    assert split(client.take())[0] == "HTTP/1.1 408 Request Timeout"
+    assert client.transport.closed
+    assert plane.refused() == {Fault.CLIENT_TIMEOUT: 1}
+
+
+async def test_client_that_never_reads_its_last_answer_is_dropped(plane: Plane) -> None:
+    """A close waits until everything is sent: without a bound, for ever."""
+    client = plane.client(room=100)
+    client.send(request(headers=("Connection: close",)))
+    await settle()
+    plane.clock.move(IDLE_TIMEOUT_S * 2)
+    plane.backend().answer(answer(b"a" * 500))
+    assert client.transport.closed
+    plane.sweep(1)
+    assert not client.transport.aborted
+    plane.sweep(IDLE_TIMEOUT_S)
+    assert client.transport.aborted
+
+
+async def test_drain_lets_answers_end(plane: Plane) -> None:
+    """A restart must not cost an answer."""
+    idle, busy = plane.client(), plane.client()
+    busy.send(request())
+    await settle()
+    plane.context.draining = True
+    for client in (idle, busy):
+        client.connection.drain()
+    assert idle.transport.closed
+    assert not busy.transport.closed
+    plane.backend().answer(answer(b"x"))
+    _, fields, body = split(busy.take())
+    assert (fields["connection"], body) == ("close", b"x")
+    assert busy.transport.closed
+
+
+# --- any cutting of the bytes
+
+
+class Received:
+    """Messages out of bytes, by a parser of their own."""
+
+    def __init__(self, parser: type) -> None:
+        self.messages: list[tuple[bytes, list[tuple[bytes, bytes]], bytes]] = []
+        self.parser = parser(self)
+
+    def on_message_begin(self) -> None:
+        self._url, self._fields, self._body = b"", [], b""
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name, value))
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        self.messages.append((self._url, self._fields, self._body))
+
+
+REQUESTS = [
+    request(target="/plain?x=1", headers=("X-A: b",)),
+    request("POST", "/length", body=b"0123456789" * 5),
+    request("POST", "/chunks", headers=("Transfer-Encoding: chunked",)) + chunked(b"abc", b"d" * 40),
+    request("POST", "/expect", headers=("Expect: 100-continue",), body=b"xyz"),
+    request("HEAD", "/head"),
+    request("POST", "/empty", body=b""),
+]
+ANSWERS = [
+    answer(b"hello", headers=("X-C: d",)),
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"12", b"3456789"),
+    b"HTTP/1.1 103 Early\r\n\r\n" + answer(b"", status=404),
+    b"HTTP/1.1 204 No\r\n\r\n",
+]
+
+
+def pieces(raw: bytes, cuts: list[int]) -> list[bytes]:
+    """Bytes cut at places taken modulo their length."""
+    at = sorted({cut % (len(raw) + 1) for cut in cuts} | {0, len(raw)})
+    return [raw[a:b] for a, b in itertools.pairwise(at)]
+
+
+async def played(order: list[int], request_cuts: list[int], answer_cuts: list[int]) -> tuple[list, list, int]:
+    """Send all requests in pieces, answer each in pieces, and give what both sides received, decoded."""
+    network = Network()
+    asyncio.get_running_loop().create_connection = network.create_connection
+    plane = Plane(network, Clock())
+    client = plane.client()
+    up, down = Received(httptools.HttpRequestParser), Received(httptools.HttpResponseParser)
+    raw = b"".join(REQUESTS[i] for i in order)
+    for piece in [*pieces(raw, request_cuts), *[b""] * (2 * len(order))]:
+        if piece:
+            client.send(piece)
+        await settle(4)
+        for backend in network.made.get("v1.test", []):
+            before = len(up.messages)
+            if sent := backend.take():
+                up.parser.feed_data(sent)
+            assert len(up.messages) <= before + 1, "two requests are under way on one connection"
+            if len(up.messages) > before:
+                head_only = up.messages[-1][0] == b"/head"
+                reply = answer(b"") if head_only else ANSWERS[before % len(ANSWERS)]
+                for part in pieces(reply, answer_cuts):
+                    backend.answer(part)
+    down.parser.feed_data(client.take().replace(b"HTTP/1.1 100 Continue\r\n\r\n", b""))
+    return up.messages, down.messages, plane.totals().finished
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(0, len(REQUESTS) - 1), min_size=1, max_size=5),
+    st.lists(st.integers(0, 2000), max_size=12),
+    st.lists(st.integers(0, 200), max_size=4),
+)
+def test_any_cutting_gives_the_same_messages(order: list[int], request_cuts: list[int], answer_cuts: list[int]) -> None:
+    """Where the network cuts the bytes must not matter, in either direction."""
+    whole = asyncio.run(played(order, [], []))
+    assert whole[2] == len(order)
+    assert len(whole[0]) == len(whole[1]) == len(order)
+    assert asyncio.run(played(order, request_cuts, answer_cuts)) == whole
