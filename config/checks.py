@@ -84,15 +84,33 @@ def _known(item: RouteSketch, known: set[str] | None) -> Iterator[Finding]:
     if "backendRefs" not in item.damaged:
         places += [(("backendRefs", place, "name"), ref.name) for place, ref in enumerate(route.backend_refs)]
     places += [(("mirrors", place, "backend"), mirror.backend) for place, mirror in enumerate(route.mirrors)]
-    seen: set[str] = set()
     for loc, name in places:
         if known is not None and name not in known:
             close = get_close_matches(name, known, 1)
             remedy = f"did you mean {close[0]}?" if close else f"the backends are {', '.join(sorted(known)[:8])}"
             yield Finding(loc, f"no backend has the name {shown(name)}", remedy)
-        if name in seen:
-            yield Finding(loc, f"{shown(name)} plays a part in this route already", "name each backend once")
-        seen.add(name)
+
+
+def _once(route: Route) -> Iterator[Finding]:
+    """A version plays one part, but `mirrors` may say how copies for the candidate are made."""
+    seen: set[str] = set()
+    for place, ref in enumerate(route.backend_refs):
+        if ref.name in seen:
+            yield _second_part(("backendRefs", place, "name"), ref.name)
+        seen.add(ref.name)
+    candidates = {ref.name for ref in route.backend_refs if ref.role == "canary" and route.strategy is not None}
+    mirrored: set[str] = set()
+    for place, mirror in enumerate(route.mirrors):
+        if mirror.backend in mirrored or mirror.backend in seen - candidates:
+            yield _second_part(("mirrors", place, "backend"), mirror.backend)
+        elif mirror.backend in candidates and mirror.percent != 100:
+            message = "the steps of the strategy set how much is copied to the candidate"
+            yield Finding(("mirrors", place, "percent"), message, "take it away, and use the step setMirror")
+        mirrored.add(mirror.backend)
+
+
+def _second_part(loc: Loc, name: str) -> Finding:
+    return Finding(loc, f"{shown(name)} plays a part in this route already", "name each backend once")
 
 
 def _roles(route: Route) -> Iterator[Finding]:
@@ -205,6 +223,7 @@ def _time(route: Route) -> Iterator[Finding]:
 
 
 _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
+    (frozenset({"backendRefs", "mirrors", "strategy"}), _once),
     (frozenset({"backendRefs", "strategy"}), _roles),
     (frozenset({"backendRefs", "strategy"}), _weights),
     (frozenset({"analysis", "predictions"}), _metrics),

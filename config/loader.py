@@ -57,7 +57,7 @@ def loads(text: str, source: str) -> Loaded:
         raise ConfigError([_too_large(source)])
     document = read(text.removeprefix("\ufeff"), source)
     if document.data is None:
-        remedy = "begin with `listen:`, `backends:` and `routes:`; docs/configuration.md has a whole file"
+        remedy = "begin with `listen:`, `backends:` and `routes:`; `understudy schema --markdown` shows whole files"
         raise ConfigError([*document.problems, Problem(source, 1, 1, "", "the file is empty", remedy)])
     findings: list[Finding] = []
     config: Config | None = None

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, ClassVar, Final, Literal, NamedTuple
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from config.names import Text, token
 from config.problems import Finding, shown
@@ -123,6 +123,19 @@ class Match(Section):
 
     cookies: Mapping[CookieName, TextMatch] = {}
     """Cookies by name. A plain text means `exact`."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        seen: dict[str, str] = {}
+        findings = []
+        for name in self.headers:
+            if name.lower() in seen:
+                message = f"is {seen[name.lower()]} in other letters, and case means nothing in header fields"
+                findings.append(Finding(("headers", name), message, "keep one of them"))
+            seen[name.lower()] = name
+        if findings:
+            raise refusals(*findings)
+        return self
 
     @property
     def everything(self) -> bool:

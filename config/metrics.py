@@ -12,10 +12,9 @@ from pydantic.alias_generators import to_camel
 
 from config.durations import duration, format_duration
 from config.margins import Bound, Margin, margin_in, points
-from config.names import Text
 from config.numbers import number, whole
 from config.problems import Finding, shown
-from config.section import OneKey, Section, refusals
+from config.section import OneKey, Parsed, Section, refusal, refusals
 
 MAX_HOURS: Final = 10_000
 _NAME: Final = re.compile(r"errors|latency\.p([1-9][0-9]?(?:\.[0-9]{1,3})?)|(?:prediction|pair)\.(.+)")
@@ -36,12 +35,27 @@ Family = Literal["errors", "latency", "prediction", "pair"]
 Role = Literal["guardrail", "signal", "info"]
 
 
+def _metric_name(name: str) -> str:
+    if _NAME.fullmatch(name):
+        return name
+    close = get_close_matches(
+        name.lower(), ("errors", "latency.p50", "latency.p90", "latency.p95", "latency.p99"), 1, 0.7
+    )
+    known = "errors, latency.pNN (such as latency.p99), prediction.OUTPUT and pair.OUTPUT"
+    raise refusal(
+        f"{shown(name)} is not a metric", f"did you mean {close[0]}?" if close else f"the metrics are {known}"
+    )
+
+
+MetricName = Annotated[str, Parsed(_metric_name, str, {"title": "metric", "pattern": f"^({_NAME.pattern})$"}, form=str)]
+
+
 class Metric(OneKey):
     """One thing to compare, with exactly one margin: by how much the candidate may be worse."""
 
     beside: ClassVar[frozenset[str]] = frozenset({"name", "weight", "role"})
 
-    name: Text = Field(examples=["errors"])
+    name: MetricName = Field(examples=["errors"])
     """`errors` (share of failed requests), `latency.p50` to `latency.p99.9`, `prediction.OUTPUT` (how the answers of
     the two versions are spread), `pair.OUTPUT` (both versions on the same request, which needs mirroring)."""
 
@@ -88,19 +102,10 @@ class Metric(OneKey):
 
     @model_validator(mode="after")
     def _margin_fits_the_name(self) -> Self:
-        findings = list(self._name_problems() or self._margin_problems())
+        findings = list(self._margin_problems())
         if findings:
             raise refusals(*findings)
         return self
-
-    def _name_problems(self) -> list[Finding]:
-        if _NAME.fullmatch(self.name):
-            return []
-        usual = ["errors", "latency.p50", "latency.p90", "latency.p95", "latency.p99"]
-        close = get_close_matches(self.name.lower(), usual, 1, 0.7)
-        known = "errors, latency.pNN (such as latency.p99), prediction.OUTPUT and pair.OUTPUT"
-        remedy = f"did you mean {close[0]}?" if close else f"the metrics are {known}"
-        return [Finding(("name",), f"{shown(self.name)} is not a metric", remedy)]
 
     def _margin_problems(self) -> Iterator[Finding]:
         wanted, key, bounds = to_camel(_MARGIN_KEYS[self.family]), self.margin_key, self.margin
@@ -182,7 +187,7 @@ class Analysis(Section):
         return self
 
     def _in_order(self, short: str, long: str, holds: bool) -> Iterator[Finding]:
-        """Two durations of which one must be shorter; the one that the file gives is to blame, rather than a default."""
+        """Two durations of which one must be shorter; what the file gives is to blame rather than a default."""
         if holds:
             return
         blamed, other, how, cure = long, short, "not longer", "raise it, or lower"

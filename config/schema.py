@@ -88,7 +88,8 @@ class MirrorRef(Section):
     """A version that gets copies of a route's requests. Its answers reach nobody, and it can slow down nobody."""
 
     backend: Name = Field(examples=["fraud-v3"])
-    """The name of a backend."""
+    """The name of a backend. For the candidate of a strategy this says how copies are made; when and how many is said
+    by the steps."""
 
     percent: Percent = 100.0
     """How much of the traffic is copied."""

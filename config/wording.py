@@ -110,6 +110,11 @@ def _words(item: ErrorDetails, loc: Loc, document: Document) -> tuple[str, str]:
             wanted = _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing"))
             if wanted is None:
                 return f"{found} is not accepted here", _hint(loc, "")
+            if raw is not None and "\u00a0" in raw:
+                return (
+                    "has a no-break space (U+00A0), which YAML takes for a letter",
+                    "write an ordinary space in its place",
+                )
             what = "is empty" if value is None else f"is {found}"
             return f"{what}, where {wanted} is wanted", _hint(loc, wanted)
 
@@ -131,5 +136,5 @@ def _hint(loc: Loc, wanted: str) -> str:
         return f"write for example `{loc[-1]}: {example}`"
     keys = ", ".join(known_keys(loc))
     if not keys:
-        return "see docs/configuration.md for what it may be"
+        return "see `understudy schema --markdown` for what it may be"
     return f"write its keys below it, indented: {keys}" if loc else f"begin with the keys {keys}"

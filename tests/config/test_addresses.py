@@ -1,0 +1,60 @@
+"""Where to listen and where backends answer."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from config.addresses import Address, AddressAt, Endpoint, StoreUrl, Url
+
+ADDRESS = TypeAdapter(AddressAt)
+ENDPOINT = TypeAdapter(Endpoint)
+STORE = TypeAdapter(StoreUrl)
+
+
+@given(st.ip_addresses() | st.sampled_from(["localhost", "fraud-v1.models.svc"]), st.integers(0, 65535))
+def test_every_address_can_be_written_and_read(host: object, port: int) -> None:
+    """An IPv6 address would be cut at the wrong colon."""
+    address = Address(str(host), port)
+    assert ADDRESS.validate_python(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("http://10.0.0.11:8080", Url("10.0.0.11", 8080)),
+        ("http://10.0.0.11:8080/", Url("10.0.0.11", 8080)),
+        ("http://models.svc", Url("models.svc", 80)),
+        ("http://[::1]:9000", Url("::1", 9000)),
+        ("http://[::1]", Url("::1", 80)),
+    ],
+)
+def test_endpoints(text: str, url: Url) -> None:
+    """A backend would be looked for somewhere else than the file says."""
+    assert ENDPOINT.validate_python(text) == url
+    assert ENDPOINT.validate_python(str(url)) == url
+
+
+@given(st.text() | st.integers() | st.none())
+def test_nothing_else_is_an_endpoint(value: object) -> None:
+    """A text that is no URL would raise something that nobody catches."""
+    try:
+        ENDPOINT.validate_python(value)
+    except ValidationError:
+        return
+    assert str(value).startswith("http://")
+
+
+@pytest.mark.parametrize("url", ["sqlite:///u.db", "sqlite:////var/lib/u.db", "sqlite:///state/u.db"])
+def test_stores(url: str) -> None:
+    """A store that is documented would be refused."""
+    assert STORE.validate_python(url) == url
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://u.db", "sqlite:///", "sqlite:///a/", "sqlite:///:memory:", "postgresql://a/b"]
+)
+def test_stores_that_would_lose_everything_or_do_not_exist(url: str) -> None:
+    """A rollout would be forgotten at the first restart."""
+    with pytest.raises(ValidationError):
+        STORE.validate_python(url)

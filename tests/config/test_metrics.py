@@ -1,0 +1,46 @@
+"""What is compared."""
+
+import pytest
+
+from config.metrics import Analysis, Metric
+
+
+@pytest.mark.parametrize(
+    ("given", "family", "output", "quantile", "key"),
+    [
+        ({"name": "errors", "maxIncrease": "20%"}, "errors", "", 0.0, "maxIncrease"),
+        ({"name": "latency.p99", "maxIncrease": "10%"}, "latency", "", 0.99, "maxIncrease"),
+        ({"name": "latency.p99.9", "maxIncrease": "10%"}, "latency", "", 0.999, "maxIncrease"),
+        ({"name": "latency.p5", "maxIncrease": "10%"}, "latency", "", 0.05, "maxIncrease"),
+        ({"name": "prediction.label", "maxShift": "2pp"}, "prediction", "label", 0.0, "maxShift"),
+        ({"name": "pair.a.b", "maxDisagreement": "1pp"}, "pair", "a.b", 0.0, "maxDisagreement"),
+    ],
+)
+def test_a_name_says_what_is_compared(
+    given: dict[str, str], family: str, output: str, quantile: float, key: str
+) -> None:
+    """Another quantile or output would be judged than the file names."""
+    metric = Metric.model_validate(given)
+    assert (metric.family, metric.output, metric.margin_key) == (family, output, key)
+    assert metric.quantile == pytest.approx(quantile)
+
+
+@pytest.mark.parametrize(
+    "name", ["latency", "latency.p0", "latency.p100", "latency.p", "prediction.", "Errors", "errors.x"]
+)
+def test_names_that_mean_nothing(name: str) -> None:
+    """A metric that does not exist would be taken, and never hold a bad version back."""
+    with pytest.raises(ValueError, match="is not a metric"):
+        Metric.model_validate({"name": name, "maxIncrease": "10%"})
+
+
+def test_a_signal_may_have_no_margin_at_all() -> None:
+    """A metric that can abort for any harm, and need not be passed, could not be stated."""
+    metric = Metric.model_validate({"name": "errors", "maxIncrease": "0%", "role": "signal"})
+    assert metric.margin[0].value == 0
+
+
+def test_the_breaker_is_on_and_can_be_switched_off() -> None:
+    """An outage would wait for whole blocks of evidence, or a team could not do without the breaker."""
+    assert str(Analysis().breaker.errors_above) == "20pp"  # type: ignore[union-attr]
+    assert Analysis.model_validate({"breaker": None}).breaker is None

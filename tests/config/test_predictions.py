@@ -1,0 +1,20 @@
+"""What is read from answers."""
+
+import pytest
+
+from config.predictions import Output, Predictions
+
+
+def test_paths_are_keys_and_indexes() -> None:
+    """A list in an answer would be looked into with a text."""
+    output = Output.model_validate({"name": "a", "kind": "category", "path": "result.scores.0.x1"})
+    assert output.path_parts == ("result", "scores", 0, "x1")
+    assert Output.model_validate({"name": "a", "kind": "category"}).path_parts == ()
+
+
+def test_eight_outputs_fit_and_nine_do_not() -> None:
+    """More outputs than the ledger has room for would be taken, and the ninth be counted over something else."""
+    outputs = tuple({"name": f"o{place}", "kind": "category"} for place in range(9))
+    assert len(Predictions.model_validate({"protocol": "open-inference", "outputs": outputs[:8]}).outputs) == 8
+    with pytest.raises(ValueError):
+        Predictions.model_validate({"protocol": "open-inference", "outputs": outputs})
