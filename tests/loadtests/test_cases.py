@@ -1,0 +1,21 @@
+"""What is measured, and in which order."""
+
+from loadtests.cases import Case, order, plan
+
+
+def test_a_peer_is_measured_in_the_modes_that_it_can_do():
+    """A proxy that cannot mirror would be measured without copies under the name of mirroring."""
+    assert plan([("a", ("plain", "mirror")), ("b", ("plain",))], ["plain", "mirror"]) == [
+        Case("a", "plain"),
+        Case("a", "mirror"),
+        Case("b", "plain"),
+    ]
+
+
+def test_each_round_has_every_case_in_another_order():
+    """One peer would always run after the same other one, in the heat or the caches that it left."""
+    cases = [Case(str(number), "plain") for number in range(8)]
+    first, second = order(cases, 1), order(cases, 2)
+    assert sorted(first, key=cases.index) == sorted(second, key=cases.index) == cases
+    assert first != second
+    assert order(cases, 1) == first
