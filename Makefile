@@ -25,8 +25,17 @@ check: .venv/ready  ## Import contracts, lint, format, types
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 
-bench: .venv/ready  ## What the proxy costs, measured on this machine
+bench: .venv/ready build/bench/ready  ## What the proxy costs, beside nginx, haproxy, Envoy and aiohttp (ARGS="--rounds 5")
 	$(BIN)/python -m loadtests $(ARGS)
+
+# The peers and what draws the picture. What cannot be installed is left out of the comparison, which says so. Debian
+# starts nginx and haproxy as services where there is systemd: `systemctl disable --now nginx haproxy` stops them.
+build/bench/ready: loadtests/requirements.txt
+	@PATH="$$PATH:/usr/sbin"; command -v wrk && command -v nginx && command -v haproxy || { $(SUDO) apt-get update && \
+	  $(SUDO) apt-get install -y --no-install-recommends wrk nginx-light haproxy; } || echo "bench: not all peers are here"
+	$(PYTHON) -m venv build/bench
+	build/bench/bin/python -m pip install --quiet --require-hashes -r loadtests/requirements.txt && touch $@ || \
+	  echo "bench: Envoy and the picture are left out"
 
 # Debian splits `venv` off its Python: ensurepip is what is missing then.
 .venv/ready: requirements.lock pyproject.toml

@@ -1,0 +1,55 @@
+"""docs/performance.md."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from loadtests.report import markdown
+
+ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "loadtests" / "results" / "compare.json"
+CASE = {
+    "peer": "understudy",
+    "title": "Understudy",
+    "mode": "plain",
+    "over": {"nginx": 1.25},
+    "rounds": {},
+    "median": {
+        "cpuMicroseconds": 25.04,
+        "requestsPerSecond": 40321.0,
+        "busy": 0.5,
+        "errors": 0.0,
+        "canaryShare": 0.1,
+        "copiesPerRequest": 0.0,
+        "rssMiB": 30.0,
+        "pssMiB": 20.0,
+    },
+}
+RESULTS = {
+    "date": "2026-01-02",
+    "command": "make bench",
+    "machine": {"cpu": "A CPU", "cores": 2, "memoryMiB": 1024, "kernel": "6.1", "python": "3.11.7"},
+    "versions": {"Understudy": "1.2.3"},
+    "options": {"rounds": 3, "seconds": 2, "latency_s": 3.0, "rate": 2000},
+    "direct": {},
+    "goals": [{"goal": "against nginx", "atMost": 1.3, "ratio": 1.31, "holds": False}],
+    "cases": [CASE],
+    "leftOut": {"envoy": "`envoy` is not installed"},
+}
+
+
+def test_the_document_says_what_was_measured_and_what_was_not():
+    """A peer would be missing without a word, a missed goal look held, or a limited load look like a limit."""
+    text = markdown(RESULTS)
+    assert "| against nginx | 1.30 | 1.31 | **missed** |" in text
+    assert "- envoy: `envoy` is not installed" in text
+    assert "| Understudy, weighted and sticky | ≥ 40,321 |" in text
+    assert "A CPU, 2 cores" in text
+    assert "## Latency" not in text
+
+
+@pytest.mark.skipif(not KEPT.exists(), reason="no results are kept yet")
+def test_the_document_shows_the_results_that_are_kept():
+    """Somebody would read figures of another run than those in compare.json."""
+    assert (ROOT / "docs" / "performance.md").read_text() == markdown(json.loads(KEPT.read_text()))
