@@ -52,7 +52,9 @@ class Subject:
     clock_offset_s: int = 0
     generation: int = 0
     """The first generation whose snapshot has the present stage."""
+    routed_stage: int = -1
     applied_stage: int = -1
+    looked_s: float = 0.0
     error: str = ""
 
     @classmethod
@@ -163,6 +165,17 @@ class Subject:
         self.state, self.collected = state, collected
         return returned
 
+    def routed(self, generation: int) -> None:
+        """A snapshot of this generation has the present state; the first one with its stage is remembered."""
+        stage = -1 if self.state is None else self.state.stage
+        if stage != self.routed_stage:
+            self.routed_stage, self.generation = stage, generation
+
+    def begin_clock(self, now_s: float, wall_s: float) -> None:
+        """Set the clock of slices to the wall's, once: it may not go back while a judge listens."""
+        if not self.clock_offset_s:
+            self.clock_offset_s = math.ceil(wall_s - now_s)
+
     # --- memory
     def dump(self, reader: Reader, collected: Collected | None = None) -> bytes:
         """The blob for the store."""
@@ -190,7 +203,7 @@ class Subject:
         """
         kept = None if blob is None else dossier.decode(blob)
         if kept is None:
-            self.clock_offset_s = math.ceil(wall_s - now_s)
+            self.begin_clock(now_s, wall_s)
             self.collected = Collected(judge=Judge(self.question))
             return
         judge = Judge(self.question) if kept.judge is None else Judge.load(self.question, kept.judge)

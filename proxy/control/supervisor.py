@@ -54,6 +54,7 @@ class Launch:
     workers: int
     rows: int
     tables: int
+    store_url: str
     drain_timeout_s: float = 30.0
     log_level: str = "info"
 
@@ -112,11 +113,11 @@ def commands(launch: Launch, estate: Estate) -> tuple[Spec, Sequence[Spec]]:
     """The controller's command and those of the workers."""
     python = role_command()
     ledger, slot = str(estate.ledger_fd), str(estate.slot_fd)
-    shared = ["--ledger-fd", ledger, "--slot-fd", slot, "--log-level", launch.log_level]
+    shared = ["--ledger-fd", ledger, "--slot-fd", slot]
     channel, admin = estate.channel.fileno(), estate.admin.fileno()
     controller = Spec(
         "controller",
-        [*python, "controller", "--config", launch.config_path, *shared,
+        [*python, "controller", "--launch", launch.to_json(), *shared,
          "--channel-fd", str(channel), "--admin-fd", str(admin)],
         (estate.ledger_fd, estate.slot_fd, channel, admin),
     )  # fmt: skip
@@ -125,7 +126,8 @@ def commands(launch: Launch, estate: Estate) -> tuple[Spec, Sequence[Spec]]:
         Spec(
             f"worker {index}",
             [*python, "worker", "--index", str(index), *shared, "--channel", estate.channel_path,
-             "--listen-fds", ",".join(map(str, listen)), "--drain-timeout", str(launch.drain_timeout_s)],
+             "--listen-fds", ",".join(map(str, listen)), "--drain-timeout", str(launch.drain_timeout_s),
+             "--log-level", launch.log_level],
             (estate.ledger_fd, estate.slot_fd, *listen),
         )
         for index in range(launch.workers)

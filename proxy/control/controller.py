@@ -1,0 +1,299 @@
+"""The wheel of the control plane: once a second it reads what has closed, asks the judges, and lets rollouts step.
+
+    tick:   ledger → evidence → verdict → rollout.step → store → compile → slot, push → acknowledged
+    reload: file → config → rollout.adopt → store → compile → slot, push → acknowledged
+
+Ticks, commands and reloads take turns under one lock. A new state is kept in the store before anything is pushed, so
+a controller that dies at any point is followed by one that finds the same state or the next. If the store cannot be
+read or written, traffic flows on as it does, rollouts stand still, and logs and status say so. Nothing here is on the
+path of a request: workers serve their last snapshot for as long as there is no controller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from typing import Any, Final, Literal, assert_never
+
+import structlog
+
+from config import loader, reload
+from config.loader import Loaded
+from config.problems import ConfigError, Problem
+from proxy.control import views
+from proxy.control.fleet import Fleet
+from proxy.control.keeper import Keeper
+from proxy.control.launch import restart_needed
+from proxy.control.lending import Loan
+from proxy.control.plane import Plane
+from proxy.control.push import PushServer
+from proxy.control.rollout import Abort, Event, Pause, Promote, Resume, Retry
+from proxy.control.store import Entry, StoreError
+from proxy.control.subject import Subject
+from proxy.control.supervisor import Launch
+from proxy.ledger.reader import Reader, Totals
+from proxy.slot import Slot
+
+Json = dict[str, Any]
+Verb = Literal["promote", "abort", "pause", "resume", "retry"]
+TICK_S: Final = 1.0
+TICK_AFTER_S: Final = 0.06
+"""A tick comes this long after the end of a slice: what was answered at once is judged at once."""
+_LOG = structlog.get_logger("understudy.controller")
+
+
+class Controller:
+    """The control plane of one Understudy. This is what the admin API is given."""
+
+    def __init__(
+        self,
+        launch: Launch,
+        ledger_fd: int,
+        slot_fd: int,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._launch, self._clock, self._monotonic = launch, clock, monotonic
+        self._started_s = clock()
+        self.reader = Reader(ledger_fd)
+        self._push = PushServer()
+        self._fleet = Fleet(self.reader, Slot(slot_fd), self._push, monotonic)
+        self._keeper = Keeper(launch.store_url)
+        self._plane = Plane(self.reader, self._fleet, self._keeper, clock, monotonic)
+        self._recovered = False
+        self._loaded: Loaded | None = None
+        self._loaded_s = self._started_s
+        self._last_error: Json | None = None
+        self._turn = asyncio.Lock()
+        self._stop = asyncio.Event()
+
+    # --- life
+    async def start(self, channel: socket.socket) -> None:
+        """Take the workers' connections, and route by the configuration and by what was kept."""
+        await self._push.start(channel)
+        async with self._turn:
+            await self._begin()
+        _LOG.info("controller started", generation=self._fleet.generation, routes=len(self._plane.subjects))
+
+    async def run(self) -> None:
+        """Tick, and follow the configuration file, until `stop`."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._tick_on())
+            tasks.create_task(self._follow_file())
+
+    def stop(self) -> None:
+        """Have `run` return."""
+        self._stop.set()
+
+    async def close(self) -> None:
+        """Judge and keep the last seconds, then let go of workers and store. The workers serve on."""
+        await self.tick()
+        await self._push.close()
+        await self._keeper.close()
+        _LOG.info("controller stopped", generation=self._fleet.generation)
+
+    async def tick(self) -> None:
+        """One turn of the wheel."""
+        async with self._turn:
+            if not self._recovered:
+                await self._begin()
+            await self._plane.tick()
+
+    async def _tick_on(self) -> None:
+        while not self._stop.is_set():
+            now_s = self._monotonic() - TICK_AFTER_S
+            wait_s = TICK_S - now_s % TICK_S
+            try:
+                await asyncio.wait_for(self._stop.wait(), wait_s)
+            except TimeoutError:
+                await self.tick()
+
+    async def _follow_file(self) -> None:
+        seen = "" if self._loaded is None else self._loaded.digest
+        async for _ in reload.watch(self._launch.config_path, self._stop, seen):
+            await self.reload("file")
+
+    # --- configuration
+    async def _begin(self) -> None:
+        """Go live for the first time, or again once the store can be read.
+
+        Without the store nobody knows what share a candidate had: what the workers hold stays as it is, and where
+        they hold nothing, stable gets everything.
+        """
+        try:
+            if not self._recovered:
+                await self._plane.recover()
+        except StoreError:
+            if self._loaded is not None or self._fleet.snapshot is not None:
+                return
+        else:
+            self._recovered = True
+        loaded = await self._first_config()
+        if loaded is not None:
+            await self._go_live(loaded, "start")
+
+    async def _first_config(self) -> Loaded | None:
+        """The file, or what was live last if the file has problems: an edit that was refused stays refused."""
+        try:
+            return await asyncio.to_thread(loader.load, self._launch.config_path)
+        except ConfigError as error:
+            self._refused(error.problems)
+        try:
+            last = await self._keeper.ask(lambda store: store.last_config())
+            return None if last is None else loader.loads(last.text, self._launch.config_path)
+        except (StoreError, ConfigError):
+            return None
+
+    async def _go_live(self, loaded: Loaded, actor: str) -> None:
+        """Route by a configuration, and keep it.
+
+        Raises:
+            StoreError: a rollout could not be kept; what ran goes on.
+        """
+        before = self._loaded
+        await self._plane.go_live(loaded)
+        self._loaded, self._loaded_s = loaded, self._clock()
+        text = str(reload.plan(before.config, loaded.config)) if before else "loaded"
+        _LOG.info("configuration live", actor=actor, digest=loaded.digest[:12], generation=self._fleet.generation,
+                  change=text)  # fmt: skip
+        entry = Entry(0, self._clock(), "", "config", actor, f"configuration {loaded.digest[:12]}: {text}")
+        try:
+            await self._keeper.ask(lambda store: store.keep_config(loaded.text, loaded.digest, actor))
+            await self._keeper.ask(lambda store: store.record(entry))
+        except StoreError:
+            return  # the keeper has said so; the file itself is what counts
+
+    def _refused(self, problems: Sequence[Problem]) -> None:
+        self._last_error = {"at": self._clock(), "problems": [asdict(problem) for problem in problems]}
+        _LOG.error("configuration refused: what runs stays as it was", problems=[str(problem) for problem in problems])
+
+    async def reload(self, actor: str) -> Json:
+        """Read the file again. What is refused changes nothing; `ok` says whether the file is live."""
+        async with self._turn:
+            try:
+                loaded = await asyncio.to_thread(loader.load, self._launch.config_path)
+                if self._loaded is None or loaded.digest != self._loaded.digest:
+                    await self._go_live(loaded, actor)
+                self._last_error = None
+            except ConfigError as error:
+                self._refused(error.problems)
+            except StoreError as error:
+                self._refused([Problem(self._launch.store_url, 0, 0, "store", str(error), "then reload again")])
+            return {
+                "ok": self._last_error is None,
+                "generation": self._fleet.generation,
+                "workers": len(self._fleet.alive()),
+                "workersAcknowledged": len(self._fleet.holders(self._fleet.generation)),
+                "problems": self._last_error["problems"] if self._last_error else [],
+                "restartNeeded": self._restart_needed(),
+            }
+
+    def validate(self, text: str) -> list[Json]:
+        """The problems of a configuration; none if it could be loaded."""
+        try:
+            loader.loads(text, "request")
+        except ConfigError as error:
+            return [asdict(problem) for problem in error.problems]
+        return []
+
+    def _restart_needed(self) -> list[str]:
+        return [] if self._loaded is None else list(restart_needed(self._launch, self._loaded.config))
+
+    # --- commands
+    async def act(self, route: str, verb: Verb, actor: str, full: bool = False, reason: str = "") -> Json:
+        """Carry out a command.
+
+        Raises:
+            KeyError: there is no such route.
+            IllegalEvent: the rollout's phase does not allow it.
+            StoreError: it cannot be kept; nothing has changed.
+        """
+        async with self._turn:
+            subject = self._subject(route)
+            await self._plane.command(subject, _event(verb, actor, full, reason))
+            return views.route(subject, self.reader)
+
+    # --- questions
+    @property
+    def ready(self) -> bool:
+        """Whether a configuration is live and workers serve it."""
+        return self._fleet.ready
+
+    @property
+    def config_text(self) -> str:
+        """The configuration that is live, as it was read."""
+        return "" if self._loaded is None else self._loaded.text
+
+    @property
+    def retired_totals(self) -> Mapping[tuple[str, str, str], Totals]:
+        """Sums of the rows that were given back since the start, by (route, backend, role)."""
+        return self._plane.retired
+
+    def rows(self) -> list[Loan]:
+        """The rows that are in use or at rest: all that is counted and not retired."""
+        return self._plane.lending.held()
+
+    def status(self) -> Json:
+        """The process, its configuration, its workers, its store, and a summary of each route."""
+        return {
+            "version": version(),
+            "pid": os.getpid(),
+            "startedAt": self._started_s,
+            "config": {
+                "path": self._launch.config_path,
+                "digest": "" if self._loaded is None else self._loaded.digest,
+                "loadedAt": self._loaded_s,
+                "generation": self._fleet.generation,
+                "lastError": self._last_error,
+            },
+            "store": {"url": self._launch.store_url, "error": self._keeper.error or None},
+            "workers": views.workers(self.reader, self._monotonic()),
+            "routes": self.routes(),
+            "restartNeeded": self._restart_needed(),
+        }
+
+    def routes(self) -> list[Json]:
+        """A summary of each route, in order of precedence."""
+        return [views.summary(subject) for subject in self._plane.subjects.values()]
+
+    def route(self, name: str) -> Json:
+        """All that is known of a route. Raises KeyError if there is none of this name."""
+        return views.route(self._subject(name), self.reader)
+
+    async def history(self, name: str, limit: int, before: int | None) -> list[Json]:
+        """The last journal entries of a route, newest first, with an id below `before`. Raises KeyError."""
+        self._subject(name)
+        entries = await self._keeper.ask(lambda store: store.journal(name, limit, before))
+        return [views.entry(entry) for entry in entries]
+
+    def _subject(self, name: str) -> Subject:
+        return self._plane.subjects[name]
+
+
+def version() -> str:
+    """The release that runs; a source tree that is not installed has none."""
+    try:
+        return metadata.version("understudy")
+    except metadata.PackageNotFoundError:
+        return "unreleased"
+
+
+def _event(verb: Verb, actor: str, full: bool, reason: str) -> Event:
+    match verb:
+        case "promote":
+            return Promote(actor, full)
+        case "abort":
+            return Abort(actor, reason)
+        case "pause":
+            return Pause(actor)
+        case "resume":
+            return Resume(actor)
+        case "retry":
+            return Retry(actor)
+        case _:
+            assert_never(verb)

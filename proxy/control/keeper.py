@@ -1,0 +1,53 @@
+"""The store as the controller uses it: it may be away, which is said once and loudly, and tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from proxy.control.store import Store, StoreError
+
+_Answer = TypeVar("_Answer")
+_LOG = structlog.get_logger("understudy.store")
+
+
+class Keeper:
+    """A store that may fail. `error` is what failed last, empty once something succeeded."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._store: Store | None = None
+        self.error = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether the store was opened."""
+        return self._store is not None
+
+    async def ask(self, question: Callable[[Store], Awaitable[_Answer]]) -> _Answer:
+        """Do something with the store, which is opened first if it is not.
+
+        Raises:
+            StoreError: it cannot be done now.
+        """
+        try:
+            if self._store is None:
+                self._store = await Store.open(self._url)
+            answer = await question(self._store)
+        except StoreError as error:
+            if str(error) != self.error:
+                _LOG.error("the store fails: traffic flows on, rollouts stand still", reason=str(error))
+            self.error = str(error)
+            raise
+        if self.error:
+            _LOG.info("the store works again")
+            self.error = ""
+        return answer
+
+    async def close(self) -> None:
+        """Let go of the store."""
+        if self._store is not None:
+            await self._store.close()
+            self._store = None

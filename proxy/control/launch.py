@@ -1,0 +1,71 @@
+"""What the supervisor has to know, worked out from the configuration.
+
+The ledger's size is fixed for the life of the supervisor: it is made large enough for several stages of every version
+at once, and for routes that are added later. Pages that are never used cost nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from config import loader, schema
+from proxy.control.supervisor import Launch
+
+ROWS_PER_VERSION: Final = 4
+"""Of a version in a route: its row, that of the last stage at rest beside it, and both again for its copies."""
+ROWS_MORE: Final = 64
+TABLES_PER_OUTPUT: Final = 4
+TABLES_MORE: Final = 64
+
+
+def plan_launch(config_path: str | Path) -> Launch:
+    """The facts of a configuration file.
+
+    Raises:
+        ConfigError: the file has problems.
+    """
+    path = Path(config_path).absolute()  # not resolved: a link on the way may be made to point elsewhere
+    return launch_of(loader.load(path).config, path)
+
+
+def launch_of(config: schema.Config, path: Path) -> Launch:
+    """The facts of a configuration. `path` is where it came from: relative names count from its folder."""
+    versions = sum(len(route.backend_refs) + len(route.mirrors) for route in config.routes)
+    outputs = sum(len(route.predictions.outputs) for route in config.routes if route.predictions)
+    return Launch(
+        config_path=str(path),
+        listen=tuple((listen.address.host, listen.address.port) for listen in config.listen),
+        admin=(config.admin.address.host, config.admin.address.port),
+        workers=_usable_cores() if config.workers == "auto" else config.workers,
+        rows=ROWS_PER_VERSION * versions + ROWS_MORE,
+        tables=TABLES_PER_OUTPUT * outputs + TABLES_MORE,
+        store_url=store_url(config.store.url, path.parent),
+    )
+
+
+def store_url(url: str, folder: Path) -> str:
+    """The store's URL with its path made absolute.
+
+    >>> store_url("sqlite:///state/u.db", Path("/etc/understudy")), store_url("sqlite:////var/u.db", Path("/etc"))
+    ('sqlite:////etc/understudy/state/u.db', 'sqlite:////var/u.db')
+    """
+    scheme, _, path = url.partition(":///")
+    return f"{scheme}:///{folder / path}"
+
+
+def restart_needed(launch: Launch, config: schema.Config) -> tuple[str, ...]:
+    """The keys whose value in the configuration is not what this process was started with."""
+    wanted = launch_of(config, Path(launch.config_path))
+    pairs = {
+        "listen": (launch.listen, wanted.listen),
+        "admin": (launch.admin, wanted.admin),
+        "workers": (launch.workers, wanted.workers),
+        "store": (launch.store_url, wanted.store_url),
+    }
+    return tuple(key for key, (now, then) in pairs.items() if now != then)
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0))

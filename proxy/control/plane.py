@@ -1,0 +1,273 @@
+"""All routes that are live, and every change to them: by the evidence, by a command, or by a new configuration.
+
+Each change has one order: decide (pure), lend rows, keep in the store, install, compile, push. What cannot be kept is
+not installed, and the rows that it was lent are given back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+import structlog
+from msgspec.structs import replace as changed
+
+from config import schema
+from config.loader import Loaded
+from proxy.control import compile as compiler
+from proxy.control import holdings, rollout, tally, views
+from proxy.control.compile import layout
+from proxy.control.fleet import Fleet
+from proxy.control.keeper import Keeper
+from proxy.control.lending import Lending, Loan
+from proxy.control.rollout import TERMINAL, Action, Applied, Event, Record, Route, State
+from proxy.control.store import Entry, Kept, Store, StoreError
+from proxy.control.subject import Collected, Subject
+from proxy.ledger.reader import Reader, Totals
+
+_LOG = structlog.get_logger("understudy.plane")
+_NEW_EVIDENCE: Final = "begin"
+"""The kind of the record with which a rollout begins, or begins again."""
+
+
+class Plane:
+    """The live routes. `subjects` are in order of precedence."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        fleet: Fleet,
+        keeper: Keeper,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._reader, self._fleet, self._keeper = reader, fleet, keeper
+        self._clock, self._monotonic = clock, monotonic
+        self._loaded: Loaded | None = None
+        self._kept: dict[str, Kept] = {}
+        self._inherited = fleet.snapshot
+        self._frozen = True
+        self.lending = Lending(reader.shape.rows, reader.shape.tables)
+        self.subjects: dict[str, Subject] = {}
+        self.retired: dict[tuple[str, str, str], Totals] = {}
+
+    async def recover(self) -> None:
+        """Learn what was kept; until then rollouts have no state and do not move.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        self._kept = await self._keeper.ask(lambda store: store.rollouts())
+        self._frozen = False
+        for subject in self.subjects.values():
+            self._give_back(subject.collected.holdings.loans.values())
+        self.subjects = {}
+
+    async def go_live(self, loaded: Loaded) -> bool:
+        """Route by a configuration from now on; whether all workers hold it already.
+
+        Raises:
+            StoreError: a rollout that it begins or changes cannot be kept; what ran goes on.
+        """
+        subjects = [self._subject(loaded.config, route) for route in loaded.config.routes]
+        settled: list[tuple[Subject, State | None, Collected]] = []
+        try:
+            for subject in subjects:
+                state, actions = self._adopted(subject)
+                settled.append((subject, state, await self._kept_change(subject, state, actions, always=True)))
+        except StoreError:
+            for subject, _, collected in settled:
+                self._give_back(collected.holdings.returned(subject.collected.holdings))
+            for subject in subjects:
+                if subject.name not in self.subjects:
+                    self._give_back(subject.collected.holdings.loans.values())
+            raise
+        for subject, state, collected in settled:
+            self._give_back(subject.install(state, collected))
+        await self._forget(set(self.subjects) - {subject.name for subject in subjects})
+        self.subjects = {subject.name: subject for subject in subjects}
+        self._loaded = loaded
+        wanted = {(subject.name, output) for subject in subjects for output in holdings.output_kinds(subject.route)}
+        self.lending.keep_tables(wanted, self._monotonic())
+        return await self.publish()
+
+    async def tick(self) -> None:
+        """Take in what has closed, and let every rollout step on it."""
+        now_s = self._monotonic()
+        for subject in self.subjects.values():
+            subject.read(self._reader, now_s)
+        self._sweep(now_s)
+        rerouted = False
+        for subject in self.subjects.values():
+            if not subject.active or self._frozen:
+                continue
+            try:
+                await self._keep_evidence(subject, int(now_s))
+                rerouted |= await self._look(subject, now_s)
+            except StoreError:
+                continue  # the keeper has said so; the rollout stands still
+        if rerouted:
+            await self.publish()
+
+    async def command(self, subject: Subject, event: Event) -> None:
+        """Carry out what an operator wants.
+
+        Raises:
+            IllegalEvent: the rollout's phase does not allow it.
+            StoreError: it cannot be kept; nothing has changed.
+        """
+        if await self._step(subject, event):
+            await self.publish()
+
+    async def publish(self) -> bool:
+        """Compile and push, if that makes a difference; whether all workers hold it."""
+        loaded = self._loaded
+        if loaded is None:
+            return False
+        loans = [loan for subject in self.subjects.values() for loan in subject.collected.holdings.loans.values()]
+        before = self._fleet.snapshot
+        snapshot = compiler.compile(
+            loaded.config,
+            {name: subject.state for name, subject in self.subjects.items() if subject.state is not None},
+            {(loan.route, loan.backend, loan.role): loan.row for loan in loans},
+            {
+                (loan.route, output): table
+                for loan in loans
+                for output, table in zip(loan.outputs, loan.tables, strict=True)
+            },
+            self._fleet.generation,
+            loaded.digest,
+        )
+        if snapshot != before:
+            snapshot = changed(snapshot, generation=await self._next_generation())
+            await self._fleet.publish(snapshot)
+        slice_ = int(self._monotonic())
+        for subject in self.subjects.values():
+            subject.routed(snapshot.generation)
+            holdings.cut(subject.tracks, subject.collected.holdings.loans, slice_)
+        return self._fleet.holds(snapshot.generation)
+
+    # --- one route
+    def _subject(self, config: schema.Config, route: schema.Route) -> Subject:
+        """The route as configured now, with what is known of it from before."""
+        new = Subject.of(config, route)
+        old = self.subjects.get(route.name)
+        if old is not None:
+            return replace(old, route=route, plan=new.plan, question=new.question)
+        kept = self._kept.get(route.name)
+        if new.plan is None or kept is None:
+            new.collected = Collected(
+                holdings=holdings.from_slot(route, layout(route, None), self._inherited, self.lending)
+                if new.plan is None
+                else holdings.Holdings()
+            )
+            return new
+        new.state, new.kept_verdict = kept.state, kept.verdict
+        self._revive(new, kept)
+        return new
+
+    def _revive(self, subject: Subject, kept: Kept) -> None:
+        boot, now_s, wall_s = self._reader.shape.boot, self._monotonic(), self._clock()
+        try:
+            subject.revive(kept.evidence, boot, self.lending, now_s, wall_s)
+        except ValueError as error:
+            # Fresh evidence is valid evidence; what was collected is not to be had any more.
+            _LOG.error("kept evidence is lost: the rollout goes on with fresh evidence",
+                       route=subject.name, reason=str(error))  # fmt: skip
+            subject.revive(None, boot, self.lending, now_s, wall_s)
+
+    def _adopted(self, subject: Subject) -> rollout.Decision | tuple[None, tuple[()]]:
+        if subject.plan is None or self._frozen:
+            return None, ()
+        known = subject.state or (kept.state if (kept := self._kept.get(subject.name)) else None)
+        return rollout.adopt(subject.plan, known, self._clock())
+
+    async def _keep_evidence(self, subject: Subject, cursor: int) -> None:
+        blob = subject.dump(self._reader)
+        await self._keeper.ask(lambda store: store.keep_evidence(subject.name, blob, cursor))
+
+    async def _look(self, subject: Subject, now_s: float) -> bool:
+        rerouted = False
+        state = subject.state
+        if state is not None and subject.applied_stage != state.stage and self._fleet.holds(subject.generation):
+            subject.applied_stage = state.stage
+            rerouted |= await self._step(subject, Applied(state.stage))
+        if now_s - subject.looked_s < subject.route.analysis.interval - 0.5:
+            return rerouted
+        subject.looked_s = now_s
+        return await self._step(subject, subject.look(self._clock())) or rerouted
+
+    async def _step(self, subject: Subject, event: Event) -> bool:
+        """Fire one event; whether the routing is another one now."""
+        if subject.plan is None or subject.state is None:
+            return False
+        state, actions = rollout.step(subject.plan, subject.state, event, self._clock())
+        if state == subject.state and not actions:
+            return False
+        collected = await self._kept_change(subject, state, actions)
+        self._give_back(subject.install(state, collected))
+        return any(isinstance(action, Route) for action in actions)
+
+    async def _kept_change(
+        self, subject: Subject, state: State | None, actions: Sequence[Action], always: bool = False
+    ) -> Collected:
+        """Lend what a new state needs, and keep it in the store; answers what is to be installed.
+
+        `always` settles rows even where no action asks for it: the configuration may want others.
+        """
+        fresh = any(isinstance(action, Record) and action.kind == _NEW_EVIDENCE for action in actions)
+        now_s = self._monotonic()
+        collected = subject.collected
+        if always or fresh or any(isinstance(action, Route) for action in actions):
+            collected = subject.settled(state, fresh, self.lending, int(now_s))
+        if state is None or (state == subject.state and not actions):
+            return collected
+        if fresh:
+            subject.begin_clock(now_s, self._clock())
+        blob = subject.dump(self._reader, collected)
+        verdict = None if fresh else views.kept_verdict(subject)
+        entries = [self._entry(subject.name, action) for action in actions if isinstance(action, Record)]
+        try:
+            await self._keeper.ask(lambda store: store.transition(state, blob, int(now_s), verdict, entries))
+        except StoreError:
+            self._give_back(collected.holdings.returned(subject.collected.holdings))
+            raise
+        self._kept[subject.name] = Kept(state, blob, int(now_s), verdict)
+        for entry in entries:
+            _LOG.info(entry.kind, route=entry.route, actor=entry.actor, text=entry.text, phase=str(state.phase))
+        return collected
+
+    def _entry(self, route: str, record: Record) -> Entry:
+        return Entry(0, self._clock(), route, record.kind, record.actor, record.text)
+
+    # --- the rest
+    async def _forget(self, names: set[str]) -> None:
+        """Routes that are gone. What is decided stays decided if they come back; what was going on does not."""
+        for name in names:
+            subject = self.subjects[name]
+            self._give_back(subject.collected.holdings.loans.values())
+            if subject.state is not None and subject.state.phase not in TERMINAL:
+                self._kept.pop(name, None)
+                await self._keeper.ask(partial(Store.forget, route=name))
+
+    def _give_back(self, loans: Iterable[Loan]) -> None:
+        for loan in loans:
+            self.lending.give_back(loan, self._monotonic())
+
+    def _sweep(self, now_s: float) -> None:
+        for loan in self.lending.sweep(now_s, lambda loan: tally.row_totals(self._reader, loan).in_flight > 0):
+            counted = tally.read(self._reader, loan)
+            arm = (loan.route, loan.backend, loan.role)
+            self.retired[arm] = tally.add_totals(self.retired.get(arm, tally.NO_TOTALS), counted.totals)
+            if loan.route in self.subjects:
+                self.subjects[loan.route].forget_row(loan, counted)
+
+    async def _next_generation(self) -> int:
+        """Above all that were given out, also before a restart; a store that fails only costs that memory."""
+        try:
+            counted = await self._keeper.ask(lambda store: store.next_number("generation"))
+        except StoreError:
+            counted = 0
+        return max(counted, self._fleet.generation + 1)

@@ -1,0 +1,262 @@
+"""How routes and their rollouts look to people and programs: the JSON of the admin API.
+
+Values are plain, keys are in camelCase, times are seconds since 1970, shares are percentages where the file has
+percentages. Counters are of the whole rollout (of a route without one: since the start). Latency, labels and numbers
+are of the last stage that was compared, since sums of them do not cross stages.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from analysis.summaries import OTHER, ArmCounts
+from config.matching import Match, StringMatch
+from proxy.control import holdings, steps
+from proxy.control.evidence import GRID, Track, add_pairs, user_count
+from proxy.control.fleet import is_alive
+from proxy.control.holdings import Arm
+from proxy.control.store import Entry
+from proxy.control.subject import Subject
+from proxy.control.tally import ArmTally, merged
+from proxy.faults import FACTS, SKIP_FLAGS
+from proxy.ledger import layout as at
+from proxy.ledger.reader import Reader
+from proxy.snapshot import CIRCLE
+
+Json = dict[str, Any]
+LABELS_SHOWN: Final = 24
+"""Labels in a confusion table; the rest is added up as OTHER."""
+_SUMMARY: Final = (
+    "name", "stable", "candidate", "phase", "verdict", "reason", "step", "steps", "stage", "weight", "mirror",
+)  # fmt: skip
+_QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_NO_VERDICT: Final[Json] = {
+    "metrics": [], "ratio": None, "missing": [], "forecastSeconds": None, "abortEvidence": None, "abortNeeded": None,
+}  # fmt: skip
+
+
+def summary(subject: Subject) -> Json:
+    """The line of a route in a list."""
+    document = _rollout(subject)
+    return {key: document[key] for key in _SUMMARY}
+
+
+def route(subject: Subject, reader: Reader) -> Json:
+    """All that is known of a route."""
+    tallies = subject.tallies(reader)
+    found = kept_verdict(subject) or {}
+    return {
+        **_rollout(subject),
+        "arms": _arms(subject, tallies),
+        **{key: found.get(key, value) for key, value in _NO_VERDICT.items()},
+        "pairs": _pairs(subject, tallies),
+        "error": subject.error,
+    }
+
+
+def kept_verdict(subject: Subject) -> Json | None:
+    """The last verdict on a route, as it is kept in the store and shown."""
+    found = subject.verdict
+    if found is None:
+        return None if subject.kept_verdict is None else dict(subject.kept_verdict)
+    return {
+        "metrics": [_plain(reading) for reading in found.metrics],
+        "ratio": _plain(found.ratio),
+        "missing": list(found.missing),
+        "forecastSeconds": _finite(found.forecast_s),
+        "abortEvidence": _finite(found.abort_evidence),
+        "abortNeeded": _finite(found.abort_needed),
+    }
+
+
+def workers(reader: Reader, now_s: float) -> list[Json]:
+    """The workers by their own cells. `now_s` is the ledger's clock."""
+    found = []
+    for worker in reader.workers():
+        cells = reader.worker(worker)
+        found.append({
+            "index": worker,
+            "pid": int(cells[at.W_PID]),
+            "generation": int(cells[at.W_GENERATION]),
+            "connections": int(cells[at.W_CONNECTIONS]),
+            "inFlight": int(cells[at.W_IN_FLIGHT]),
+            "alive": is_alive(cells[at.W_HEARTBEAT], now_s),
+        })  # fmt: skip
+    return found
+
+
+def entry(written: Entry) -> Json:
+    """A line of the journal."""
+    return {
+        "id": written.id,
+        "at": written.at_s,
+        "route": written.route,
+        "kind": written.kind,
+        "actor": written.actor,
+        "text": written.text,
+        "details": dict(written.details),
+    }
+
+
+def _rollout(subject: Subject) -> Json:
+    state, plan = subject.state, subject.plan
+    live = [ref.name for ref in subject.route.backend_refs if ref.role == "stable"]
+    stable = plan.stable if plan else (live[0] if live else "")
+    return {
+        "name": subject.name,
+        "match": [_match(match) for match in subject.route.match],
+        "stable": stable,
+        "candidate": plan.candidate if plan else "",
+        "phase": str(state.phase) if state else "",
+        "verdict": state.verdict if state else "",
+        "reason": state.reason if state else "",
+        "decidedBy": state.decided_by if state else "",
+        "step": state.step if state else 0,
+        "steps": [steps.describe(step) for step in plan.steps] if plan else [],
+        "stage": state.stage if state else 0,
+        "attempt": state.attempt if state else 0,
+        "weight": _percent(state.weight_ppm) if state else 0.0,
+        "mirror": _percent(state.mirror_ppm) if state else 0.0,
+        "startedAt": state.started_s if state else None,
+        "stageStartedAt": state.stage_started_s if state else None,
+        "endedAt": state.ended_s if state else None,
+    }
+
+
+def _arms(subject: Subject, tallies: Mapping[Arm, ArmTally]) -> list[Json]:
+    layout = subject.layout
+    weights = {(arm.backend, arm.role): _percent(arm.ppm) for arm in layout.arms}
+    copies = {(mirror.backend, "shadow"): 0.0 for mirror in layout.mirrors}
+    tracks = holdings.shown(subject.tracks)
+    of_rollout = {subject.state.stable, subject.state.candidate} if subject.state else set()
+    known = {**weights, **copies}
+    for arm, counted in tallies.items():
+        if counted.totals.arrived and arm[0] in of_rollout:
+            known.setdefault(arm, 0.0)
+    return [
+        _arm(subject, arm, weight, tallies.get(arm, ArmTally.empty()), tracks.get(arm)) for arm, weight in known.items()
+    ]
+
+
+def _arm(subject: Subject, arm: Arm, weight: float, counted: ArmTally, track: Track | None) -> Json:
+    backend, role = arm
+    sums = None if track is None else track.sums.get(role)
+    totals = counted.totals
+    knows_users = subject.route.session_affinity is not None and role != "shadow"
+    return {
+        "backend": backend,
+        "role": role,
+        "weight": weight,
+        "requests": totals.arrived,
+        "failed": totals.failed,
+        "late": totals.late,
+        "lost": totals.lost,
+        "inFlight": totals.in_flight,
+        "users": user_count(counted.users) if knows_users else None,
+        "statuses": {str(status): count for status, count in sorted(totals.statuses.items())},
+        "faults": {FACTS[fault].flag: count for fault, count in totals.faults.items()},
+        "skips": {SKIP_FLAGS[skip]: count for skip, count in totals.skips.items()},
+        "latencyMs": _latency(sums),
+        "labels": {} if sums is None else {name: _shares(labels) for name, labels in sums.labels.items()},
+        "numbers": {} if sums is None else _numbers(sums),
+    }
+
+
+def _latency(sums: ArmCounts | None) -> dict[str, float | None]:
+    """Quantiles in milliseconds at the geometric middle of their bucket, so exact to 0.5 %."""
+    total = 0.0 if sums is None else float(sums.latency.sum())
+    if sums is None or not total:
+        return dict.fromkeys(_QUANTILES)
+    below = np.cumsum(sums.latency)
+    found: dict[str, float | None] = {}
+    for name, quantile in _QUANTILES.items():
+        bucket = int(np.searchsorted(below, quantile * total))
+        found[name] = round(1000 * GRID.lowest_s * GRID.base ** (min(bucket, GRID.buckets - 1) + 0.5), 4)
+    return found
+
+
+def _shares(labels: Mapping[str, float]) -> dict[str, float]:
+    total = sum(labels.values())
+    return {label: count / total for label, count in sorted(labels.items(), key=lambda item: -item[1])} if total else {}
+
+
+def _numbers(sums: ArmCounts) -> Json:
+    found = {}
+    for name, moments in sums.numbers.items():
+        if moments.n:
+            sd = math.sqrt(moments.scatter / (moments.n - 1)) if moments.n > 1 else 0.0
+            found[name] = {"mean": moments.total / moments.n, "sd": sd, "n": moments.n}
+    return found
+
+
+def _pairs(subject: Subject, tallies: Mapping[Arm, ArmTally]) -> Json | None:
+    shadows = [counted for (_, role), counted in tallies.items() if role == "shadow"]
+    compared, outputs = subject.collected.compared, dict(subject.collected.pairs)
+    for track in subject.tracks:
+        compared += track.compared
+        outputs = add_pairs(outputs, track.disagreed)
+    if not shadows:
+        return None
+    confusion: dict[str, Mapping[tuple[str, str], float]] = {}
+    for counted in shadows:
+        for output, pairs in counted.confusion.items():
+            confusion[output] = merged(confusion.get(output, {}), pairs)
+    return {
+        "compared": int(compared),
+        "outputs": {
+            name: {"compared": int(n), "disagreed": int(x), "confusion": _confusion(confusion.get(name, {}))}
+            for name, (n, x) in outputs.items()
+        },
+    }
+
+
+def _confusion(pairs: Mapping[tuple[str, str], float]) -> Json:
+    """Stable's labels in rows, the shadow's in columns, the most frequent first."""
+    weight: dict[str, float] = {}
+    for (stable, shadow), count in pairs.items():
+        weight[stable] = weight.get(stable, 0) + count
+        weight[shadow] = weight.get(shadow, 0) + count
+    labels = sorted(weight, key=lambda label: (-weight[label], label))
+    if len(labels) > LABELS_SHOWN:
+        labels = [*[label for label in labels if label != OTHER][: LABELS_SHOWN - 1], OTHER]
+    places = {label: place for place, label in enumerate(labels)}
+    cells = [[0] * len(labels) for _ in labels]
+    for (stable, shadow), count in pairs.items():
+        cells[places.get(stable, len(labels) - 1)][places.get(shadow, len(labels) - 1)] += int(count)
+    return {"rows": labels, "cells": cells}
+
+
+def _match(match: Match) -> str:
+    parts = [] if match.method is None else [f"method {match.method}"]
+    parts += [] if match.path is None else [f"path {_text(match.path)}"]
+    for what, named in (("header", match.headers), ("query", match.query), ("cookie", match.cookies)):
+        parts += [f"{what} {name} {_text(text)}" for name, text in named.items()]
+    return " and ".join(parts) or "everything"
+
+
+def _text(text: StringMatch) -> str:
+    return f"{text.kind} {text.value}"
+
+
+def _percent(ppm: int) -> float:
+    return ppm * 100 / CIRCLE
+
+
+def _plain(reading: object) -> Json:
+    """A dataclass of plain values with its keys in camelCase; what is not finite is None: JSON has no word for it."""
+    assert dataclasses.is_dataclass(reading)
+    found = {}
+    for field in dataclasses.fields(reading):
+        first, *others = field.name.split("_")
+        value = getattr(reading, field.name)
+        found[first + "".join(map(str.capitalize, others))] = _finite(value) if isinstance(value, float) else value
+    return found
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is None or math.isfinite(value) else None
