@@ -19,7 +19,7 @@ from config.syntax import not_yaml, odd_character
 MAX_BYTES: Final = 4 << 20
 MAX_DEPTH: Final = 40
 """Levels of nesting; the schema itself has 12."""
-MAX_VALUES: Final = 200_000
+MAX_VALUES: Final = 100_000
 """Values after aliases were followed: a thousand routes have about fifty thousand."""
 _TAG: Final = "tag:yaml.org,2002:"
 _PRINTABLE: Final = re.compile("[^\x09\x0a\x0d\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")

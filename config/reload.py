@@ -107,7 +107,9 @@ async def watch(path: str | Path, stop: asyncio.Event, digest: str = "") -> Asyn
             async for _ in notices:
                 now = await asyncio.to_thread(_content, path)
                 if now != seen:
-                    seen = await _settled(path, now, stop)
+                    now = await _settled(path, now, stop)
+                if now != seen:
+                    seen = now
                     yield
                 if _folders(path) != folders:
                     break
