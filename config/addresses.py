@@ -64,6 +64,8 @@ def _url(value: object) -> Url:
     scheme, _, rest = value.partition("://")
     if not rest:
         raise refusal(f"{shown(value)} is not a URL", wanted)
+    if "@" in rest:
+        raise refusal("the URL has a user name", "take it away: the proxy passes on what the client sends")
     if scheme == "https":
         raise refusal(
             f"{shown(value)} asks for TLS, which is not supported yet",
@@ -71,8 +73,6 @@ def _url(value: object) -> Url:
         )
     if scheme != "http":
         raise refusal(f"{shown(value)} has the scheme {scheme}", wanted)
-    if "@" in rest:
-        raise refusal("the URL has a user name", "take it away: the proxy passes on what the client sends")
     authority, *extra = re.split(r"(?=[/?#])", rest, maxsplit=1)
     if extra and extra != ["/"]:
         raise refusal(
@@ -89,7 +89,7 @@ def _store_url(value: str) -> str:
     scheme, _, rest = value.partition("://")
     if scheme != "sqlite":
         raise refusal(
-            f"{shown(value)} is not supported: only SQLite is",
+            f"{shown(scheme)} is not supported: only SQLite is",
             "write sqlite:///understudy.db or sqlite:////absolute/path.db",
         )
     path = rest.removeprefix("/")

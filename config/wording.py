@@ -51,11 +51,15 @@ def _findings(
             continue  # its parts were refused and not counted: each has its own error
         else:
             message, remedy = _words(item, loc, document)
-            yield Finding(loc, message, remedy, on_key=item["loc"][-1:] == (_DICT_KEY,))
+            yield Finding(loc, message, remedy, on_key=_on_key(item))
 
 
 def _loc(item: ErrorDetails) -> Loc:
-    return tuple(part for part in item["loc"] if part != _DICT_KEY)
+    return item["loc"][:-1] if _on_key(item) else item["loc"]
+
+
+def _on_key(item: ErrorDetails) -> bool:
+    return item["loc"][-1:] == (_DICT_KEY,) and not _is(item, "extra")
 
 
 def _is(item: ErrorDetails, kind: str) -> bool:

@@ -45,6 +45,15 @@ def test_nothing_else_is_an_endpoint(value: object) -> None:
     assert str(value).startswith("http://")
 
 
+@pytest.mark.parametrize("scheme", ["http", "https", "postgresql"])
+def test_no_password_gets_into_a_message(scheme: str) -> None:
+    """A refused file would put a password into the log."""
+    for kind in (ENDPOINT, STORE):
+        with pytest.raises(ValidationError) as caught:
+            kind.validate_python(f"{scheme}://user:hunter2@db:1/x")
+        assert "hunter2" not in str(caught.value.errors(include_input=False))
+
+
 @pytest.mark.parametrize("url", ["sqlite:///u.db", "sqlite:////var/lib/u.db", "sqlite:///state/u.db"])
 def test_stores(url: str) -> None:
     """A store that is documented would be refused."""

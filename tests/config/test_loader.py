@@ -123,6 +123,11 @@ def test_what_is_written_out_can_be_read_again() -> None:
         assert loads(written, "FILE").config == config
 
 
+def test_a_key_that_looks_like_a_mark_of_the_machinery() -> None:
+    """A file with such a key would raise something that nobody catches."""
+    assert str(refused(MINIMAL + "'[key]': 1\n")).startswith("FILE:4:1: [key]: unknown key; the keys here are")
+
+
 @given(st.text())
 def test_any_text_is_refused_in_words(text: str) -> None:
     """A text that no one thought of would take down the controller instead of being refused."""
