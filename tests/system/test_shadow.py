@@ -13,6 +13,9 @@ from tests.support.system import canary, models, understudy, wait_for
 pytestmark = pytest.mark.system
 
 RATE = 150
+REHEARSE = [{"setMirror": {"percent": 100}}, {"pause": {}}, {"setWeight": 50}, {"analysis": {}}]
+METRICS = [{"name": "pair.label", "maxDisagreement": "50%"}]
+"""A guardrail that a dead shadow does not break: the rollout has to stay where it is."""
 
 
 def skips(system):
@@ -29,9 +32,8 @@ async def p99(system, seconds=4):
 
 async def test_a_dead_or_slow_shadow_costs_nothing(tmp_path):
     """If this fails, rehearsing a broken version slows or breaks what the client gets."""
-    metrics = [{"name": "errors", "maxIncrease": "50pp", "role": "info"}]
     with models("v1", "v2") as (v1, v2):
-        config = canary(v1, v2, [{"setMirror": {"percent": 100}}, {"pause": {}}], metrics, breaker=None)
+        config = canary(v1, v2, REHEARSE, METRICS, breaker=None)
         with understudy(tmp_path, config) as system:
             wait_for("the mirror", lambda: system.route()["mirror"] == 100)
             await p99(system, 2)
@@ -51,9 +53,8 @@ async def test_a_dead_or_slow_shadow_costs_nothing(tmp_path):
 
 async def test_a_frozen_shadow_is_given_up(tmp_path):
     """If this fails, a stopped process (which accepts and never answers) fills the proxy with copies."""
-    metrics = [{"name": "errors", "maxIncrease": "50pp", "role": "info"}]
     with models("v1", "v2") as (v1, v2):
-        config = canary(v1, v2, [{"setMirror": {"percent": 100}}, {"pause": {}}], metrics, breaker=None)
+        config = canary(v1, v2, REHEARSE, METRICS, breaker=None)
         with understudy(tmp_path, config) as system:
             wait_for("the mirror", lambda: system.route()["mirror"] == 100)
             os.kill(v2.process.pid, signal.SIGSTOP)
