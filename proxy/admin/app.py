@@ -31,6 +31,7 @@ from proxy.admin.problems import MAX_BODY_BYTES, RefusalError, one_shape, unknow
 from proxy.admin.report import markdown
 from proxy.admin.surface import Controls, Json, Verb
 from proxy.control.rollout import IllegalEvent
+from proxy.control.store import StoreError
 
 ACTOR_HEADER: Final = "x-understudy-actor"
 MAX_ACTOR_CHARS: Final = 120
@@ -58,7 +59,9 @@ class Endpoint:
 
 def application(controls: Controls) -> web.Application:
     """The admin API over a controller."""
-    app = web.Application(middlewares=[one_shape, _no_browser_commands], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(
+        middlewares=[one_shape, _store_refusals, _no_browser_commands], client_max_size=MAX_BODY_BYTES
+    )
     app[_CONTROLS] = controls
     app[_LATENCIES] = Latencies(controls.reader)
     app[_REGISTRY] = registry(controls, app[_LATENCIES])
@@ -91,6 +94,16 @@ async def _no_browser_commands(
             403, "browser", "commands from web pages are refused; use `understudy`, or curl, without Origin"
         )
     return await handler(request)
+
+
+@web.middleware
+async def _store_refusals(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except StoreError as error:
+        raise RefusalError(503, "store", f"nothing has changed: {error}") from error
 
 
 async def _common_headers(_request: web.Request, response: web.StreamResponse) -> None:
@@ -170,8 +183,11 @@ async def _history(request: web.Request) -> web.Response:
 
 async def _config(request: web.Request) -> web.Response:
     controls = request.app[_CONTROLS]
+    digest = controls.status()["config"]["digest"]
+    if not digest:
+        raise RefusalError(503, "not-ready", "no configuration is live yet")
     response = web.Response(text=controls.config_text, content_type="application/yaml", charset="utf-8")
-    response.etag = str(controls.status()["config"]["digest"])
+    response.etag = str(digest)
     return response
 
 

@@ -34,6 +34,10 @@ def status(answer: Json) -> RenderableType:
     if config["lastError"] is not None:
         lines.append(Text("the last edit of the configuration was refused; what runs stayed as it was:", "red"))
         lines += [Text(f"  {problem(item)}", "red") for item in config["lastError"]["problems"]]
+    if answer["store"]["error"]:
+        lines.append(
+            Text(f"the store {answer['store']['url']} fails, rollouts stand still: {answer['store']['error']}", "red")
+        )
     if answer["restartNeeded"]:
         changed = ", ".join(answer["restartNeeded"])
         lines.append(Text(f"changed in the file, and needs a restart: {changed}", "yellow"))

@@ -88,7 +88,7 @@ class _Exposition(Collector):
             "The release of Understudy and the Python that runs it.",
             {"version": str(status["version"]), "python": platform.python_version()},
         )
-        yield from _configuration(status)
+        yield from _control_plane(status)
         yield from self._workers(status)
         yield from _arms(_sums(controls))
         yield self._durations()
@@ -146,12 +146,17 @@ def _sums(controls: Controls) -> dict[Arm, _Sums]:
     return dict(sorted(sums.items()))
 
 
-def _configuration(status: Json) -> Iterator[Metric]:
+def _control_plane(status: Json) -> Iterator[Metric]:
     config = status["config"]
     yield GaugeMetricFamily(
         "understudy_config_last_reload_successful",
         "1 if the last configuration that was read is live, 0 if it was refused.",
         value=float(config["lastError"] is None),
+    )
+    yield GaugeMetricFamily(
+        "understudy_store_available",
+        "1 if the store can be written, 0 if rollouts stand still because it cannot.",
+        value=float(not status["store"]["error"]),
     )
     yield GaugeMetricFamily(
         "understudy_config_generation", "Generation of the snapshot pushed last.", value=float(config["generation"])

@@ -71,10 +71,13 @@ class Controls(Protocol):
         """All that is known of a route. Raises KeyError if there is none of this name."""
 
     async def history(self, name: str, limit: int, before: int | None) -> list[Json]:
-        """The last journal entries of a route, newest first, with an id below `before`. Raises KeyError."""
+        """The last journal entries of a route, newest first, with an id below `before`. Raises KeyError, StoreError."""
 
     async def act(self, route: str, verb: Verb, actor: str, full: bool = False, reason: str = "") -> Json:
-        """Carry out a command. Raises KeyError, or IllegalEvent where the rollout's phase does not allow it."""
+        """Carry out a command.
+
+        Raises KeyError, IllegalEvent where the rollout's phase does not allow it, StoreError where it cannot be kept.
+        """
 
     def validate(self, text: str) -> list[Json]:
         """The problems of a configuration; none if it could be loaded."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.control import rollout
+from proxy.control.store import StoreError
 from proxy.faults import Fault, Skip
 from proxy.ledger import layout
 from proxy.ledger.reader import Reader, Totals
@@ -43,6 +44,7 @@ class FakeController:
         self.document = route_document()
         self.plain = plain_document()
         self.entries = history_entries()
+        self.store_error: str | None = None
         self.last_error: dict[str, Any] | None = None
         self.reload_problems: list[dict[str, Any]] = []
         self.acts: list[tuple[str, str, str, bool, str]] = []
@@ -115,6 +117,7 @@ class FakeController:
                 "generation": 7,
                 "lastError": self.last_error,
             },
+            "store": {"url": "sqlite:///understudy.db", "error": self.store_error},
             "workers": [
                 {"index": i, "pid": 5000 + i, "generation": 7, "connections": 3, "inFlight": 1, "alive": i == 0}
                 for i in range(2)
@@ -148,6 +151,8 @@ class FakeController:
 
     async def act(self, route: str, verb: str, actor: str, full: bool = False, reason: str = "") -> dict[str, Any]:
         document = self.route(route)
+        if self.store_error:
+            raise StoreError(self.store_error)
         if verb == "resume":
             raise rollout.IllegalEvent(rollout_state(), rollout.Resume(actor), "pause it first")
         self.acts.append((route, verb, actor, full, reason))

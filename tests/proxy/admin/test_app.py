@@ -140,6 +140,13 @@ async def test_a_command_that_the_phase_does_not_allow_is_a_conflict(http, contr
     assert controller.acts == []
 
 
+async def test_a_command_that_cannot_be_kept_says_that_nothing_changed(http, controller):
+    """Broken: with a full disk, an operator does not know whether the abort holds."""
+    controller.store_error = "disk full"
+    async with http.post(f"{FRAUD}/abort") as response:
+        assert "nothing has changed: disk full" in (await problem_of(response, 503, "store"))["detail"]
+
+
 @pytest.mark.parametrize(
     ("verb", "body", "kind"),
     [

@@ -139,6 +139,13 @@ def test_a_refused_configuration_shows(controller):
     assert scrape(controller)("understudy_config_last_reload_successful") == 0
 
 
+def test_a_failing_store_shows(controller):
+    """Broken: rollouts stand still, and no alert fires."""
+    assert scrape(controller)("understudy_store_available") == 1
+    controller.store_error = "disk full"
+    assert scrape(controller)("understudy_store_available") == 0
+
+
 def test_labels_from_outside_are_escaped(controller):
     """Broken: a quote in a route's name makes the whole scrape unreadable."""
     controller.document["name"] = 'fr"au\\d\n'
