@@ -90,9 +90,11 @@ class Comparison:
         closedloop.drive(proxy.port, mode, WARM_UP_S, cores)
         time.sleep(SETTLE_S)
         pids = proxy.pids()
-        seen, pairs, used_s, start_s = counts(ports), _pairs(proxy), procfs.cpu_s(pids), time.monotonic()
+        seen, pairs, start_s = counts(ports), _pairs(proxy), time.monotonic()
+        busy_s, used_s = procfs.cores_busy_s(self._cores.proxy), procfs.cpu_s(pids)
         load = closedloop.drive(proxy.port, mode, options.seconds, cores)
-        used_s, elapsed_s = procfs.cpu_s(pids) - used_s, time.monotonic() - start_s
+        busy_s, used_s = procfs.cores_busy_s(self._cores.proxy) - busy_s, procfs.cpu_s(pids) - used_s
+        elapsed_s = time.monotonic() - start_s
         time.sleep(SETTLE_S)
         reached = {role: count - seen[role] for role, count in counts(ports).items()}
         memory = procfs.memory(pids)
@@ -102,6 +104,7 @@ class Comparison:
             "cpuMicroseconds": used_s / load.requests * 1e6,
             "requestsPerSecond": load.requests / load.seconds,
             "busy": used_s / elapsed_s,
+            "othersBusy": max(busy_s - used_s, 0.0) / elapsed_s,
             "errors": float(load.errors),
             "canaryShare": reached["canary"] / max(reached["stable"] + reached["canary"], 1),
             "copiesPerRequest": reached["shadow"] / load.requests,

@@ -45,6 +45,18 @@ def cpu_ticks(stat: str) -> int:
     return int(fields[11]) + int(fields[12])
 
 
+def cores_busy_s(cores: Iterable[int]) -> float:
+    """CPU seconds that the cores were busy for anybody, since boot, time stolen by the machine's host included."""
+    lines = Path("/proc/stat").read_text().splitlines()
+    return sum(busy_ticks(line) for line in lines if line.split()[0] in {f"cpu{core}" for core in cores}) / _TICKS_PER_S
+
+
+def busy_ticks(line: str) -> int:
+    """Ticks of a core's line in /proc/stat: user, nice, system, irq, softirq and steal, without idle and iowait."""
+    fields = [int(field) for field in line.split()[1:9]]
+    return sum(fields) - fields[3] - fields[4]
+
+
 def memory(pids: Iterable[int]) -> Memory:
     """Memory of the processes together."""
     rss_kib = pss_kib = 0

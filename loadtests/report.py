@@ -12,6 +12,9 @@ Results = dict[str, Any]
 BUSY: Final = 0.95
 """A proxy that used less of its core than this was waiting for the load: it can do more requests than it was given."""
 
+OTHERS_BUSY: Final = 0.05
+"""With more than this of the proxy's core taken by others, caches and clocks are no longer the proxy's own."""
+
 _INTRODUCTION: Final = """\
 # What the proxy costs
 
@@ -65,11 +68,14 @@ def figure(value: float | None, digits: int = 1) -> str:
 
 def _machine(results: Results) -> str:
     machine, options = results["machine"], results["options"]
+    others = max(case["median"]["othersBusy"] for case in results["cases"])
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     return (
-        f"Measured on {results['date']} by `{results['command']}`: {options['rounds']} rounds, each load "
+        f"Measured on {results['date']} by `{results['command']}`: rounds: {options['rounds']}, each load "
         f"{options['seconds']} s.\nMachine: {machine['cpu']}, {machine['cores']} cores, {machine['memoryMiB']:,} MiB, "
         f"Linux {machine['kernel']}, Python {machine['python']}.\nVersions: {versions}.\n"
+        f"Other processes took up to {others:.0%} of the proxy's core"
+        + (": **the machine was not idle, so measure again.**\n" if others > OTHERS_BUSY else ".\n")
     )
 
 

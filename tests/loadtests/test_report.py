@@ -19,6 +19,7 @@ CASE = {
         "cpuMicroseconds": 25.04,
         "requestsPerSecond": 40321.0,
         "busy": 0.5,
+        "othersBusy": 0.1,
         "errors": 0.0,
         "canaryShare": 0.1,
         "copiesPerRequest": 0.0,
@@ -46,6 +47,7 @@ def test_the_document_says_what_was_measured_and_what_was_not():
     assert "- envoy: `envoy` is not installed" in text
     assert "| Understudy, weighted and sticky | ≥ 40,321 |" in text
     assert "A CPU, 2 cores" in text
+    assert "took up to 10% of the proxy's core: **the machine was not idle" in text
     assert "## Latency" not in text
 
 
