@@ -129,8 +129,7 @@ class Exchange:
             return
         route = plan.route
         draw = plan.choice.draw(head)
-        arm = plan.choice.arm(draw.place)
-        if arm < 0:
+        if (arm := plan.choice.arm(draw.place)) < 0:
             self._refuse(Fault.NO_BACKEND, f"route {route.name} gives no backend any weight")
             return
         self._plan, self._draw, self._arm = plan, draw, plan.arms[arm]
@@ -219,6 +218,7 @@ class Exchange:
 
     def upstream_failed(self, fault: Fault) -> None:
         """No connection could be had."""
+        self._pool = None  # it knows of us no more
         self._refuse(fault, self._who())
 
     def upstream_lost(self, fault: Fault, clean: bool) -> None:
@@ -304,7 +304,6 @@ class Exchange:
             self._to_client.append(LAST_CHUNK)
         connection, self._connection = self._connection, None  # before the write, which may pause who is read
         self._client.write(b"".join(self._to_client))
-        self._to_client.clear()
         if connection is not None and self._pool is not None:
             if self._request_complete and not self._held:
                 self._pool.release(connection)
@@ -389,12 +388,13 @@ class Exchange:
             return
         now_s = monotonic()
         readings: list[Reading] = []
-        if plan.reader is not None and fault is Fault.NONE and self._answer_kept is not None:
-            readings = plan.reader.read(self._response_headers, b"".join(self._answer_kept))
+        kept = self._answer_kept
+        if plan.reader is not None and fault is Fault.NONE and (kept is not None or self._answer_bytes):
+            readings = plan.reader.read(self._response_headers, None if kept is None else b"".join(kept))
         failed = counts_against(fault, self._status)
         status = 0 if fault is Fault.CLIENT_GONE else self._status
         context.writer.finish(arm.row, self._arrived_s, now_s, failed, status, fault, self._draw.group, readings)
-        if plan.mirrors and arm is plan.arms[0] and FACTS[fault].side.value != "client":
+        if plan.mirrors and arm is plan.arms[0]:
             latency_s = 0.0 if failed else now_s - self._arrived_s
-            mirror(context, plan, self.head, self._kept if self._request_complete else None, readings, latency_s)
+            mirror(context, plan, self.head, self._kept if self._request_complete else None, readings, latency_s, fault)
         self._client.exchange_done(keep)

@@ -25,6 +25,8 @@ from proxy.snapshot import Output, Predictions
 MAX_ITEMS: Final = 1024
 """Predictions of one output that are read from one answer; a larger batch is counted up to here."""
 _MAX_INFLATED: Final = 8 << 20
+_HUGE: Final = 10**300
+"""JSON has integers that are no float: they would break the arithmetic. NaN is not below it either."""
 
 
 class _Tensor(msgspec.Struct):
@@ -54,9 +56,9 @@ class PredictionReader:
         )
         self.max_body_bytes = predictions.max_body_bytes
 
-    def read(self, headers: Headers, body: bytes) -> list[Reading]:
-        """One reading for each output of the route, in order."""
-        found = self._values(headers, body)
+    def read(self, headers: Headers, body: bytes | None) -> list[Reading]:
+        """One reading for each output of the route, in order. `body` is None where it was too long to be kept."""
+        found = None if body is None else self._values(headers, body)
         return [
             Reading(index, invalid=1)
             if found is None
@@ -105,7 +107,9 @@ def _decode(decoder: Any, text: bytes) -> Any:
     """The document, or _UNREADABLE. Python servers write NaN and Infinity, which JSON does not have: read those too."""
     try:
         return decoder.decode(text)
-    except msgspec.DecodeError:
+    except RecursionError:
+        return _UNREADABLE
+    except ValueError:
         try:
             document = json.loads(text)
             return msgspec.convert(document, _V2Answer) if decoder is _DECODE_V2 else document
@@ -152,11 +156,15 @@ def _step(value: Any, step: str | int) -> list[Any]:
 
 
 def _flat(values: Iterable[Any]) -> Iterable[Any]:
-    for value in values:
-        if isinstance(value, list):
-            yield from _flat(value)
-        else:
+    open_lists = [iter(values)]
+    while open_lists:
+        for value in open_lists[-1]:
+            if isinstance(value, list):
+                open_lists.append(iter(value))
+                break
             yield value
+        else:
+            open_lists.pop()
 
 
 def _category(index: int, values: list[Any] | None, table: LabelTable | None) -> Reading:
@@ -181,7 +189,7 @@ def _label(value: Any) -> str | None:
         case bool():
             return "true" if value else "false"
         case int():
-            return str(value)
+            return str(value) if abs(value) < _HUGE else None
         case float() if isfinite(value):
             return str(int(value)) if value.is_integer() else repr(value)
         case _:
@@ -197,7 +205,7 @@ def _number(index: int, values: list[Any] | None, output: Output) -> Reading:
     buckets: list[int] = []
     invalid = clipped = 0
     for value in islice(_flat(values), MAX_ITEMS):
-        if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < _HUGE:
             invalid += 1
             continue
         number = min(max(float(value), low), high)

@@ -15,7 +15,7 @@ from proxy.data.http1 import REQUEST_OWN, Headers, connection_fields, fields, le
 from proxy.data.router import Head
 from proxy.data.routing import Context, MirrorPlan, RoutePlan
 from proxy.data.upstream import Connection, ResponseHead
-from proxy.faults import Fault, Skip, counts_against
+from proxy.faults import FACTS, Fault, Side, Skip, counts_against
 from proxy.ledger.writer import Reading
 from proxy.snapshot import CIRCLE
 
@@ -29,12 +29,14 @@ def mirror(
     body: list[bytes] | None,
     readings: Sequence[Reading],
     latency_s: float,
+    fault: Fault,
 ) -> None:
     """Send the copies that a finished request is due.
 
     `body` is None where it was not kept. `latency_s` is stable's, 0 where stable failed and there is nothing to
-    compare with.
+    compare with. A `fault` of the client's says that there was no whole request, or nobody to answer it.
     """
+    gone = FACTS[fault].side is Side.CLIENT and fault is not Fault.BODY_TOO_LARGE
     for copy in plan.mirrors:
         share = copy.mirror.share
         if share < CIRCLE and random() * CIRCLE >= share:  # noqa: S311 - a share of traffic, not a secret
@@ -42,6 +44,8 @@ def mirror(
         writer = context.writer
         if head.method not in copy.methods:
             writer.skip(copy.row, Skip.METHOD)
+        elif gone:
+            writer.skip(copy.row, Skip.CLIENT_GONE)
         elif context.draining:
             writer.skip(copy.row, Skip.DRAINING)
         elif body is None or sum(map(len, body)) > copy.mirror.max_body_bytes:
@@ -180,11 +184,13 @@ class Shadow:
         readings: list[Reading] = []
         if skip is not None:
             context.writer.skip(copy.row, skip)
-        elif reader is not None and fault is Fault.NONE and self._kept is not None:
-            readings = reader.read(self._headers, b"".join(self._kept))
+        elif reader is not None and fault is Fault.NONE and (self._kept is not None or self._kept_bytes):
+            readings = reader.read(self._headers, None if self._kept is None else b"".join(self._kept))
         failed = counts_against(fault, self._status)
         if self._latency_s and not failed:
             ratio = (now_s - self._arrived_s) / self._latency_s
             outputs = reader.compare(self._readings, readings) if reader and self._readings and readings else ()
+            if reader and not outputs:
+                context.writer.skip(copy.row, Skip.UNREADABLE)
             context.writer.pair(copy.row, self._arrived_s, now_s, ratio, outputs)
         context.writer.finish(copy.row, self._arrived_s, now_s, failed, self._status, fault, -1, readings)

@@ -283,6 +283,7 @@ class Pool:
         task = self._connecting.pop(borrower, None)
         if task is not None:
             task.cancel()
+            self._serve_next()
         elif self._waiting:
             self._waiting = deque(entry for entry in self._waiting if entry[0] is not borrower)
 
@@ -311,6 +312,10 @@ class Pool:
         self._connections.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+        self._serve_next()
+
+    def _serve_next(self) -> None:
+        """There is room for a connection: make one for whoever waits."""
         if self._waiting and len(self._connections) + len(self._connecting) < self._max_connections:
             self.acquire(*self._waiting.popleft())
 
@@ -335,7 +340,7 @@ class Pool:
                 )
         except TimeoutError:
             fault = Fault.CONNECT_TIMEOUT
-        except OSError:
+        except (OSError, UnicodeError):  # the latter for a host that is no name
             pass
         else:
             if not connection.transport.is_closing():
@@ -345,6 +350,7 @@ class Pool:
                 return
         self._connecting.pop(borrower, None)
         borrower.upstream_failed(fault)
+        self._serve_next()
 
 
 class Upstream:
