@@ -49,7 +49,7 @@ def log_mixture(s: float, v: float, rho: float, sides: Literal[1, 2] = 2) -> flo
 def bound(v: Number, rho: float, alpha: float) -> Number:
     """What |S| stays below at every v at once, with probability 1 - alpha.
 
-    >>> round(bound(100.0, tuning(100.0, 0.05), 0.05), 5)
+    >>> float(bound(100.0, tuning(100.0, 0.05), 0.05).round(5))
     30.35209
     """
     width: Number = np.sqrt((v + rho) * (np.log((v + rho) / rho) + 2 * log(1 / alpha)))

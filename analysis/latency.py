@@ -207,7 +207,7 @@ def threshold_of(histogram: FloatArray, quantile: float) -> Threshold:
 
 
 def _point(histogram: FloatArray, below: FloatArray, quantile: float) -> Threshold:
-    wanted = quantile * below[-1]
+    wanted = quantile * float(below[-1])
     bucket = min(int(np.searchsorted(below, wanted, side="left")), len(histogram) - 1)
     inside = float(histogram[bucket])
     above = (float(below[bucket]) - wanted) / inside if inside > 0 else 0.0

