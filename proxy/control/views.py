@@ -259,4 +259,4 @@ def _plain(reading: object) -> Json:
 
 
 def _finite(value: float | None) -> float | None:
-    return value if value is None or math.isfinite(value) else None
+    return None if value is None or not math.isfinite(value) else float(value)
