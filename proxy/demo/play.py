@@ -138,7 +138,7 @@ class Play:
         deadline_s = time.monotonic() + ROLLOUT_TIMEOUT_S
         with View(self._console) as view:
             while True:
-                route = await asyncio.to_thread(self._client.route, ROUTE)
+                route = await self._look()
                 if route["candidate"] == backend(version):
                     view.update(route, telling.clients(self._answers), time.monotonic() - self._started_s)
                     if route["phase"] in FINAL:
@@ -152,9 +152,16 @@ class Play:
         await self._keep(version)
         if (route["candidate"], route["phase"]) != (backend(version), expected):
             raise PlayError(
-                f"{backend(version)} should be {expected} within {ROLLOUT_TIMEOUT_S:.0f} s, and {route['candidate']} is "
-                f"{route['phase'] or 'not tried'}: {route['reason'] or 'no reason given'}"
+                f"{backend(version)} should be {expected} within {ROLLOUT_TIMEOUT_S:.0f} s, and "
+                f"{route['candidate'] or 'nothing'} is {route['phase'] or 'tried'}: {route['reason']}"
             )
+
+    async def _look(self) -> Json:
+        """The route as it is now; one without a rollout while the controller is being started again."""
+        try:
+            return await asyncio.to_thread(self._client.route, ROUTE)
+        except (UnreachableError, RefusedError) as error:
+            return {"candidate": "", "phase": "", "reason": str(error)}
 
     async def _keep(self, version: str) -> None:
         report = self._folder / f"report-{version}.md"

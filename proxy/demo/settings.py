@@ -78,7 +78,7 @@ routes:
     timeouts: {request: 5s, connect: 1s}
     predictions:
       protocol: open-inference
-      outputs: [{name: label, kind: category}, {name: score, kind: number, range: [0, 1]}]
+      outputs: [{name: label, kind: category}, {name: score, kind: number, range: [0, 1], tolerance: 0.1}]
     strategy:
       canary:
         steps:
