@@ -95,7 +95,7 @@ def metrics(readings: Sequence[Json]) -> Table:
             Text(metric["name"]),
             words.level(metric["kind"], metric["stable"]),
             words.level(metric["kind"], metric["candidate"]),
-            words.effect(metric["unit"], metric["effect"]),
+            words.difference(metric),
             metric["margin"],
             words.odds(metric["evidencePass"]),
             words.odds(metric["evidenceHarm"]),

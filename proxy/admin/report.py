@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from proxy.admin import words
-from proxy.admin.words import NOTHING, count, effect, interval, level, milliseconds, moment, odds, percent, plain, span
+from proxy.admin.words import NOTHING, count, effect, level, milliseconds, moment, odds, percent, plain, span
 
 Json = dict[str, Any]
 LABELS_SHOWN: Final = 20
@@ -118,7 +118,7 @@ def _metrics(route: Json) -> list[str]:
             "Requests", "Verdict")  # fmt: skip
     rows = [_metric(metric) for metric in metrics]
     lines = ["## Metrics", "", *_table(head, rows, numbers=range(1, 9)), ""]
-    lines += [f"- **{_safe(metric['name'])}**: {_safe(metric['text'])}" for metric in metrics if metric["text"]]
+    lines += [f"- {_safe(metric['text'])}" for metric in metrics if metric["text"]]
     if route["abortEvidence"] is not None:
         lines += [
             "",
@@ -130,16 +130,13 @@ def _metrics(route: Json) -> list[str]:
 
 def _metric(metric: Json) -> tuple[str, ...]:
     role = "" if metric["role"] == "guardrail" else f" ({_safe(metric['role'])})"
-    margin = _safe(metric["margin"])
-    if metric["effectiveMargin"] not in ("", metric["margin"]):
-        margin += f" (here {_safe(metric['effectiveMargin'])})"
     return (
         f"{_safe(metric['name'])}{role}",
         level(metric["kind"], metric["stable"]),
         level(metric["kind"], metric["candidate"]),
-        effect(metric["unit"], metric["effect"]),
-        interval(metric["unit"], metric["low"], metric["high"]),
-        margin,
+        words.difference(metric),
+        words.interval(metric),
+        _safe(metric["margin"]),
         odds(metric["evidencePass"]),
         odds(metric["evidenceHarm"]),
         f"{count(metric['nStable'])} / {count(metric['nCandidate'])}",
@@ -221,10 +218,12 @@ def _labels(route: Json) -> list[str]:
         names = sorted(largest, key=lambda name: (-largest[name], name))
         head: tuple[str, ...] = ("Label", *_titles(shown))
         rows = [(_safe(name), *(percent(share.get(name, 0)) for share in shares)) for name in names[:LABELS_SHOWN]]
-        if len(shown) == 2:
+        by_role = {arm["role"]: arm["labels"][output] for arm in reversed(shown)}
+        stable, candidate = by_role.get("stable"), by_role.get("canary", by_role.get("shadow"))
+        if stable is not None and candidate is not None:
             head += ("Difference",)
             rows = [
-                (*row, effect("pp", 100 * (shares[1].get(name, 0) - shares[0].get(name, 0))))
+                (*row, effect("pp", 100 * (candidate.get(name, 0) - stable.get(name, 0))))
                 for row, name in zip(rows, names, strict=False)
             ]
         lines += ["", f"### {_safe(output)}", "", *_table(head, rows, numbers=range(1, len(head)))]

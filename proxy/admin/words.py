@@ -77,9 +77,19 @@ def effect(unit: str, value: float | None) -> str:
     return NOTHING if value is None else f"{wording.signed(value)} {unit}"
 
 
-def interval(unit: str, low: float | None, high: float | None) -> str:
-    """The bounds of an effect."""
-    return NOTHING if low is None or high is None else f"{effect(unit, low)} to {effect(unit, high)}"
+def difference(metric: dict[str, Any]) -> str:
+    """What a metric differs by between the arms; pairs have one share, and no difference."""
+    return NOTHING if metric["kind"] == "pair" else effect(metric["unit"], metric["effect"])
+
+
+def interval(metric: dict[str, Any]) -> str:
+    """The bounds of a metric's difference, or of the share of pairs that disagree."""
+    low, high = metric["low"], metric["high"]
+    if low is None or high is None:
+        return NOTHING
+    if metric["kind"] == "pair":
+        return f"{wording.number(low)} % to {wording.number(high)} %"
+    return f"{effect(metric['unit'], low)} to {effect(metric['unit'], high)}"
 
 
 def verdict(metric: dict[str, Any]) -> str:

@@ -307,7 +307,8 @@ def route_document() -> dict[str, Any]:
             metric("prediction.score", "number", "sd", stable=None, candidate=None, effect=None, low=None, high=None,
                    nStable=0.0, nCandidate=0.0, nEffective=0.0, evidencePass=1.0, evidenceHarm=1.0, margin="0.05sd",
                    effectiveMargin="0.05sd", text="no data yet"),
-            metric("pair.label", "pair", "pp", role="signal", stable=None, margin="1%", effectiveMargin="1%"),
+            metric("pair.label", "pair", "%", role="signal", stable=None, margin="1%", effectiveMargin="1%",
+                   low=0.6, high=2.3),
         ],
         "ratio": {
             "evidence": 1.4, "flagged": False, "expectedShare": 0.05, "observedShare": 0.0503, "checked": "users",
