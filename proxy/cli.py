@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 EXIT_REFUSED: Final = 1
 EXIT_UNREACHABLE: Final = 3
+REDIRECTED_WIDTH: Final = 160
+"""Columns of a table where no terminal says how many there are; the usual 80 would fold every reason."""
 
 app = typer.Typer(
     name="understudy",
@@ -302,7 +304,8 @@ def _show(answer: Any, as_json: bool, render: Any) -> None:
     from rich.console import Console
 
     shown: RenderableType = render(answer)
-    Console().print(shown)
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(width=None if known else REDIRECTED_WIDTH).print(shown)
 
 
 def _print_json(value: Any) -> None:
