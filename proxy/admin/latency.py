@@ -6,7 +6,8 @@ read: a request counts once, as soon as it is finished, and nothing is written b
 
 Bucket edges are exact to 1 %, the width of a ledger bucket; the sum is exact to 0.5 %, since a bucket counts at its
 geometric middle. Requests that took longer than the grace of 10 s count above all edges, and as 10 s in the sum.
-Stages that end lose what finished after the last reading, at most `GATHER_EVERY_S` seconds of one stage.
+Rows that are given back are read for as long as they rest, so the end of a stage is not lost. Histograms start again
+with the controller, at what the lanes then hold.
 """
 
 from __future__ import annotations
