@@ -18,7 +18,7 @@ takes longer than `GRACE_S` is `LATE`: for evidence it is a request that was sti
 Cells are 64-bit floats reached through `memoryview.cast("d")`: one aligned store per cell, which a reader sees whole
 (`struct.pack_into` writes byte by byte, and readers saw zeros in between). No sequence lock is needed: `ON_TIME` is
 written last of a sample, so a lane that reads as complete is whole and nobody writes to it again until it is cleared;
-and a lane whose grace is over is only written as `LATE`. A row that changes its tenant has tenant 0 meanwhile.
+and a lane whose grace is over is only written as `LATE`. A row that changes its tenant has tenant -1 meanwhile.
 
 The ordinary sample (on time, status 200, no fault) is four cells. Whatever can be derived is not stored: the totals of
 a row are what was carried out of its cleared lanes plus what its lanes hold, and status 200 is what remains.

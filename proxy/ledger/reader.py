@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from typing import Final
 
 from proxy.faults import Fault, Skip
 from proxy.ledger.layout import (
@@ -30,6 +31,10 @@ from proxy.ledger.layout import (
     attach,
     texts,
 )
+
+_SUMS: Final = range(L_ARRIVED, L_LATE_FAILED + 1)
+_ATTEMPTS: Final = 8
+"""Readings of totals: a lane is recycled once a second, in a microsecond, so that the second one already fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +77,10 @@ class Reader:
 
     def totals(self, worker: int, row: int, tenant: int) -> Totals | None:
         """What happened in a row since its tenant moved in."""
-        head = self._copy(worker, row, tenant, 0, R_CONFUSION)
-        if head is None:
+        found = self._sums(worker, row, tenant)
+        if found is None:
             return None
-        cells = self._cells
-        base = self.shape.row(worker, row) + R_LANES
-        lanes = range(base, base + LANES * LANE_CELLS, LANE_CELLS)
-        arrived, on_time, failed, lost, late, late_failed = (
-            int(head[cell] + sum(cells[at + cell] for at in lanes)) for cell in range(L_ARRIVED, L_LATE_FAILED + 1)
-        )
+        head, (arrived, on_time, failed, lost, late, late_failed) = found
         statuses = {100 + i: int(n) for i, n in enumerate(head[R_STATUSES:R_CONFUSION]) if n}
         unanswered = statuses.pop(NO_STATUS, 0)
         ok = on_time + late - unanswered - sum(statuses.values())
@@ -111,8 +111,12 @@ class Reader:
 
     def lane(self, worker: int, row: int, tenant: int, slice_: int) -> array[float] | None:
         """The LANE_CELLS cells of one slice, or None if the worker had no request of it (or it is overwritten)."""
-        copy = self._copy(worker, row, tenant, R_LANES + (slice_ % LANES) * LANE_CELLS, LANE_CELLS)
-        return copy if copy is not None and copy[L_STAMP] == slice_ else None
+        offset = R_LANES + (slice_ % LANES) * LANE_CELLS
+        copy = self._copy(worker, row, tenant, offset, LANE_CELLS)
+        if copy is None or copy[L_STAMP] != slice_:
+            return None
+        overtaken = self._cells[self.shape.row(worker, row) + offset + L_STAMP] != slice_
+        return None if overtaken else copy
 
     def complete(self, worker: int, row: int, tenant: int, slice_: int) -> bool:
         """Whether every request of a past slice is finished on time or lost."""
@@ -127,6 +131,21 @@ class Reader:
         """Label texts of a table in the order of their slots; slot OTHER has no text."""
         base = self.shape.table(worker, table)
         return texts(self._cells, self._bytes, base) if self._cells[base + T_TENANT] == tenant else []
+
+    def _sums(self, worker: int, row: int, tenant: int) -> tuple[array[float], list[int]] | None:
+        """The head of a row, and its sums with those of the lanes, read while no lane was recycled."""
+        cells = self._cells
+        base = self.shape.row(worker, row) + R_LANES
+        lanes = range(base, base + LANES * LANE_CELLS, LANE_CELLS)
+        for left in reversed(range(_ATTEMPTS)):
+            stamps = [cells[at] for at in lanes]
+            head = self._copy(worker, row, tenant, 0, R_CONFUSION)
+            if head is None:
+                return None
+            sums = [int(head[cell] + sum(cells[at + cell] for at in lanes)) for cell in _SUMS]
+            if not left or stamps == [cells[at] for at in lanes]:
+                return head, sums
+        return None
 
     def _copy(self, worker: int, row: int, tenant: int, offset: int, count: int) -> array[float] | None:
         cells, base = self._cells, self.shape.row(worker, row)

@@ -41,9 +41,11 @@ from proxy.ledger.layout import (
     O_SUM,
     OTHER,
     OUTPUT_CELLS,
+    R_ARRIVED,
     R_CONFUSION,
     R_FAULTS,
     R_LANES,
+    R_LOST,
     R_RETRIES,
     R_SKIPS,
     R_STATUSES,
@@ -60,6 +62,8 @@ from proxy.ledger.layout import (
     texts,
 )
 
+_CLEARING: Final = -1.0
+"""The tenant of a row that is being cleared: a worker that dies meanwhile leaves a row that is not taken for empty."""
 _ZEROS: Final = memoryview(bytes(8 * max(LANE_CELLS, R_LANES))).cast("d")
 
 
@@ -105,18 +109,24 @@ class Writer:
         self._worker = worker
         self._slab = self.shape.slab(worker)
         self._tenants: dict[int, Row] = {}
+        self._tables: dict[int, LabelTable] = {}
         self._close_books()
 
     def _close_books(self) -> None:
         """Settle what a dead predecessor left: the requests it had in flight are lost."""
         cells = self._cells
         for index in range(self.shape.rows):
-            base = self.shape.row(self._worker, index)
-            if not cells[base + R_TENANT]:
+            row = Row(index, 0, self.shape.row(self._worker, index), 0)
+            if cells[row.base + R_TENANT] <= 0:
                 continue
-            for lane in range(LANES):
-                at = base + R_LANES + lane * LANE_CELLS
+            for at in row.lane_bases:
                 cells[at + L_LOST] = max(0.0, cells[at + L_ARRIVED] - cells[at + L_ON_TIME])
+            arrived, on_time, lost, late = (
+                cells[row.base + cell] + sum(cells[at + cell] for at in row.lane_bases)
+                for cell in (L_ARRIVED, L_ON_TIME, L_LOST, L_LATE)
+            )
+            # In total: what ended late was not lost, and what outlived its lane was.
+            cells[row.base + R_LOST] += arrived - on_time - late - lost
         cells[self._slab + W_CONNECTIONS] = 0
         cells[self._slab + W_IN_FLIGHT] = 0
 
@@ -144,6 +154,7 @@ class Writer:
             raise IndexError(f"row {index} is not in a ledger of {self.shape.rows} rows")
         held = self._tenants.get(index)
         if held is not None and held.tenant == tenant:
+            held.lane_cells = max(held.lane_cells, L_OUTPUTS + outputs * OUTPUT_CELLS)
             return held
         if held is not None:
             held.live = False
@@ -159,8 +170,8 @@ class Writer:
 
     def _clear(self, row: Row) -> None:
         cells, base = self._cells, row.base
-        cells[base + R_TENANT] = 0
-        cells[base : base + R_LANES] = _ZEROS[:R_LANES]
+        cells[base + R_TENANT] = _CLEARING
+        cells[base + R_ARRIVED : base + R_LANES] = _ZEROS[R_ARRIVED:R_LANES]
         for at in row.lane_bases:
             cells[at : at + LANE_CELLS] = _ZEROS[:LANE_CELLS]
 
@@ -291,19 +302,28 @@ class Writer:
             self._cells[row.base + R_RETRIES] += 1
 
     def labels(self, index: int, tenant: int) -> LabelTable:
-        """The hold on a table of label texts for its tenant, with what is in it already."""
+        """The one hold on a table of label texts for its tenant, with what is in it already."""
         if not 0 <= index < self.shape.tables:
             raise IndexError(f"label table {index} is not in a ledger of {self.shape.tables} tables")
-        return LabelTable(self._cells, self._bytes, self.shape.table(self._worker, index), tenant)
+        held = self._tables.get(index)
+        if held is not None:
+            if held.tenant == tenant:
+                return held
+            held.close()
+        table = LabelTable(self._cells, self._bytes, self.shape.table(self._worker, index), tenant)
+        self._tables[index] = table
+        return table
 
 
 class LabelTable:
     """Texts of one output's labels, numbered in the order they are first seen."""
 
-    __slots__ = ("_base", "_bytes", "_cells", "_slots")
+    __slots__ = ("_base", "_bytes", "_cells", "_full", "_slots", "tenant")
 
     def __init__(self, cells: memoryview[float], raw: memoryview[int], base: int, tenant: int) -> None:
         self._cells, self._bytes, self._base = cells, raw, base
+        self._full = OTHER
+        self.tenant = tenant
         if cells[base + T_TENANT] != tenant:
             cells[base + T_COUNT] = 0
             cells[base + T_TENANT] = tenant
@@ -314,11 +334,15 @@ class LabelTable:
         slot = self._slots.get(text)
         return slot if slot is not None else self._add(text)
 
+    def close(self) -> None:
+        """Take no more labels: the table is lent to another tenant."""
+        self._full = 0
+
     def _add(self, text: str) -> int:
         short = text.encode("utf-8", "replace")[: LABEL_BYTES - 2].decode("utf-8", "ignore")
         known = self._slots.get(short)
         count = int(self._cells[self._base + T_COUNT])
-        if known is not None or count >= OTHER:
+        if known is not None or count >= self._full:
             return OTHER if known is None else known
         raw = short.encode()
         at = (self._base + TABLE_HEAD) * 8 + count * LABEL_BYTES
