@@ -111,7 +111,9 @@ async def test_kill_nine_in_the_middle_changes_no_verdict(tmp_path, victims, fai
     steps = [{"setWeight": 20}, {"analysis": {"minSamples": 150}}, *STEPS[2:]]
     with models("v1", "v2") as (v1, v2), understudy(tmp_path, canary(v1, v2, steps, METRICS)) as system:
         async with Load(system.port, rate=250) as load:
-            await asyncio.to_thread(wait_for, "samples", lambda: system.route()["arms"] and samples(system) > 30, 20)
+            await asyncio.to_thread(
+                wait_for, "samples", lambda: system.phase() == "Progressing" and samples(system) > 30, 20
+            )
             if fail_every:
                 v2.control(failEvery=fail_every)
             before = system.route()
@@ -131,8 +133,11 @@ async def test_kill_nine_in_the_middle_changes_no_verdict(tmp_path, victims, fai
             assert load.tally.broken <= 16 * 2, "more was lost than what was in flight in the dead workers"
 
 
-def samples(system):
-    return sum(arm["requests"] for arm in system.route()["arms"] if arm["backend"] == "v2")
+def under_way(system):
+    """Whether the rollout has begun to gather evidence."""
+    route = system.route()
+    seen = sum(arm["requests"] for arm in route["arms"] if arm["backend"] == "v2")
+    return route["phase"] == "Progressing" and seen > 30
 
 
 async def test_a_restart_of_everything_resumes(tmp_path):
