@@ -64,7 +64,7 @@ class Running:
     """A supervisor under test: its process and its log."""
 
     def __init__(self, folder: Path, worker: str, drain_timeout_s: float) -> None:
-        launch = Launch("c.yaml", (("127.0.0.1", 0),), ("127.0.0.1", 0), 2, 4, 1, drain_timeout_s)
+        launch = Launch("c.yaml", (("127.0.0.1", 0),), ("127.0.0.1", 0), 2, 4, 1, "", drain_timeout_s)
         self.process = subprocess.Popen(
             [sys.executable, "-c", SUPERVISE, launch.to_json(), STUB, worker, str(folder)],
             stdout=subprocess.PIPE,
@@ -203,7 +203,7 @@ def test_a_taken_address_is_named() -> None:
     """Somebody whose port is taken would not be told which one, or get a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        launch = Launch("c.yaml", (("127.0.0.1", port),), ("127.0.0.1", 0), 1, 4, 1)
+        launch = Launch("c.yaml", (("127.0.0.1", port),), ("127.0.0.1", 0), 1, 4, 1, "")
         done = subprocess.run(
             [sys.executable, "-c", MAIN, "--launch", launch.to_json()],
             capture_output=True,
@@ -228,5 +228,7 @@ def test_only_the_standard_library_is_imported() -> None:
 
 def test_launch_survives_its_json() -> None:
     """The supervisor would be told other facts than `serve` worked out."""
-    launch = Launch("/etc/u.yaml", (("0.0.0.0", 80), ("::", 81)), ("127.0.0.1", 9901), 4, 72, 8, 12.5, "debug")
+    launch = Launch(
+        "/etc/u.yaml", (("0.0.0.0", 80), ("::", 81)), ("127.0.0.1", 9901), 4, 72, 8, "sqlite:////u.db", 12.5, "debug"
+    )
     assert Launch.from_json(launch.to_json()) == launch
