@@ -23,7 +23,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from proxy.control import migrations, state_codec
+from proxy.control import state_codec
+from proxy.control.migrations import upgrade as migrations
 from proxy.control.state import State
 from proxy.control.tables import CONFIGS, EVIDENCE, JOURNAL, NUMBERS, ROLLOUTS, VERDICTS
 

@@ -111,9 +111,7 @@ async def test_kill_nine_in_the_middle_changes_no_verdict(tmp_path, victims, fai
     steps = [{"setWeight": 20}, {"analysis": {"minSamples": 150}}, *STEPS[2:]]
     with models("v1", "v2") as (v1, v2), understudy(tmp_path, canary(v1, v2, steps, METRICS)) as system:
         async with Load(system.port, rate=250) as load:
-            await asyncio.to_thread(
-                wait_for, "samples", lambda: system.phase() == "Progressing" and samples(system) > 30, 20
-            )
+            await asyncio.to_thread(wait_for, "evidence", lambda: under_way(system), 20)
             if fail_every:
                 v2.control(failEvery=fail_every)
             before = system.route()

@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from proxy.control import migrations
+from proxy.control.migrations import upgrade as migrations
 from proxy.control.store import Store, StoreError
 from proxy.control.tables import METADATA
 
