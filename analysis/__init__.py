@@ -19,7 +19,8 @@ a proof. The design effect of sticky users is measured for errors; for labels, n
 only the dispersion between blocks speaks.
 
 Rooms: `summaries` (what a look brings), `plan` (what is asked), `engine` (likelihood ratios), `robustness`,
-`intervals`, `stack` (all rows of a rollout), `rates`, `latency`, `categories`, `means`, `pairs`, `breaker`, `ratio`,
-`progress` (forecasts and futility), `readings` (what is answered), `wording` (in which words), `verdict` (the Judge),
-`memory` (its state as bytes), `planning` (how much traffic a plan needs).
+`intervals`, `stack` (all rows of a rollout), `meter` (what a metric is to the Judge), `rates`, `latency`,
+`categories`, `means`, `pairs`, `breaker`, `ratio`, `progress` (forecasts and futility), `readings` (what is
+answered), `wording` (in which words), `verdict` (the Judge), `memory` (its state as bytes), `planning` (how much
+traffic a plan needs).
 """

@@ -22,7 +22,9 @@ _STRENGTH: Final = 50.0
 class Rates(Meter):
     """The meter of errors: for each bound one row of harm and one of pass.
 
-    With two bounds of which the larger counts, harm is the lesser e-value of the two, pass their mean.
+    With two bounds of which the larger counts, harm is the lesser e-value of the two, pass their mean. Pass is exact
+    whatever the stable's rate does. Harm is exact while the same bound is the larger one; where the stable's rate
+    drifts across the point at which they change places, a candidate between the two has to beat both to be blamed.
     """
 
     def __init__(self, gate: Gate) -> None:

@@ -1,8 +1,8 @@
 """What keeps the evidence honest on real traffic: block cap, dispersion, restarts, and the design effect of users.
 
 - Cap. Evidence is summed over a block and enters as min(sum / phi, ln 4). The running minimum of an e-process and a
-  constant is a supermartingale, so this holds at every look, the open block included. No single incident decides: 20
-  : 1 takes three blocks.
+  constant is a supermartingale, so this holds at every look, the open block included. No single incident decides:
+  odds of 20 : 1 take three blocks.
 - Dispersion phi >= 1, from finished blocks alone: how much more the arms differ from block to block than chance
   within a slice allows. E[e^(l/phi)] <= (E[e^l])^(1/phi) <= 1, so phi never costs validity; it answers noise that
   hits one arm alone.

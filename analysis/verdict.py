@@ -2,7 +2,7 @@
 
 - Abort: the e-values of harm, weighted (weights sum to 1), reach 1/alphaAbort at some look, or the breaker trips. A
   weighted mean of e-processes is an e-process, so a candidate inside every margin is ever aborted with a chance of at
-  most alphaAbort, over all metrics, stages and looks. Latched.
+  most alphaAbort, over all metrics, stages and looks (and the breaker adds its own 0.001). Latched.
 - Proven: every guardrail's e-value of pass is at least 1/alphaPromote at the same moment. A wrong promotion needs the
   one bad guardrail to pass, so its chance is at most alphaPromote for any number of guardrails. And: evidence of harm
   below 3, the split clean, and the present stage alone inside every margin. Silence proves nothing.

@@ -1,8 +1,8 @@
 """What is promised, as such: seeded streams, and limits that a correct build exceeds at most once in a million.
 
-The limit is exact: the binomial count that a build with exactly the promised risk exceeds with 1e-6. Runs are rows of one
-stack, so hundreds of them cost little more than one. A naive z-test on the same streams guards the simulator: it must
-raise false alarms, else the streams prove nothing.
+The limit is exact: the binomial count that a build with exactly the promised risk exceeds with 1e-6. Runs are rows of
+one stack, so hundreds of them cost little more than one. A naive z-test on the same streams guards the simulator: it
+must raise false alarms, else the streams prove nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from scipy.special import bdtrc, ndtri
 from analysis.engine import HARM, PASS, Table
 from analysis.robustness import RESTART_BLOCKS
 from analysis.stack import Drift, Stack
+from analysis.verdict import Gate, Judge, Plan
+from tests.support.slices import Version, look
 
 ALPHA = 0.05
 LOOKS = 1000
@@ -95,7 +97,7 @@ def test_a_candidate_on_its_margin_is_rarely_aborted_or_promoted(table: Table, t
     runs = 200
     stable = (truth - table.a) / table.b
     rollouts = Runs(runs, table, robust=False)
-    for _ in range(LOOKS // 2):
+    for _ in range(350):
         n_c, n_s = np.full(runs, 200.0), np.full(runs, 800.0)
         rollouts.look(n_c, drawn(random, n_c, truth), n_s, drawn(random, n_s, stable))
     assert rollouts.alarmed.sum() <= limit(runs)
@@ -106,8 +108,8 @@ def test_drift_with_a_ramp_does_not_alarm() -> None:
     random = np.random.default_rng(103)
     runs = 200
     rollouts = Runs(runs, Table(0.0, 1.0, HARM, 0.01, 50.0), robust=True)
-    for look in range(600):
-        share, rate = (0.01, 0.10, 0.50)[look // 200], 0.002 + 0.018 * look / 600
+    for second in range(600):
+        share, rate = (0.01, 0.10, 0.50)[second // 200], 0.002 + 0.018 * second / 600
         n = np.full(runs, 1000.0)
         n_c = drawn(random, n, share)
         rollouts.look(n_c, drawn(random, n_c, rate), n - n_c, drawn(random, n - n_c, rate))
@@ -162,3 +164,26 @@ def test_a_true_regression_is_found() -> None:
         n_c, n_s = np.full(runs, 50.0), np.full(runs, 950.0)
         rollouts.look(n_c, drawn(random, n_c, 0.04), n_s, drawn(random, n_s, 0.01))
     assert rollouts.alarmed.mean() > 0.95
+
+
+def test_the_whole_judge_keeps_its_budget_while_everything_moves() -> None:
+    """Broken: latency that drifts by half and a weight that rises are blamed on the candidate by some metric."""
+    gates = (
+        Gate("errors", "errors", margin_relative=0.2, margin_absolute=0.002),
+        Gate("latency.p50", "latency", quantile=0.5, margin_relative=0.05),
+        Gate("latency.p99", "latency", quantile=0.99, margin_relative=0.10),
+        Gate("prediction.label", "category", output="label", margin_absolute=0.02),
+        Gate("prediction.score", "number", output="score", margin_sd=0.05),
+    )
+    random = np.random.default_rng(107)
+    runs, aborted = 15, 0
+    for _ in range(runs):
+        judge = Judge(Plan(gates, block_s=3.0))
+        for second in range(60):
+            stage = second // 20
+            version, share = Version(slower=1 + second / 120), (0.05, 0.25, 0.5)[stage]
+            n_c = random.binomial(300, share)
+            arms = version.serve(random, 300 - n_c), version.serve(random, n_c)
+            judge.observe(look(*arms, stage=stage, share=share))
+        aborted += judge.verdict(60.0).abort
+    assert aborted <= limit(runs)
