@@ -8,9 +8,11 @@
         store ◀─────────────┤                             ▼
                          verdict ◀── evidence ◀──────── ledger
 
-`controller` turns the wheel once a second. `judging` says what a route's configuration means for its rollout and its
-judge, `rollout` is the state machine (pure), `lending` gives rows of the ledger to stages, `compile` makes the
-snapshot (pure), `push` brings it to the workers, `evidence` reads closed slices, `tally` sums what rows counted,
-`subject` is all that is alive of one route, `dossier` what of it outlives the controller, `views` is how all of it
-looks to people. State is kept in the store before anything is pushed.
+`controller` turns the wheel once a second and answers the admin API, `plane` makes every change to what is live. Pure
+are `judging` (what a route's configuration means for its rollout and its judge), `rollout` with `steps`, `moves` and
+`state` (the state machine), `compile` (the snapshot). `lending` gives rows of the ledger to stages, `holdings` are
+those of one route, `evidence` reads closed slices, `tally` sums what rows counted, `subject` is all that is alive of
+one route, and `dossier` what of it outlives the controller. `fleet` are the workers, `push` the way to them, `keeper`
+is a store that may be away, `views` how all of it looks to people, `role` the process. State is kept in the store
+before anything is pushed.
 """

@@ -85,7 +85,7 @@ class Plane:
                     self._give_back(subject.collected.holdings.loans.values())
             raise
         for subject, state, collected in settled:
-            self._give_back(subject.install(state, collected))
+            self._install(subject, state, collected)
         await self._forget(set(self.subjects) - {subject.name for subject in subjects})
         self.subjects = {subject.name: subject for subject in subjects}
         self._loaded = loaded
@@ -206,8 +206,7 @@ class Plane:
         state, actions = rollout.step(subject.plan, subject.state, event, self._clock())
         if state == subject.state and not actions:
             return False
-        collected = await self._kept_change(subject, state, actions)
-        self._give_back(subject.install(state, collected))
+        self._install(subject, state, await self._kept_change(subject, state, actions))
         return any(isinstance(action, Route) for action in actions)
 
     async def _kept_change(
@@ -238,6 +237,11 @@ class Plane:
         for entry in entries:
             _LOG.info(entry.kind, route=entry.route, actor=entry.actor, text=entry.text, phase=str(state.phase))
         return collected
+
+    def _install(self, subject: Subject, state: State | None, collected: Collected) -> None:
+        self._give_back(subject.install(state, collected))
+        if subject.active and subject.verdict is None:
+            subject.look(self._clock())  # for people: what is asked, and what of it is known already
 
     def _entry(self, route: str, record: Record) -> Entry:
         return Entry(0, self._clock(), route, record.kind, record.actor, record.text)

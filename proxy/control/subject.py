@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from analysis.plan import Plan as Question
+from analysis.summaries import Slice
 from analysis.verdict import Judge, Verdict
 from config import schema
 from proxy.control import dossier, holdings, judging, steps, tally
@@ -98,12 +99,13 @@ class Subject:
             waiting |= track.judged and not track.done
         self._drop_ended()
 
-    def _judge(self, slice_: object) -> None:
+    def _judge(self, slice_: Slice) -> None:
         judge = self.collected.judge
         if judge is None:
             return
         try:
-            judge.observe(slice_)  # type: ignore[arg-type]
+            judge.observe(slice_)
+            self.error = ""
         except ValueError as error:
             self.error = str(error)
             _LOG.error("a slice cannot be judged", route=self.name, reason=self.error)

@@ -1,0 +1,379 @@
+"""The controller with a real ledger, store and channel, played workers, and a clock that the tests move."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.control.rollout import IllegalEvent
+from proxy.control.store import StoreError
+from tests.support.control_plane import STEPS, World, config
+
+Make = Callable[..., Awaitable[World]]
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Make]:
+    worlds: list[World] = []
+
+    async def start(document: dict[str, Any], before: Callable[[World], None] = lambda _: None) -> World:
+        world = World(tmp_path, document)
+        worlds.append(world)
+        before(world)
+        await world.start()
+        return world
+
+    yield start
+    for world in worlds:
+        await world.close()
+
+
+def shares(world: World) -> list[tuple[int, int]]:
+    return [(segment.upper, segment.arm) for segment in world.workers[0].snapshot.routes[0].segments]
+
+
+def break_store(world: World) -> None:
+    with sqlite3.connect(world.folder / "understudy.db") as db:
+        db.execute("ALTER TABLE rollouts RENAME TO gone")
+        db.execute("ALTER TABLE evidence RENAME TO gone_too")
+
+
+def mend_store(world: World) -> None:
+    with sqlite3.connect(world.folder / "understudy.db") as db:
+        db.execute("ALTER TABLE gone RENAME TO rollouts")
+        db.execute("ALTER TABLE gone_too RENAME TO evidence")
+
+
+async def test_a_good_candidate_is_promoted_by_steps(make: Make) -> None:
+    """Evidence would not lead to a promotion, or weights would not reach the workers."""
+    world = await make(config(*STEPS))
+    assert shares(world) == [(200_000, 1), (1_000_000, 0)]
+    assert world.first["phase"] == "Waiting"
+    seen = {world.first["weight"]}
+    for _ in range(200):
+        route = await world.second()
+        seen.add(route["weight"])
+        if route["phase"] == "Succeeded":
+            break
+    assert (route["phase"], route["verdict"], seen) == ("Succeeded", "Successful", {20.0, 50.0, 100.0})
+    assert shares(world) == [(1_000_000, 1)]
+    kinds = [entry["kind"] for entry in await world.controller.history("r", 100, None)]
+    assert kinds[-1] == "begin"
+    assert kinds[0] == "succeeded"
+
+
+async def test_a_failing_candidate_is_aborted(make: Make) -> None:
+    """A version that answers with errors would stay in service."""
+    world = await make(config(*STEPS))
+    route = await world.until("Aborted", "Succeeded", fail={"v2": 3})
+    assert (route["phase"], route["verdict"], route["weight"]) == ("Aborted", "Failed", 0.0)
+    assert shares(world) == [(1_000_000, 0)]
+    candidate = world.arm("canary")
+    assert candidate["failed"] > 0
+    assert candidate["faults"] == {"upstream-reset": candidate["failed"]}
+    assert candidate["requests"] == sum(candidate["statuses"].values())
+    assert candidate["latencyMs"]["p50"] == pytest.approx(20, rel=0.01)
+    assert next(metric for metric in route["metrics"] if metric["name"] == "errors")["candidate"] > 0.2
+
+
+async def test_silence_changes_nothing(make: Make) -> None:
+    """A rollout without traffic would move on."""
+    world = await make(config(*STEPS))
+    for _ in range(20):
+        route = await world.second(busy=False)
+    assert (route["phase"], route["weight"]) == ("Waiting", 20.0)
+
+
+async def test_copies_alone_are_judged(make: Make) -> None:
+    """A rehearsal would wait for ever, or let its candidate meet users before it has proven itself."""
+    world = await make(config({"setMirror": {"percent": 100}}, {"analysis": {"minSamples": 100}}, *STEPS))
+    assert [mirror.share for mirror in world.workers[0].snapshot.routes[0].mirrors] == [1_000_000]
+    assert shares(world) == [(1_000_000, 0)]
+    await world.second(label="fine")
+    await world.second(label="fine")
+    assert world.arm("shadow")["labels"] == {"label": {"fine": 1.0}}
+    weights = [(await world.second(label="fine"))["weight"] for _ in range(10)]
+    assert 20.0 in weights
+    assert world.first["pairs"]["compared"] == 0
+
+
+async def test_a_killed_controller_is_followed_by_one_that_knows_all(make: Make) -> None:
+    """A crash would lose weight, stage, evidence or rows; or workers would be pushed what they hold already."""
+    world = await make(config({"setWeight": 20}, {"pause": {}}))
+    for _ in range(5):
+        await world.second()
+    before, rows, pushes = world.first, world.rows(), world.workers[0].pushes
+    await world.kill()
+    await world.start()
+    after = world.first
+    for key in ("phase", "weight", "stage", "startedAt", "metrics", "arms", "ratio", "abortEvidence"):
+        assert after[key] == before[key], key
+    assert (world.rows(), world.workers[0].pushes) == (rows, pushes)
+
+
+async def test_what_happened_meanwhile_is_judged_later(make: Make) -> None:
+    """Requests that were served while the controller was down would be no evidence."""
+    world = await make(config({"setWeight": 20}, {"pause": {}}))
+    for _ in range(3):
+        await world.second()
+    await world.kill()
+    for _ in range(4):
+        world.time.move(1.0)
+        world.traffic()
+    await world.start()
+    for _ in range(2):
+        route = await world.second(busy=False)
+    assert route["metrics"][0]["nCandidate"] == world.arm("canary")["requests"] == 7 * 2 * 20
+
+
+async def test_a_reboot_keeps_what_is_decided_and_proven(make: Make) -> None:
+    """A restart of the whole would begin the rollout anew, or judge the old memory's rows in the new one."""
+    world = await make(config({"setWeight": 20}, {"pause": {}}))
+    for _ in range(3):
+        await world.second(label="fine")
+    await world.second(busy=False)
+    before = world.first
+    await world.reboot()
+    world.time.monotonic_s = 50.0
+    await world.start()
+    after = world.first
+    for key in ("phase", "weight", "stage", "startedAt", "metrics", "arms"):
+        assert after[key] == before[key], key
+    for _ in range(3):
+        after = await world.second(label="fine")
+    assert after["metrics"][0]["nCandidate"] > before["metrics"][0]["nCandidate"]
+    assert world.arm("canary")["requests"] == 6 * 2 * 20
+
+
+async def test_an_abort_is_kept_and_latched(make: Make) -> None:
+    """A version that was taken out of service would be back after a restart, or after an edit of the steps."""
+    world = await make(config(*STEPS))
+    await world.until("Aborted", fail={"v2": 2})
+    await world.kill()
+    await world.start()
+    assert world.first["phase"] == "Aborted"
+    world.write(config({"setWeight": 50}, {"analysis": {}}))
+    assert (await world.controller.reload("ann"))["ok"]
+    await world.settled()
+    assert world.first["phase"] == "Aborted"
+    assert shares(world) == [(1_000_000, 0)]
+    assert (await world.controller.act("r", "retry", "ann"))["phase"] == "Waiting"
+    await world.settled()
+    assert shares(world) == [(500_000, 1), (1_000_000, 0)]
+    assert [metric["nCandidate"] for metric in world.first["metrics"]] == [0.0]
+
+
+async def test_another_candidate_begins_with_fresh_evidence(make: Make) -> None:
+    """A new version would be promoted on the evidence of the one before."""
+    world = await make(config(*STEPS))
+    await world.until("Succeeded")
+    edited = copy.deepcopy(world.config)
+    edited["routes"][0]["backendRefs"] = [{"name": "v2", "role": "stable"}, {"name": "v3", "role": "canary"}]
+    world.write(edited)
+    answer = await world.controller.reload("ann")
+    assert (answer["ok"], answer["workers"], answer["workersAcknowledged"]) == (True, 2, 2)
+    route = world.first
+    assert (route["stable"], route["candidate"], route["phase"], route["weight"]) == ("v2", "v3", "Waiting", 20.0)
+    assert all(arm["requests"] == 0 for arm in route["arms"])
+    assert (await world.until("Aborted", fail={"v3": 2}))["phase"] == "Aborted"
+
+
+async def test_a_reload_of_something_else_keeps_the_progress(make: Make) -> None:
+    """Each edit of the file would throw a rollout back to its first step."""
+    world = await make(config({"setWeight": 20}, {"pause": {}}))
+    for _ in range(4):
+        await world.second()
+    before, rows = world.first, world.rows()
+    edited = copy.deepcopy(world.config)
+    edited["routes"][0]["match"] = [{"path": {"prefix": "/v2"}}]
+    edited["routes"].append({"name": "other", "backendRefs": [{"name": "v3"}]})
+    world.write(edited)
+    assert (await world.controller.reload("ann"))["ok"]
+    await world.settled()
+    after = world.first
+    assert (after["startedAt"], after["stage"], after["metrics"]) == (
+        before["startedAt"],
+        before["stage"],
+        before["metrics"],
+    )
+    assert rows < world.rows()
+    assert [route.name for route in world.workers[0].snapshot.routes] == ["r", "other"]
+
+
+async def test_a_bad_edit_changes_nothing_and_says_why(make: Make) -> None:
+    """A typing mistake would take down what runs, or be ignored in silence."""
+    world = await make(config(*STEPS))
+    generation = world.workers[0].snapshot.generation
+    world.path.write_text("listen: [{address: 127.0.0.1:0}]\nbackend: []\n")
+    answer = await world.controller.reload("ann")
+    assert not answer["ok"]
+    assert {problem["line"] for problem in answer["problems"]} >= {2}
+    assert world.controller.status()["config"]["lastError"]["problems"] == answer["problems"]
+    assert world.workers[0].snapshot.generation == generation
+    world.write(world.config)
+    assert (await world.controller.reload("ann"))["ok"]
+    assert world.controller.status()["config"]["lastError"] is None
+    assert world.workers[0].snapshot.generation == generation
+
+
+async def test_a_refused_edit_stays_refused_after_a_crash(make: Make) -> None:
+    """A controller that starts while the file is bad would forget all routes."""
+    world = await make(config(*STEPS))
+    world.path.write_text("nonsense: 1\n")
+    await world.kill()
+    await world.start()
+    assert world.first["phase"] == "Waiting"
+    assert world.controller.status()["config"]["lastError"]["problems"]
+
+
+async def test_what_needs_a_restart_is_named(make: Make) -> None:
+    """Somebody who changes the port would wait for it in vain."""
+    world = await make(config(*STEPS))
+    world.write(world.config | {"listen": [{"address": "127.0.0.1:1234"}], "workers": 7})
+    assert (await world.controller.reload("ann"))["restartNeeded"] == ["listen", "workers"]
+
+
+async def test_a_failing_store_freezes_rollouts_and_nothing_else(make: Make) -> None:
+    """A full disk would abort or promote versions that nobody can remember, or stop the traffic."""
+    world = await make(config(*STEPS))
+    await world.second()
+    break_store(world)
+    for _ in range(8):
+        route = await world.second(fail={"v2": 2})
+    assert (route["phase"], route["weight"]) == ("Waiting", 20.0)
+    assert "no such table" in world.controller.status()["store"]["error"]
+    with pytest.raises(StoreError):
+        await world.controller.act("r", "abort", "ann")
+    assert shares(world) == [(200_000, 1), (1_000_000, 0)]
+    mend_store(world)
+    assert (await world.until("Aborted", seconds=5, fail={"v2": 2}))["phase"] == "Aborted"
+    assert world.controller.status()["store"]["error"] is None
+
+
+async def test_an_unreadable_store_at_the_start_sends_everything_to_stable(make: Make) -> None:
+    """A proxy whose disk is broken would serve nobody, or send users to a version that was aborted."""
+
+    def spoil(world: World) -> None:
+        (world.folder / "understudy.db").write_text("this is no database, but a text that is long enough to tell")
+
+    world = await make(config(*STEPS), spoil)
+    assert shares(world) == [(1_000_000, 0)]
+    assert world.controller.status()["store"]["error"]
+    (world.folder / "understudy.db").unlink()
+    route = await world.second()
+    assert (route["phase"], shares(world)) == ("Waiting", [(200_000, 1), (1_000_000, 0)])
+
+
+async def test_a_store_that_is_lost_leaves_workers_what_they_hold(make: Make) -> None:
+    """A controller that comes back without its memory would take users away from their version."""
+    world = await make(config({"setWeight": 20}, {"pause": {}}))
+    generation = world.workers[0].snapshot.generation
+    await world.kill()
+    break_store(world)
+    await world.start()
+    await world.controller.tick()
+    assert world.controller.status()["store"]["error"]
+    assert (world.workers[0].snapshot.generation, shares(world)) == (generation, [(200_000, 1), (1_000_000, 0)])
+    mend_store(world)
+    assert (await world.second())["weight"] == 20.0
+
+
+async def test_a_stage_applies_only_when_all_live_workers_hold_it(make: Make) -> None:
+    """A promotion would be called complete while a worker still serves the old version."""
+    world = await make(config(*STEPS))
+    world.workers[1].acknowledges = False
+    await world.controller.act("r", "promote", "ann", full=True)
+    assert (await world.second())["phase"] == "Promoting"
+    await world.workers[1].stop()
+    world.workers[1].acknowledges = True
+    world.workers[1].connect()
+    assert (await world.until("Succeeded", seconds=3))["phase"] == "Succeeded"
+
+
+async def test_commands_that_make_no_sense_are_refused(make: Make) -> None:
+    """A typing mistake in a command would do something, or nothing, without a word."""
+    world = await make(config(*STEPS))
+    with pytest.raises(KeyError):
+        await world.controller.act("nobody", "abort", "ann")
+    with pytest.raises(IllegalEvent):
+        await world.controller.act("r", "resume", "ann")
+    assert (await world.controller.act("r", "abort", "ann", reason="enough"))["reason"] == "aborted by ann: enough"
+    await world.settled()
+    assert shares(world) == [(1_000_000, 0)]
+
+
+async def test_counters_only_grow(make: Make) -> None:
+    """Metrics would fall when a stage ends, its rows are freed, or the controller is started anew."""
+    world = await make(config(*STEPS))
+
+    def counted() -> int:
+        rows = sum(world.controller.reader.totals(w, row.index, row.tenant).arrived
+                   for row in world.controller.rows() for w in range(2)
+                   if world.controller.reader.totals(w, row.index, row.tenant))  # fmt: skip
+        return rows + sum(totals.arrived for totals in world.controller.retired_totals.values())
+
+    last = 0
+    for second in range(60):
+        await world.second()
+        assert counted() == (second + 1) * 200 > last
+        last = counted()
+    assert world.first["phase"] == "Succeeded"
+    assert world.controller.retired_totals
+    assert sum(arm["requests"] for arm in world.first["arms"]) == last
+
+
+async def test_a_route_without_a_rollout_keeps_its_rows(make: Make) -> None:
+    """Metrics of an ordinary route would begin anew with each controller, and its rows be lent to another."""
+    world = await make(config())
+    for _ in range(3):
+        await world.second(label="fine")
+    before, rows = world.arm("stable"), world.rows()
+    assert (before["requests"], before["labels"]) == (600, {"label": {"fine": 1.0}})
+    await world.kill()
+    await world.start()
+    assert world.rows() == rows
+    assert world.arm("stable")["requests"] == 600
+
+
+async def test_a_route_that_is_gone_is_forgotten(make: Make) -> None:
+    """A route that comes back later would go on in the middle of a rollout that nobody remembers."""
+    world = await make(config({"setWeight": 20}, {"pause": {}}))
+    for _ in range(3):
+        await world.second()
+    document = world.config
+    world.write(config(name="other"))
+    await world.controller.reload("ann")
+    assert [route["name"] for route in world.controller.routes()] == ["other"]
+    world.write(document)
+    world.time.move(10)
+    await world.controller.reload("ann")
+    assert [metric["nCandidate"] for metric in world.first["metrics"]] == [0.0]
+    assert world.first["startedAt"] == world.time.wall_s
+
+
+async def test_answers_are_json(make: Make) -> None:
+    """The admin API would answer 500 for a number that JSON has no word for."""
+    world = await make(config(*STEPS))
+    for _ in range(3):
+        await world.second()
+    json.dumps([world.first, world.controller.status(), world.controller.routes()], allow_nan=False)
+    json.dumps(await world.controller.history("r", 10, None), allow_nan=False)
+    assert "x" in {problem["path"] for problem in world.controller.validate("x: 1")}
+    assert world.controller.validate(world.path.read_text()) == []
+
+
+async def test_it_is_ready_once_all_workers_serve(make: Make) -> None:
+    """Traffic would be sent to a proxy that does not serve yet; or one dead worker would take out the others."""
+    world = await make(config(*STEPS))
+    assert world.controller.ready
+    await world.workers[0].stop()
+    assert world.controller.ready
+    await world.reboot()
+    await world.start(workers=False)
+    assert not world.controller.ready
