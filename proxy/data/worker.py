@@ -12,6 +12,7 @@ import asyncio
 import gc
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -20,7 +21,6 @@ from collections.abc import Sequence
 from time import monotonic, time
 from typing import Final, cast
 
-import msgspec
 import uvloop
 
 from proxy import channel
@@ -107,7 +107,7 @@ class Worker:
                 continue
             try:
                 await self._follow(reader, writer)
-            except (OSError, ValueError, msgspec.MsgspecError) as error:
+            except (OSError, ValueError, LookupError, re.error) as error:
                 log("channel-failed", error=str(error), worker=self._index)
             finally:
                 writer.close()
