@@ -218,7 +218,7 @@ def test_a_taken_address_is_named() -> None:
 def test_only_the_standard_library_is_imported() -> None:
     """The process that must never die would depend on packages, and take their memory and start time."""
     code = (
-        "import sys; import proxy.control.supervisor;"
+        "import sys; import proxy.__main__, proxy.control.supervisor;"
         "own = {'proxy', '__main__'} | set(sys.stdlib_module_names);"
         "print([name for name in sys.modules if name.partition('.')[0] not in own])"
     )

@@ -1,0 +1,95 @@
+"""What of a rollout outlives the controller."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import fields
+
+import msgspec
+import numpy as np
+import pytest
+
+from analysis.summaries import ArmCounts, Moments
+from proxy.control import dossier
+from proxy.control.evidence import Track
+from proxy.control.lending import Loan
+from proxy.control.tally import ArmTally
+from proxy.faults import Fault, Skip
+from proxy.ledger.layout import USER_SLOTS
+from proxy.ledger.reader import Totals
+from proxy.snapshot import TableRef
+
+LOAN = Loan("r", "v1", "stable", 3, 5, (1 << 52) - 1, ("a", "b"), ("category", "number"), (TableRef(1, 9), TableRef()))
+
+
+def counts() -> ArmCounts:
+    draw = np.random.default_rng(3)
+    return ArmCounts(
+        1.0, 2.0, 3.0, 4.0, draw.random(1620), {"a": {"ü": 1.0}}, {"b": Moments(1.0, 2.0, 3.0)},
+        {"b": draw.random(64)}, draw.random(64), draw.random(64), {"a": 1.0}, {"a": 2.0}, {"a": 3.0},
+    )  # fmt: skip
+
+
+def same(one: ArmCounts, other: ArmCounts) -> bool:
+    return all(
+        np.array_equal(getattr(one, field.name), getattr(other, field.name))
+        if isinstance(getattr(one, field.name), np.ndarray)
+        else str(getattr(one, field.name)) == str(getattr(other, field.name))
+        for field in fields(ArmCounts)
+    )
+
+
+def test_everything_comes_back() -> None:
+    """A restart would change sums, rows, or how far slices were read."""
+    track = Track(3, 0.2, True, True, (LOAN,), 77, 80, 2, {"stable": counts()}, 5.0, {"a": (3.0, 1.0)})
+    users = np.zeros(USER_SLOTS, dtype=np.bool_)
+    users[[0, 17, USER_SLOTS - 1]] = True
+    totals = Totals(9, 8, 7, 6, 5, 4, {Skip.BUSY: 1}, {Fault.STREAM_IDLE: 2}, {200: 3, 0: 1})
+    arm = ArmTally(totals, users, {"a": {("x", "y"): 2}})
+    before = dossier.Dossier(
+        boot=11,
+        clock_offset_s=12,
+        judge=b"judge",
+        loans=(LOAN,),
+        rows=(LOAN, LOAN),
+        tracks=(dossier.keep_track(track),),
+        past=(dossier.keep_arm("v1", "stable", arm),),
+        compared=4.0,
+        pairs={"a": (2.0, 1.0)},
+    )
+    after = dossier.decode(dossier.encode(before))
+    assert after == before
+    revived = dossier.revive_track(after.tracks[0])
+    assert same(revived.sums["stable"], counts())
+    for name in (
+        "stage",
+        "share",
+        "judged",
+        "sticky",
+        "loans",
+        "next_slice",
+        "until",
+        "skipped",
+        "compared",
+        "disagreed",
+    ):
+        assert getattr(revived, name) == getattr(track, name), name
+    revived.sums["stable"].latency[0] += 1  # arrays of a revived track are its own
+    past = dossier.revive_arm(after.past[0])
+    assert (past.totals, past.confusion) == (totals, {"a": {("x", "y"): 2.0}})
+    assert np.array_equal(past.users, users)
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [
+        b"",
+        b"nonsense",
+        zlib.compress(b"nonsense"),
+        zlib.compress(msgspec.msgpack.encode({"boot": 1, "clock_offset_s": 1, "version": 99})),
+    ],
+)
+def test_what_cannot_be_read_is_refused(blob: bytes) -> None:
+    """A damaged blob, or one of another release, would be taken for evidence."""
+    with pytest.raises(ValueError, match="kept evidence"):
+        dossier.decode(blob)

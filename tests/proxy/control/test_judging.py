@@ -1,0 +1,135 @@
+"""What a configuration asks of the rollout and of the judge."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from analysis.plan import Gate
+from config import loader, schema
+from proxy.control import judging, steps
+from tests.support.control_plane import config
+
+METRICS = [
+    {"name": "errors", "maxIncrease": ["20%", "0.2pp"], "weight": 2},
+    {"name": "latency.p99", "maxIncrease": "10%", "role": "signal"},
+    {"name": "prediction.label", "maxShift": "2pp"},
+    {"name": "prediction.score", "maxShift": "0.05sd", "role": "info"},
+    {"name": "pair.label", "maxDisagreement": ["1%", "2pp"]},
+]
+STEPS = [
+    {"setMirror": {"percent": 12.5}},
+    {"analysis": {"minSamples": 5, "duration": "1m"}},
+    {"setWeight": 0.5},
+    {"pause": {}},
+    {"pause": {"duration": "10s"}},
+    {"analysis": {}},
+]
+
+
+def document() -> dict[str, Any]:
+    found = copy.deepcopy(config(*STEPS))
+    found["routes"][0]["analysis"] |= {"metrics": copy.deepcopy(METRICS), "breaker": {"errorsAbove": "30pp"}, "alphaAbort": 0.01}
+    return found
+
+
+def loaded(found: dict[str, Any]) -> schema.Config:
+    return loader.loads(yaml.safe_dump(found), "test").config
+
+
+def planned(found: dict[str, Any]) -> steps.Plan:
+    whole = loaded(found)
+    plan = judging.plan(whole, whole.routes[0])
+    assert plan is not None
+    return plan
+
+
+def test_steps_are_those_of_the_file() -> None:
+    """A rollout would give the candidate other shares than its file says, or wait for something else."""
+    plan = planned(document())
+    assert plan.steps == (
+        steps.SetMirror(125_000),
+        steps.Analysis(5, 60.0),
+        steps.SetWeight(5_000),
+        steps.Pause(None),
+        steps.Pause(10.0),
+        steps.Analysis(None, None),
+    )
+    assert (plan.stable, plan.candidate, plan.min_samples, plan.min_duration_s) == ("v1", "v2", 50, 2.0)
+    assert (plan.max_duration_s, plan.on_inconclusive) == (600.0, "pause")
+
+
+def test_margins_are_those_of_the_file() -> None:
+    """A candidate would be judged by other margins than its file says: percent taken for a fraction, say."""
+    question = judging.question(loaded(document()).routes[0])
+    assert question.gates == (
+        Gate("errors", "errors", margin_relative=0.2, margin_absolute=0.002, weight=2.0),
+        Gate("latency.p99", "latency", quantile=0.99, margin_relative=0.1, role="signal"),
+        Gate("prediction.label", "category", "label", margin_absolute=0.02),
+        Gate("prediction.score", "number", "score", margin_sd=0.05, role="info"),
+        Gate("pair.label", "pair", "label", margin_absolute=0.02),
+    )
+    assert (question.alpha_abort, question.alpha_promote, question.block_s) == (0.01, 0.05, 1.0)
+    assert (question.breaker_above, question.horizon_s) == (0.3, 600.0)
+
+
+def test_no_breaker_is_none() -> None:
+    """A breaker that was switched off would go on to abort."""
+    found = document()
+    found["routes"][0]["analysis"]["breaker"] = None
+    assert judging.question(loaded(found).routes[0]).breaker_above is None
+
+
+def test_a_route_without_a_strategy_has_no_rollout() -> None:
+    """An ordinary route would wait for evidence."""
+    whole = loaded(config())
+    assert judging.plan(whole, whole.routes[0]) is None
+
+
+def _route(found: dict[str, Any]) -> dict[str, Any]:
+    return found["routes"][0]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda found: _route(found)["strategy"]["canary"]["steps"].pop(),
+        lambda found: _route(found)["analysis"].update(alphaAbort=0.02),
+        lambda found: _route(found)["analysis"]["metrics"].pop(),
+        lambda found: _route(found)["predictions"]["outputs"][1].update(tolerance=0.5),
+        lambda found: found["backends"][0].update(version="2024-05"),
+    ],
+)
+def test_what_changes_the_question_changes_the_digest(edit: Callable[[dict[str, Any]], object]) -> None:
+    """Evidence for one question would be taken for an answer to another."""
+    found = document()
+    edit(found)
+    assert planned(found).digest != planned(document()).digest
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda found: _route(found).update(match=[{"path": {"prefix": "/x"}}]),
+        lambda found: _route(found).update(timeouts={"request": "3s"}),
+        lambda found: found["backends"][0]["endpoints"].append("http://127.0.0.1:9999"),
+        lambda found: found["backends"][2].update(version="other"),
+    ],
+)
+def test_what_does_not_change_the_question_keeps_the_digests(edit: Callable[[dict[str, Any]], object]) -> None:
+    """A rollout would begin anew because stable got another instance, or because of a timeout."""
+    found = document()
+    edit(found)
+    before, after = planned(document()), planned(found)
+    assert (after.digest, after.candidate_digest) == (before.digest, before.candidate_digest)
+
+
+def test_another_build_of_the_candidate_is_another_candidate() -> None:
+    """A new version would be promoted on the evidence of the one before."""
+    found = document()
+    found["backends"][1]["version"] = "2024-06"
+    assert planned(found).candidate_digest != planned(document()).candidate_digest
