@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from proxy.data.exchange import PENDING_BYTES, REPLAY_BYTES
 from proxy.faults import Fault
 from proxy.ledger.layout import L_ARRIVED, L_FAILED, L_ON_TIME
 from proxy.snapshot import CIRCLE, Arm, Mirror, Segment
-from tests.support.plane import CANARY, ROWS, Plane, answer, chunked, request, split
+from tests.support.plane import CANARY, ROWS, STABLE, Plane, answer, chunked, request, split
 from tests.support.transports import settle
 
 
@@ -716,3 +717,19 @@ async def test_shares_of_live_traffic_follow_the_segments(plane: Plane) -> None:
     assert fields["x-understudy-backend"] == "v2"
     assert plane.totals("v2").failed == 1
     assert plane.totals("v1").arrived == 0
+
+
+async def test_backend_that_is_full_is_503(plane: Plane) -> None:
+    """Beyond the bounds of pool and queue a request is told so at once, instead of waiting for its deadline."""
+    plane.backends[0] = msgspec.structs.replace(STABLE, max_connections=1, max_pending=1)
+    plane.adopt()
+    busy, waiting, refused = plane.client(), plane.client(), plane.client()
+    for client in (busy, waiting, refused):
+        client.send(request())
+        await settle()
+    first, fields, _ = split(refused.take())
+    assert (first, fields["x-understudy-fault"]) == ("HTTP/1.1 503 Service Unavailable", "overflow")
+    for client in (busy, waiting):
+        plane.backend().answer(answer(b"x"))
+        assert split(client.take())[2] == b"x"
+    assert plane.totals().faults == {Fault.OVERFLOW: 1}
