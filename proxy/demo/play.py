@@ -38,12 +38,13 @@ class PlayError(RuntimeError):
 
 
 class Play:
-    """One demo. `folder` is where its models, file, logs and reports are."""
+    """One demo. `folder` is where its models, file, logs and reports are; `keep` leaves all of it running."""
 
-    def __init__(self, console: Console, folder: Path) -> None:
+    def __init__(self, console: Console, folder: Path, keep: bool) -> None:
         self.processes = Processes(folder)
         self._console = console
         self._folder = folder
+        self._keep_running = keep
         self._file = folder / "understudy.yaml"
         self._started_s, self._started_at = time.monotonic(), time.time()
         proxy, admin, *servers = free_ports(5)
@@ -71,13 +72,10 @@ class Play:
             "admin": self._client.address,
             "folder": str(self._folder),
         }
-        telling.tell(self._console, self._rollouts, outcome, self._started_at)
+        telling.tell(self._console, self._rollouts, outcome, self._started_at, self._keep_running)
+        if self._keep_running:
+            self._leave()
         return outcome
-
-    def leave(self) -> None:
-        """Keep users coming after the demo has ended, and say how to play with what runs and how to stop it."""
-        self.processes.start("traffic", ["proxy.demo.traffic", "--url", self._url])
-        telling.leave(self._console, self._url, self._client.address, self._file, self.processes.pids())
 
     async def _acts(self) -> None:
         trained = await asyncio.to_thread(models.train, self._folder)
@@ -169,6 +167,11 @@ class Play:
         route = await asyncio.to_thread(self._client.report, ROUTE)
         self._rollouts.append(Rollout(route, str(report)))
         self._say(f"{route['candidate']} {route['phase']}: {route['reason']}")
+
+    def _leave(self) -> None:
+        """Keep users coming after the demo has ended, and say how to play with what runs and how to stop it."""
+        self.processes.start("traffic", ["proxy.demo.traffic", "--url", self._url])
+        telling.leave(self._console, self._url, self._client.address, self._file, self.processes.pids())
 
     def _say(self, text: str) -> None:
         self._console.print(Text(f"{time.monotonic() - self._started_s:5.0f} s  {text}"), soft_wrap=True)

@@ -31,6 +31,9 @@ def demo_command(json_file: Path | None, keep: bool) -> int:
             Text(f"understudy: the demo trains scikit-learn models; install scikit-learn first: {pip}"), soft_wrap=True
         )
         return 1
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        console.print(Text(f"understudy: --json {json_file}: there is no such folder; make it first"), soft_wrap=True)
+        return 1
     try:
         outcome = uvloop.run(_play(console, keep))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -47,7 +50,7 @@ async def _play(console: Console, keep: bool) -> dict[str, Any]:
     this = asyncio.current_task()
     assert this is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    play = Play(console, Path(tempfile.mkdtemp(prefix="understudy-demo-")))
+    play = Play(console, Path(tempfile.mkdtemp(prefix="understudy-demo-")), keep)
     finished = False
     try:
         outcome = await play.run()
@@ -55,6 +58,4 @@ async def _play(console: Console, keep: bool) -> dict[str, Any]:
     finally:
         if not (keep and finished):
             await play.processes.stop()
-    if keep:
-        play.leave()
     return outcome

@@ -32,7 +32,7 @@ def clients(answers: Sequence[Answered]) -> str:
     return f"clients: {len(answers):,} requests, {failed} errors"
 
 
-def tell(console: Console, rollouts: Sequence[Rollout], outcome: Json, started_at: float) -> None:
+def tell(console: Console, rollouts: Sequence[Rollout], outcome: Json, started_at: float, keep: bool) -> None:
     """All that is worth reading afterwards."""
     if rollouts:
         console.print(Rule("Timeline", align="left"), _timeline(rollouts[-1].route["history"], started_at))
@@ -45,7 +45,7 @@ def tell(console: Console, rollouts: Sequence[Rollout], outcome: Json, started_a
     for entry in outcome["rollouts"]:
         console.print(Text(f"report on {entry['candidate']}: {entry['report']}"), soft_wrap=True)
     console.print(Text(f"configuration, logs, models: {outcome['folder']}"), soft_wrap=True)
-    console.print(Text(f"admin API: {outcome['admin']} (stays with --keep)"), soft_wrap=True)
+    console.print(Text(f"admin API: {outcome['admin']} ({'stays' if keep else 'ends now; --keep leaves it'})"))
     style = "bold green" if outcome["ok"] else "bold red"
     console.print(Text(_conclusion(outcome), style))
 
@@ -53,15 +53,15 @@ def tell(console: Console, rollouts: Sequence[Rollout], outcome: Json, started_a
 def leave(console: Console, url: str, admin: str, file: Path, pids: Mapping[str, int]) -> None:
     """How to play with what was left running, and how to stop it."""
     running = ", ".join(f"{name} {pid}" for name, pid in pids.items())
-    for line in (
-        f"still running: {running}",
-        f"  understudy report {ROUTE} --admin {admin}",
-        f"  understudy retry {ROUTE} --admin {admin}      # v3 again, with fresh evidence",
-        f"  edit {file}                                   # it is live within a second",
-        f"  curl {url}/v2/models/digits                   # through the proxy",
-        f"stop all: kill {' '.join(str(pid) for pid in reversed(list(pids.values())))}",
+    for what, how in (
+        ("still running", running),
+        ("see", f"understudy report {ROUTE} --admin {admin}"),
+        ("try v3 again", f"understudy retry {ROUTE} --admin {admin}"),
+        ("edit, live at once", str(file)),
+        ("ask a model", f"curl {url}/v2/models/{ROUTE}"),
+        ("stop all", f"kill {' '.join(str(pid) for pid in reversed(list(pids.values())))}"),
     ):
-        console.print(Text(line), soft_wrap=True)
+        console.print(Text(f"{what:>18}: {how}"), soft_wrap=True)
 
 
 def _timeline(entries: Sequence[Json], started_at: float) -> Table:

@@ -23,7 +23,7 @@ OUTCOME = {
 def printed(outcome: dict) -> str:
     console = Console(file=io.StringIO(), width=130)
     route = route_document() | {"history": history_entries()}
-    telling.tell(console, [Rollout(route, "/tmp/d/report-v3.md")], outcome, STARTED_S)
+    telling.tell(console, [Rollout(route, "/tmp/d/report-v3.md")], outcome, STARTED_S, keep=False)
     return console.file.getvalue()
 
 
@@ -45,7 +45,7 @@ def test_a_demo_that_went_wrong_says_so() -> None:
     assert "not as it should be" in text
     nothing = OUTCOME | {"ok": False, "rollouts": [], "accuracyByBackend": {}}
     console = Console(file=io.StringIO(), width=130)
-    telling.tell(console, [], nothing, STARTED_S)
+    telling.tell(console, [], nothing, STARTED_S, keep=False)
     assert "no rollout ended" in console.file.getvalue()
 
 
