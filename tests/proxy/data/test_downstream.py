@@ -2,76 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-
-import httptools
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from proxy.data.downstream import HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
+from proxy.data.downstream import HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from proxy.faults import Fault
 from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS
-from tests.support.plane import Clock, Network, Plane, answer, chunked, request, split
+from tests.support import malformed
+from tests.support.plane import Plane, answer, request, split
 from tests.support.transports import settle
 
-HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
 
-MALFORMED = {
-    "no version": (b"GET /\r\n\r\n", 400),
-    "HTTP/0.9": (b"GET / HTTP/0.9\r\n\r\n", 400),
-    "HTTP/2.0": (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 400),
-    "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
-    "not HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
-    "unknown method": (b"FETCH / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "lower case method": (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "space in target": (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "NUL in target": (b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "fragment in target": (b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "target of no kind": (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "target of another scheme": (b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "target with no host": (b"GET http:/// HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "target with a user": (b"GET http://u@b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "bare LF": (b"GET / HTTP/1.1\nHost: a\n\n", 400),
-    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
-    "two hosts": (HEAD + b"Host: b\r\n\r\n", 400),
-    "space before colon": (HEAD + b"X : a\r\n\r\n", 400),
-    "field without a name": (HEAD + b": a\r\n\r\n", 400),
-    "folded field": (HEAD + b"X: a\r\n b\r\n\r\n", 400),
-    "NUL in a field": (HEAD + b"X: a\0b\r\n\r\n", 400),
-    "CR in a field": (HEAD + b"X: a\rb\r\n\r\n", 400),
-    "two lengths": (HEAD + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
-    "the same length twice": (HEAD + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400),
-    "list of lengths": (HEAD + b"Content-Length: 3, 3\r\n\r\nabc", 400),
-    "signed length": (HEAD + b"Content-Length: +3\r\n\r\nabc", 400),
-    "negative length": (HEAD + b"Content-Length: -3\r\n\r\nabc", 400),
-    "hexadecimal length": (HEAD + b"Content-Length: 0x3\r\n\r\nabc", 400),
-    "empty length": (HEAD + b"Content-Length: \r\n\r\n", 400),
-    "endless length": (HEAD + b"Content-Length: 99999999999999999999\r\n\r\n", 400),
-    "length, then chunks": (HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-    "chunks, then length": (HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400),
-    "chunks twice": (HEAD + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400),
-    "two transfer codings": (HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
-    "another transfer coding": (HEAD + b"Transfer-Encoding: gzip\r\n\r\n", 400),
-    "chunks not last": (HEAD + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400),
-    "almost chunked": (HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400),
-    "vertical tab before chunked": (HEAD + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", 400),
-    "chunks in HTTP/1.0": (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-    "chunk size of no number": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n", 400),
-    "chunk size over 64 bits": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n", 400),
-    "chunk longer than said": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n", 400),
-    "chunk size with bare LF": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n", 400),
-    "target over the limit": (b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"a" * MAX_TARGET_BYTES), 431),
-    "fields over the limit": (HEAD + b"X: %b\r\n\r\n" % (b"a" * MAX_HEAD_BYTES), 431),
-    "too many fields": (HEAD + b"X: a\r\n" * MAX_FIELDS + b"\r\n", 431),
-    "CONNECT": (b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 501),
-    "upgrade": (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 501),
-    "upgrade with a body": (HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nab", 501),
-}
-
-
-@pytest.mark.parametrize(("raw", "status"), MALFORMED.values(), ids=MALFORMED.keys())
+@pytest.mark.parametrize(("raw", "status"), malformed.REQUESTS.values(), ids=malformed.REQUESTS.keys())
 @pytest.mark.parametrize("first", [False, True], ids=["alone", "after another"])
 async def test_malformed_request_is_refused(plane: Plane, raw: bytes, status: int, first: bool) -> None:
     """What can be read in two ways is how requests are smuggled: nothing of it may reach a backend."""
@@ -98,7 +39,7 @@ async def test_malformed_request_is_refused(plane: Plane, raw: bytes, status: in
 async def test_endless_head_is_refused(plane: Plane, cut: int) -> None:
     """A head that never ends would fill the memory, whatever the size of its pieces."""
     client = plane.client()
-    raw = HEAD + b"X: " + b"a" * 600_000
+    raw = malformed.HEAD + b"X: " + b"a" * 600_000
     if cut == 1:
         raw = raw[:2000]
         pieces = [raw[i : i + 1] for i in range(len(raw))]
@@ -136,7 +77,7 @@ async def test_large_body_leaves_room_for_the_next_head(plane: Plane) -> None:
 async def test_long_head_behind_a_short_request_is_refused(plane: Plane) -> None:
     """The bound holds wherever in a read a head begins."""
     client = plane.client()
-    client.send(request() + HEAD + b"X: %b\r\n\r\n" % (b"a" * MAX_HEAD_BYTES))
+    client.send(request() + malformed.HEAD + b"X: %b\r\n\r\n" % (b"a" * MAX_HEAD_BYTES))
     await settle()
     plane.backend().answer(answer())
     await settle()
@@ -146,7 +87,7 @@ async def test_long_head_behind_a_short_request_is_refused(plane: Plane) -> None
 async def test_body_that_turns_bad_ends_the_attempt(plane: Plane) -> None:
     """The backend has a part of it: it must never see the end of a request that had none."""
     client = plane.client()
-    client.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    client.send(malformed.HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
     await settle()
     plane.backend().take()
     client.send(b"zz\r\n")
@@ -202,8 +143,8 @@ async def test_options_of_the_whole_server(plane: Plane) -> None:
     "raw",
     [
         b"\r\n" + request("POST", body=b"abc"),
-        HEAD + b"Content-Length: 3 \t\r\n\r\nabc",
-        HEAD + b"Transfer-Encoding: Chunked \r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        malformed.HEAD + b"Content-Length: 3 \t\r\n\r\nabc",
+        malformed.HEAD + b"Transfer-Encoding: Chunked \r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     ],
     ids=["empty line before", "blank after the length", "blank after chunked"],
 )
@@ -434,91 +375,3 @@ async def test_drain_lets_answers_end(plane: Plane) -> None:
     _, fields, body = split(busy.take())
     assert (fields["connection"], body) == ("close", b"x")
     assert busy.transport.closed
-
-
-# --- any cutting of the bytes
-
-
-class Received:
-    """Messages out of bytes, by a parser of their own."""
-
-    def __init__(self, parser: type) -> None:
-        self.messages: list[tuple[bytes, list[tuple[bytes, bytes]], bytes]] = []
-        self.parser = parser(self)
-
-    def on_message_begin(self) -> None:
-        self._url, self._fields, self._body = b"", [], b""
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
-
-    def on_body(self, body: bytes) -> None:
-        self._body += body
-
-    def on_message_complete(self) -> None:
-        self.messages.append((self._url, self._fields, self._body))
-
-
-REQUESTS = [
-    request(target="/plain?x=1", headers=("X-A: b",)),
-    request("POST", "/length", body=b"0123456789" * 5),
-    request("POST", "/chunks", headers=("Transfer-Encoding: chunked",)) + chunked(b"abc", b"d" * 40),
-    request("POST", "/expect", headers=("Expect: 100-continue",), body=b"xyz"),
-    request("HEAD", "/head"),
-    request("POST", "/empty", body=b""),
-]
-ANSWERS = [
-    answer(b"hello", headers=("X-C: d",)),
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"12", b"3456789"),
-    b"HTTP/1.1 103 Early\r\n\r\n" + answer(b"", status=404),
-    b"HTTP/1.1 204 No\r\n\r\n",
-]
-
-
-def pieces(raw: bytes, cuts: list[int]) -> list[bytes]:
-    """Bytes cut at places taken modulo their length."""
-    at = sorted({cut % (len(raw) + 1) for cut in cuts} | {0, len(raw)})
-    return [raw[a:b] for a, b in itertools.pairwise(at)]
-
-
-async def played(order: list[int], request_cuts: list[int], answer_cuts: list[int]) -> tuple[list, list, int]:
-    """Send all requests in pieces, answer each in pieces, and give what both sides received, decoded."""
-    network = Network()
-    asyncio.get_running_loop().create_connection = network.create_connection
-    plane = Plane(network, Clock())
-    client = plane.client()
-    up, down = Received(httptools.HttpRequestParser), Received(httptools.HttpResponseParser)
-    raw = b"".join(REQUESTS[i] for i in order)
-    for piece in [*pieces(raw, request_cuts), *[b""] * (2 * len(order))]:
-        if piece:
-            client.send(piece)
-        await settle(4)
-        for backend in network.made.get("v1.test", []):
-            before = len(up.messages)
-            if sent := backend.take():
-                up.parser.feed_data(sent)
-            assert len(up.messages) <= before + 1, "two requests are under way on one connection"
-            if len(up.messages) > before:
-                head_only = up.messages[-1][0] == b"/head"
-                reply = answer(b"") if head_only else ANSWERS[before % len(ANSWERS)]
-                for part in pieces(reply, answer_cuts):
-                    backend.answer(part)
-    down.parser.feed_data(client.take().replace(b"HTTP/1.1 100 Continue\r\n\r\n", b""))
-    return up.messages, down.messages, plane.totals().finished
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.integers(0, len(REQUESTS) - 1), min_size=1, max_size=5),
-    st.lists(st.integers(0, 2000), max_size=12),
-    st.lists(st.integers(0, 200), max_size=4),
-)
-def test_any_cutting_gives_the_same_messages(order: list[int], request_cuts: list[int], answer_cuts: list[int]) -> None:
-    """Where the network cuts the bytes must not matter, in either direction."""
-    whole = asyncio.run(played(order, [], []))
-    assert whole[2] == len(order)
-    assert len(whole[0]) == len(whole[1]) == len(order)
-    assert asyncio.run(played(order, request_cuts, answer_cuts)) == whole
