@@ -73,10 +73,11 @@ def serve(
     """Serve traffic: check the configuration, then become the supervisor of workers and controller."""
     _load(config)
     from proxy.control.launch import plan_launch
+    from proxy.control.supervisor import role_command
 
     launch = plan_launch(config)
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "proxy", "supervise", "--launch", launch.to_json()])  # noqa: S606
+    os.execv(sys.executable, [*role_command(), "supervise", "--launch", launch.to_json()])  # noqa: S606
 
 
 @app.command()

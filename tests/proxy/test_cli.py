@@ -276,5 +276,5 @@ def test_serve_checks_the_file_and_becomes_the_supervisor(tmp_path: Path, monkey
     assert result.exit_code == 0, result.output
     [(path, arguments)] = calls
     assert path == sys.executable
-    assert arguments[:5] == [sys.executable, "-m", "proxy", "supervise", "--launch"]
-    json.loads(arguments[5])
+    assert (arguments[0], arguments[-5:-1]) == (sys.executable, ["-m", "proxy", "supervise", "--launch"])
+    json.loads(arguments[-1])
