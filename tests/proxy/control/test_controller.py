@@ -6,6 +6,7 @@ import copy
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -326,6 +327,38 @@ async def test_counters_only_grow(make: Make) -> None:
     assert world.first["phase"] == "Succeeded"
     assert world.controller.retired_totals
     assert sum(arm["requests"] for arm in world.first["arms"]) == last
+
+
+async def test_a_crash_between_keeping_and_pushing_is_made_good(make: Make) -> None:
+    """The store would say one stage and the workers route by another, for ever."""
+    world = await make(config({"setWeight": 20}, {"pause": {}}, {"setWeight": 50}, {"pause": {}}))
+    await world.second()
+
+    async def crash() -> bool:
+        raise ConnectionAbortedError
+
+    world.controller._plane.publish = crash  # type: ignore[method-assign]
+    with pytest.raises(ConnectionAbortedError):
+        await world.controller.act("r", "promote", "ann")
+    assert shares(world) == [(200_000, 1), (1_000_000, 0)]
+    await world.kill()
+    await world.start()
+    assert (world.first["weight"], shares(world)) == (50.0, [(500_000, 1), (1_000_000, 0)])
+    assert (await world.second())["stage"] == 2
+
+
+async def test_a_full_ledger_stops_no_traffic_and_proves_nothing(make: Make) -> None:
+    """A proxy with more stages than rows would crash, or promote what it cannot count."""
+
+    def shrink(world: World) -> None:
+        world.launch = replace(world.launch, rows=1)
+        world.boot()
+
+    world = await make(config(*STEPS), shrink)
+    for _ in range(10):
+        route = await world.second()
+    assert (route["phase"], shares(world)) == ("Waiting", [(200_000, 1), (1_000_000, 0)])
+    assert len(world.rows()) == 1
 
 
 async def test_a_route_without_a_rollout_keeps_its_rows(make: Make) -> None:

@@ -33,7 +33,8 @@ STEPS = [
 
 def document() -> dict[str, Any]:
     found = copy.deepcopy(config(*STEPS))
-    found["routes"][0]["analysis"] |= {"metrics": copy.deepcopy(METRICS), "breaker": {"errorsAbove": "30pp"}, "alphaAbort": 0.01}
+    analysis = {"metrics": copy.deepcopy(METRICS), "breaker": {"errorsAbove": "30pp"}, "alphaAbort": 0.01}
+    found["routes"][0]["analysis"] |= analysis
     return found
 
 
