@@ -227,7 +227,7 @@ class Exchange:
         connection, self._connection = self._connection, None
         if self._answer is not Answer.NONE:
             self._cut(fault)
-        elif connection is not None and connection.reused and self._kept is not None and fault is Fault.UPSTREAM_RESET:
+        elif connection is not None and connection.stale and self._kept is not None and fault is Fault.UPSTREAM_RESET:
             self._resend()
         else:
             self._refuse(fault, self._who())

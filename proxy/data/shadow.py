@@ -39,7 +39,7 @@ def mirror(
     gone = FACTS[fault].side is Side.CLIENT and fault is not Fault.BODY_TOO_LARGE
     for copy in plan.mirrors:
         share = copy.mirror.share
-        if share < CIRCLE and random() * CIRCLE >= share:  # noqa: S311 - a share of traffic, not a secret
+        if share < CIRCLE and random() * CIRCLE >= share:
             continue
         writer = context.writer
         if head.method not in copy.methods:
@@ -129,7 +129,7 @@ class Shadow:
     def upstream_lost(self, fault: Fault, clean: bool) -> None:
         """The shadow gave up, or its pooled connection was stale, in which case the copy goes out once more."""
         connection, self._connection = self._connection, None
-        if connection is not None and connection.reused and not self._status and fault is Fault.UPSTREAM_RESET:
+        if connection is not None and connection.stale and not self._status and fault is Fault.UPSTREAM_RESET:
             self._pool.acquire(self, self._request.startswith(b"HEAD "), self._plan.route.connect_timeout_s, fresh=True)
         else:
             self._finish(fault)

@@ -20,6 +20,10 @@ from proxy.data.http1 import Headers
 from proxy.faults import Fault
 from proxy.snapshot import Backend, Endpoint
 
+STALE_AFTER_S: Final = 0.25
+"""A connection that was idle for longer may have been closed by the backend for its age while a request was on its way:
+such a request is sent once more. One that was in use a moment ago was not, and its loss is the version's failure: a
+version that crashes on some requests must not be hidden by second attempts."""
 MAX_HEAD_BYTES: Final = 256 << 10
 """An answer's header fields; a model server needs a few hundred bytes, and this only bounds memory."""
 
@@ -78,7 +82,7 @@ class Connection(asyncio.Protocol):
         "_poisoned",
         "_pool",
         "idle_since_s",
-        "reused",
+        "stale",
         "transport",
     )
 
@@ -90,7 +94,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._head_only = False
         self._answered = self._complete = self._poisoned = self._close_delimited = False
-        self.reused = False
+        self.stale = False
         self.idle_since_s = 0.0
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
 
@@ -168,7 +172,7 @@ class Connection(asyncio.Protocol):
     # --- the parser's calls
     def on_message_begin(self) -> None:
         """An answer begins, so the connection is not stale. A second one in an exchange is a backend out of step."""
-        self.reused = False
+        self.stale = False
         if self._complete:
             self._poisoned = True
 
@@ -264,7 +268,7 @@ class Pool:
             connection = self._idle.pop()
             if connection.transport.is_closing():
                 continue
-            connection.reused = True
+            connection.stale = monotonic() - connection.idle_since_s > STALE_AFTER_S
             self.reused += 1
             connection.lend(borrower, head_only)
             borrower.upstream_ready(connection)
@@ -295,7 +299,7 @@ class Pool:
             connection.close()
         elif self._waiting:
             borrower, head_only, _ = self._waiting.popleft()
-            connection.reused = False  # it was in use a moment ago, so it is not stale
+            connection.stale = False
             connection.lend(borrower, head_only)
             borrower.upstream_ready(connection)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.data.exchange import PENDING_BYTES, REPLAY_BYTES
+from proxy.data.upstream import STALE_AFTER_S
 from proxy.faults import Fault
 from proxy.snapshot import CIRCLE, Mirror
 from tests.support.plane import ROWS, Plane, answer, chunked, request, split
@@ -21,6 +22,7 @@ async def test_stale_connection_is_tried_again_once(plane: Plane, framing: str) 
         raw = request("POST", headers=("Transfer-Encoding: chunked",)) + chunked(b"ab", b"c")
     client = plane.client()
     await plane.exchange(client, request(), answer(b"x"))
+    plane.clock.move(STALE_AFTER_S * 2)
     plane.backend().take()
     client.send(raw)
     sent = plane.backend().take()
@@ -39,12 +41,25 @@ async def test_second_loss_is_a_failure(plane: Plane) -> None:
     """A version that always closes must not be tried for ever."""
     client = plane.client()
     await plane.exchange(client, request(), answer(b"x"))
+    plane.clock.move(STALE_AFTER_S * 2)
     client.send(request())
     plane.backend().reset()
     await settle()
     plane.backend().close()
     assert split(client.take())[0] == "HTTP/1.1 502 Bad Gateway"
     assert plane.connections() == 2
+    assert plane.totals().faults == {Fault.UPSTREAM_RESET: 1}
+
+
+async def test_busy_connection_is_not_tried_again(plane: Plane) -> None:
+    """Second attempts on connections that were in use a moment ago would hide a version that crashes on requests."""
+    client = plane.client()
+    await plane.exchange(client, request(), answer(b"x"))
+    plane.clock.move(STALE_AFTER_S / 2)
+    client.send(request())
+    plane.backend().close()
+    await settle()
+    assert plane.connections() == 1
     assert plane.totals().faults == {Fault.UPSTREAM_RESET: 1}
 
 
@@ -63,6 +78,7 @@ async def test_connection_that_began_to_answer_is_not_stale(plane: Plane) -> Non
     """The backend had the request: doing it twice may charge a customer twice, and hides a crash."""
     client = plane.client()
     await plane.exchange(client, request(), answer(b"x"))
+    plane.clock.move(STALE_AFTER_S * 2)
     client.send(request())
     plane.backend().answer(b"HTTP/1.1 20")
     plane.backend().close()
@@ -75,6 +91,7 @@ async def test_large_body_is_not_sent_again(plane: Plane) -> None:
     """Only what was kept can be sent twice, and what is kept has a bound."""
     client = plane.client()
     await plane.exchange(client, request(), answer(b"x"))
+    plane.clock.move(STALE_AFTER_S * 2)
     client.send(request("POST", headers=("X: y",), body=b"a" * (REPLAY_BYTES + 1))[:-10])
     client.send(b"a" * 10)
     plane.backend().close()
@@ -88,6 +105,7 @@ async def test_retry_reads_on_from_the_client(plane: Plane) -> None:
     plane.adopt(mirrors=(Mirror(2, CIRCLE, ROWS["v3"]),))
     client = plane.client()
     await plane.exchange(client, request(), answer(b"x"))
+    plane.clock.move(STALE_AFTER_S * 2)
     plane.backend("v3").answer(answer())
     plane.backend().transport.room = 1000
     raw = request("POST", body=b"a" * 200_000)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from proxy.data import shadow
+from proxy.data.upstream import STALE_AFTER_S
 from proxy.faults import Fault, Skip
 from proxy.ledger.layout import (
     L_ARRIVED,
@@ -250,6 +251,7 @@ async def test_stale_connection_of_a_shadow_is_tried_again_once(plane: Plane) ->
     client = plane.client()
     await live(plane, client)
     plane.backend("v3").answer(answer())
+    plane.clock.move(STALE_AFTER_S * 2)
     await live(plane, client)
     plane.backend("v3").close()
     await settle()

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from proxy.data.upstream import Connection, Pool, ResponseHead, Upstream
+from proxy.data.upstream import STALE_AFTER_S, Connection, Pool, ResponseHead, Upstream
 from proxy.faults import Fault
 from proxy.snapshot import Backend, Endpoint
 from tests.support.plane import Clock, Network, PlayedBackend, answer
@@ -93,7 +93,17 @@ async def test_last_used_connection_is_lent_first(network: Network) -> None:
     assert again.connection is two.connection
     assert (lender.opened, lender.reused) == (2, 1)
     assert again.connection is not None
-    assert again.connection.reused
+    assert not again.connection.stale
+
+
+async def test_connection_that_was_idle_may_be_stale(network: Network, clock: Clock) -> None:
+    """A backend closes what was idle for long, and the request that it meets is sent once more."""
+    lender = pool()
+    end(lender, network, await borrow(lender))
+    clock.move(STALE_AFTER_S * 2)
+    again = await borrow(lender)
+    assert again.connection is not None
+    assert again.connection.stale
 
 
 async def test_fresh_means_fresh(network: Network) -> None:
@@ -103,7 +113,7 @@ async def test_fresh_means_fresh(network: Network) -> None:
     borrower = await borrow(lender, fresh=True)
     assert lender.opened == 2
     assert borrower.connection is not None
-    assert not borrower.connection.reused
+    assert not borrower.connection.stale
 
 
 async def test_bounds_of_pool_and_queue(network: Network) -> None:
