@@ -37,7 +37,7 @@ _NO_UPGRADE: Final = "CONNECT and protocol upgrades are not supported"
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding", b"host", b"expect"))
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
     """A request that is refused before it becomes an exchange."""
 
     def __init__(self, fault: Fault, detail: str) -> None:

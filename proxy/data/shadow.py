@@ -39,7 +39,7 @@ def mirror(
     gone = FACTS[fault].side is Side.CLIENT and fault is not Fault.BODY_TOO_LARGE
     for copy in plan.mirrors:
         share = copy.mirror.share
-        if share < CIRCLE and random() * CIRCLE >= share:
+        if share < CIRCLE and random() * CIRCLE >= share:  # noqa: S311 - a share of traffic, not a secret
             continue
         writer = context.writer
         if head.method not in copy.methods:
