@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from time import monotonic, time
 from typing import Final, cast
 
@@ -44,9 +45,10 @@ RECONNECT_S: Final = 0.05
 BACKLOG: Final = 4096
 
 
-def log(event: str, **facts: object) -> None:
-    """One JSON line on standard error."""
-    line = {"at": round(time(), 3), "event": event, "role": "worker", "pid": os.getpid(), **facts}
+def log(level: str, event: str, **facts: object) -> None:
+    """One JSON line on standard error, in the form that all processes use."""
+    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    line = {"at": at, "level": level, "process": "worker", "pid": os.getpid(), "event": event, **facts}
     print(json.dumps(line), file=sys.stderr, flush=True)  # noqa: T201 - this is the log
 
 
@@ -95,7 +97,7 @@ class Worker:
                 )
                 for sock in self._listening
             ]
-            log("serving", generation=snapshot.generation, worker=self._index)
+            log("info", "serving", generation=snapshot.generation, worker=self._index)
 
     async def _listen(self, path: str) -> None:
         """Hold a connection to the controller, and adopt what it pushes."""
@@ -108,7 +110,7 @@ class Worker:
             try:
                 await self._follow(reader, writer)
             except (OSError, ValueError, LookupError, re.error) as error:
-                log("channel-failed", error=str(error), worker=self._index)
+                log("warning", "channel failed", error=str(error), worker=self._index)
             finally:
                 writer.close()
             await asyncio.sleep(RECONNECT_S)
@@ -142,7 +144,7 @@ class Worker:
 
     async def _drain(self, timeout_s: float) -> None:
         """Accept nobody, let what is under way end, and close what is idle."""
-        log("draining", connections=len(self._clients), worker=self._index)
+        log("info", "draining", connections=len(self._clients), worker=self._index)
         self.context.draining = True
         for server in self._servers:
             server.close()
@@ -151,7 +153,7 @@ class Worker:
             for client in list(self._clients):
                 client.drain()
             await asyncio.sleep(0.02)
-        log("stopped", cut=len(self._clients), worker=self._index)
+        log("info", "stopped", cut=len(self._clients), worker=self._index)
 
 
 def main(argv: Sequence[str]) -> int:
