@@ -15,18 +15,8 @@ import enum
 from time import monotonic
 from typing import Final, Protocol
 
-from proxy.data.http1 import (
-    LAST_CHUNK,
-    REQUEST_OWN,
-    RESPONSE_OWN,
-    Headers,
-    chunk,
-    connection_fields,
-    fields,
-    length_field,
-    refusal,
-    status_line,
-)
+from proxy.data.heads import to_backend, to_client
+from proxy.data.http1 import LAST_CHUNK, Headers, chunk, refusal
 from proxy.data.router import Draw, Head
 from proxy.data.routing import ArmPlan, Context, RoutePlan
 from proxy.data.shadow import mirror
@@ -36,8 +26,6 @@ from proxy.ledger.writer import Reading
 
 REPLAY_BYTES: Final = 64 << 10
 """A request's body is kept up to here for a second attempt on a stale connection; larger ones are not sent again."""
-_NOTED: Final = frozenset((b"x-request-id", b"x-forwarded-for", b"connection"))
-_PLAIN_CONNECTION: Final = frozenset((b"keep-alive", b"close"))
 PENDING_BYTES: Final = 256 << 10
 """Above this much of a body that waits for a connection, the client is not read."""
 
@@ -172,7 +160,7 @@ class Exchange:
             return
         if not self._sent_head:
             self._sent_head = True
-            out.insert(0, self._request_head())
+            out.insert(0, to_backend(self.head, self._client.forwarded, self._context.request_id))
         elif not out:
             return
         elif self._answer is Answer.NONE:
@@ -180,33 +168,6 @@ class Exchange:
         connection.transport.write(out[0] if len(out) == 1 else b"".join(out))
         out.clear()
         self._waiting_bytes = 0
-
-    def _request_head(self) -> bytes:
-        head = self.head
-        own = REQUEST_OWN
-        forwarded: list[bytes] = []
-        known = False
-        for name, value in head.headers:
-            if name not in _NOTED:
-                continue
-            if name == b"x-request-id":
-                known = True
-            elif name == b"x-forwarded-for":
-                forwarded.append(value)
-            elif value.lower() not in _PLAIN_CONNECTION:
-                own = own | connection_fields(head.headers)
-        extra = self._client.forwarded
-        if forwarded:
-            extra = extra.replace(b": ", b": %b, " % b", ".join(forwarded), 1)
-        if not known:
-            extra += b"x-request-id: %b\r\n" % self._context.request_id()
-        return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (
-            head.method,
-            head.target,
-            fields(head.headers, own),
-            length_field(head.length, head.chunked),
-            extra,
-        )
 
     # ------------------------------------------------------------------ the connection to the backend
     def upstream_ready(self, connection: Connection) -> None:
@@ -257,24 +218,9 @@ class Exchange:
         self._answer = Answer.BODY
         self._status = head.status
         self.deadline_s = monotonic() + plan.route.stream_idle_s
-        own = RESPONSE_OWN
-        for name, _ in head.headers:
-            if name == b"connection":
-                own = own | connection_fields(head.headers)
-        framing = b""
-        if head.bodyless or head.length is not None:
-            framing = length_field(None if head.status == 204 else head.length, chunked=False)
-        elif request.modern:
-            self._chunk_out = True
-            framing = length_field(None, chunked=True)
-        else:
-            request.keep_alive = False
-        if not request.keep_alive or self._context.draining:
-            request.keep_alive = False
-            framing += b"connection: close\r\n"
-        elif not request.modern:
-            framing += b"connection: keep-alive\r\n"
-        self._to_client += (status_line(head.status), fields(head.headers, own), framing, arm.field_line, b"\r\n")
+        written = to_client(head, request, arm.field_line, self._context.draining)
+        self._chunk_out, request.keep_alive = written.chunked, written.keep_alive
+        self._to_client.append(written.data)
         if plan.reader is not None and head.status == 200 and not head.bodyless:
             self._response_headers = head.headers
             self._answer_kept = []

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from random import random
 from time import monotonic
 
-from proxy.data.http1 import REQUEST_OWN, Headers, connection_fields, fields, length_field
+from proxy.data.heads import to_shadow
+from proxy.data.http1 import Headers
 from proxy.data.router import Head
 from proxy.data.routing import Context, MirrorPlan, RoutePlan
 from proxy.data.upstream import Connection, ResponseHead
 from proxy.faults import FACTS, Fault, Side, Skip, counts_against
 from proxy.ledger.writer import Reading
 from proxy.snapshot import CIRCLE
-
-CLIENT_FIELDS = b"x-understudy-shadow: true\r\n"
 
 
 def mirror(
@@ -98,17 +97,7 @@ class Shadow:
 
     def start(self, head: Head, body: bytes) -> None:
         """Write the copy and ask for a connection."""
-        own = REQUEST_OWN
-        if head.header(b"connection"):
-            own = own | connection_fields(head.headers)
-        self._request = b"%b %b HTTP/1.1\r\n%b%b%b\r\n%b" % (
-            head.method,
-            head.target,
-            fields(head.headers, own),
-            length_field(len(body) if head.chunked or head.length is not None else None, chunked=False),
-            CLIENT_FIELDS,
-            body,
-        )
+        self._request = to_shadow(head, len(body)) + body
         self._arrived_s = monotonic()
         self.deadline_s = self._arrived_s + self._copy.mirror.timeout_s
         self._copy.upstream.copies += 1
