@@ -133,8 +133,10 @@ class Subject:
         if judge is None or state is None:
             return Look(None)
         elapsed_s = 0.0 if state.phase is Phase.WAITING else max(0.0, now_s - state.started_s)
-        self.verdict = judge.verdict(elapsed_s)
-        return Look(self.verdict)
+        verdict = judge.verdict(elapsed_s)
+        if state.phase is not Phase.PROMOTING or verdict.abort or self.verdict is None:
+            self.verdict = verdict  # while the candidate takes over, what decided for it stays what is shown
+        return Look(verdict)
 
     def forget_row(self, loan: Loan, counted: ArmTally) -> None:
         """A row of this rollout is free from now on; what it counted stays."""

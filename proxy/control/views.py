@@ -50,6 +50,8 @@ def route(subject: Subject, reader: Reader) -> Json:
     """All that is known of a route."""
     tallies = subject.tallies(reader)
     found = kept_verdict(subject) or {}
+    if not subject.active:  # nothing is awaited any more
+        found = {**found, "missing": [], "forecastSeconds": None}
     return {
         **_rollout(subject),
         "arms": _arms(subject, tallies),

@@ -64,6 +64,8 @@ async def test_a_good_candidate_is_promoted_by_steps(make: Make) -> None:
             break
     assert (route["phase"], route["verdict"], seen) == ("Succeeded", "Successful", {20.0, 50.0, 100.0})
     assert shares(world) == [(1_000_000, 1)]
+    assert all(metric["passed"] for metric in route["metrics"]), "what is shown is not what decided"
+    assert route["missing"] == [], "nothing is awaited after the end"
     kinds = [entry["kind"] for entry in await world.controller.history("r", 100, None)]
     assert kinds[-1] == "begin"
     assert kinds[0] == "succeeded"
@@ -74,6 +76,7 @@ async def test_a_failing_candidate_is_aborted(make: Make) -> None:
     world = await make(config(*STEPS))
     route = await world.until("Aborted", "Succeeded", fail={"v2": 3})
     assert (route["phase"], route["verdict"], route["weight"]) == ("Aborted", "Failed", 0.0)
+    assert route["missing"] == []
     assert shares(world) == [(1_000_000, 0)]
     candidate = world.arm("canary")
     assert candidate["failed"] > 0
