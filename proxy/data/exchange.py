@@ -15,12 +15,13 @@ import enum
 from time import monotonic
 from typing import Final, Protocol
 
+from proxy.data.connection import Connection, ResponseHead
 from proxy.data.heads import to_backend, to_client
 from proxy.data.http1 import LAST_CHUNK, Headers, chunk, refusal
+from proxy.data.pool import Pool
 from proxy.data.router import Draw, Head
 from proxy.data.routing import ArmPlan, Context, RoutePlan
 from proxy.data.shadow import mirror
-from proxy.data.upstream import Connection, Pool, ResponseHead
 from proxy.faults import FACTS, Fault, counts_against
 from proxy.ledger.writer import Reading
 

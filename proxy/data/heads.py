@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from proxy.data.connection import ResponseHead
 from proxy.data.http1 import REQUEST_OWN, RESPONSE_OWN, connection_fields, fields, length_field, status_line
 from proxy.data.router import Head
-from proxy.data.upstream import ResponseHead
 
 _NOTED: Final = frozenset((b"x-request-id", b"x-forwarded-for", b"connection"))
 _PLAIN_CONNECTION: Final = frozenset((b"keep-alive", b"close"))

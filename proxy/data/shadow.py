@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from random import random
 from time import monotonic
 
+from proxy.data.connection import Connection, ResponseHead
 from proxy.data.heads import to_shadow
 from proxy.data.http1 import Headers
 from proxy.data.router import Head
 from proxy.data.routing import Context, MirrorPlan, RoutePlan
-from proxy.data.upstream import Connection, ResponseHead
 from proxy.faults import FACTS, Fault, Side, Skip, counts_against
 from proxy.ledger.writer import Reading
 from proxy.snapshot import CIRCLE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.data.exchange import PENDING_BYTES, REPLAY_BYTES
-from proxy.data.upstream import STALE_AFTER_S
+from proxy.data.pool import STALE_AFTER_S
 from proxy.faults import Fault
 from proxy.snapshot import CIRCLE, Mirror
 from tests.support.plane import ROWS, Plane, answer, chunked, request, split

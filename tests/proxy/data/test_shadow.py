@@ -7,7 +7,7 @@ import json
 import pytest
 
 from proxy.data import shadow
-from proxy.data.upstream import STALE_AFTER_S
+from proxy.data.pool import STALE_AFTER_S
 from proxy.faults import Fault, Skip
 from proxy.ledger.layout import (
     L_ARRIVED,

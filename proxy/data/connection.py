@@ -1,0 +1,243 @@
+"""One connection to a backend: one exchange at a time, and what its answers look like.
+
+A connection belongs to whoever borrowed it until the answer is complete. The answer is told piece by piece, and
+whatever is out of step closes the connection, so that no answer can ever be taken for that of another request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, Protocol, cast
+
+import httptools
+
+from proxy.data.http1 import Headers
+from proxy.faults import Fault
+
+MAX_HEAD_BYTES: Final = 256 << 10
+"""An answer's header fields; a model server needs a few hundred bytes, and this only bounds memory."""
+
+
+@dataclass(slots=True)
+class ResponseHead:
+    """The head of an answer. `length` is None where the body is chunked or lasts until the connection ends."""
+
+    status: int
+    headers: Headers
+    length: int | None
+    chunked: bool
+    bodyless: bool
+
+
+class Borrower(Protocol):
+    """Who may borrow a connection: an exchange, or a shadow."""
+
+    def upstream_ready(self, connection: Connection) -> None:
+        """The connection is yours."""
+
+    def upstream_failed(self, fault: Fault) -> None:
+        """There is no connection, and none was used."""
+
+    def response_head(self, head: ResponseHead) -> None:
+        """The head of the answer is complete."""
+
+    def response_body(self, data: bytes) -> None:
+        """A piece of the body."""
+
+    def response_flush(self) -> None:
+        """All that one read brought has been told."""
+
+    def response_end(self) -> None:
+        """The answer is complete; the connection is no longer yours."""
+
+    def upstream_lost(self, fault: Fault, clean: bool) -> None:
+        """The connection ended before the answer did; `clean` says that the backend closed it in an orderly way."""
+
+    def upstream_writable(self, writable: bool) -> None:
+        """The connection's write buffer crossed a watermark."""
+
+
+class Lender(Protocol):
+    """Who lends a connection out: its pool."""
+
+    def adopt(self, connection: Connection) -> None:
+        """A connection is made."""
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is closed."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection to an endpoint."""
+
+    __slots__ = (
+        "_answered",
+        "_borrower",
+        "_close_delimited",
+        "_complete",
+        "_head_bytes",
+        "_head_only",
+        "_headers",
+        "_parser",
+        "_poisoned",
+        "_pool",
+        "idle_since_s",
+        "stale",
+        "transport",
+    )
+
+    def __init__(self, pool: Lender) -> None:
+        self._pool = pool
+        self._borrower: Borrower | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: Headers = []
+        self._head_bytes = 0
+        self._head_only = False
+        self._answered = self._complete = self._poisoned = self._close_delimited = False
+        self.stale = False
+        self.idle_since_s = 0.0
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+
+    # --- lending
+    def lend(self, borrower: Borrower, head_only: bool) -> None:
+        """Begin an exchange. `head_only` says that the answer has no body whatever its head tells (HEAD)."""
+        self._borrower = borrower
+        self._head_only = head_only
+        self._answered = self._complete = self._close_delimited = False
+        self._headers = []
+        self._head_bytes = 0
+
+    def abandon(self) -> None:
+        """Give the connection up in the middle of an exchange: it is closed."""
+        self._borrower = None
+        self.transport.abort()
+
+    def close(self) -> None:
+        """Close an idle connection."""
+        self.transport.close()
+
+    # --- the transport's calls
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = cast("asyncio.Transport", transport)
+        self._pool.adopt(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came and pass it on."""
+        if self._borrower is None:
+            self.transport.abort()  # nobody asked: whatever this is, it is no answer
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            self._lose(Fault.BAD_RESPONSE, clean=False)
+            if not isinstance(error.__context__, httptools.HttpParserError):
+                raise
+            return
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._poisoned = True
+            if not self._complete:
+                self._lose(Fault.BAD_RESPONSE, clean=False)
+                return
+        if self._complete:
+            self._finish()
+        elif self._borrower is not None:
+            self._borrower.response_flush()
+
+    def eof_received(self) -> bool:
+        """The backend is done sending; `connection_lost` follows."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the exchange, if one is going on."""
+        self._pool.forget(self)
+        if self._borrower is None:
+            return
+        if self._answered and self._close_delimited and exc is None:
+            self._poisoned = True
+            self._finish()
+            return
+        self._lose(Fault.RESPONSE_CUT if self._answered else Fault.UPSTREAM_RESET, clean=exc is None)
+
+    def pause_writing(self) -> None:
+        """The backend reads more slowly than the client sends."""
+        if self._borrower is not None:
+            self._borrower.upstream_writable(False)
+
+    def resume_writing(self) -> None:
+        """The backend has caught up."""
+        if self._borrower is not None:
+            self._borrower.upstream_writable(True)
+
+    # --- the parser's calls
+    def on_message_begin(self) -> None:
+        """An answer begins, so the connection is not stale. A second one in an exchange is a backend out of step."""
+        self.stale = False
+        if self._complete:
+            self._poisoned = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header field; fields after the head are trailers, which are not passed on."""
+        if self._answered:
+            return
+        self._headers.append((name.lower(), value))
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise httptools.HttpParserError("header fields over the limit")
+
+    def on_headers_complete(self) -> None:
+        """Pass the head on, unless it is informational (RFC 9110, section 15.2)."""
+        if self._complete or self._borrower is None:
+            return
+        status = self._parser.get_status_code()
+        if status < 200:
+            if status < 100:
+                raise httptools.HttpParserError("the status is below 100")
+            self._headers = []
+            if status == 101:
+                self._poisoned = True
+            return
+        length: int | None = None
+        chunked = False
+        for name, value in self._headers:
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"transfer-encoding":
+                if value.strip().lower() != b"chunked":  # we asked for no other coding, and would pass it on as none
+                    raise httptools.HttpParserError("a transfer coding other than chunked")
+                chunked = True
+        bodyless = self._head_only or status in (204, 304)
+        self._answered = True
+        self._close_delimited = length is None and not chunked and not bodyless
+        self._borrower.response_head(ResponseHead(status, self._headers, length, chunked, bodyless))
+        if bodyless and (length or chunked or (length is None and status not in (204, 304))):
+            # The parser now waits for a body that will not come.
+            self._complete = self._poisoned = True
+
+    def on_body(self, data: bytes) -> None:
+        """Pass a piece of the body on."""
+        if self._borrower is not None and not self._complete:
+            self._borrower.response_body(data)
+
+    def on_message_complete(self) -> None:
+        """Note the end; it is acted on when the whole read is parsed, so that what follows it is seen."""
+        if self._answered and not self._complete:
+            self._complete = True
+            self._poisoned = self._poisoned or not self._parser.should_keep_alive()
+
+    # --- ends
+    def _finish(self) -> None:
+        borrower = self._borrower
+        self._borrower = None
+        if self._poisoned:
+            self.transport.close()
+        if borrower is not None:
+            borrower.response_end()
+
+    def _lose(self, fault: Fault, clean: bool) -> None:
+        borrower = self._borrower
+        self._borrower = None
+        self.transport.abort()
+        if borrower is not None:
+            borrower.upstream_lost(fault, clean)
