@@ -41,6 +41,7 @@ class Plan:
     backends_added: tuple[str, ...] = ()
     backends_removed: tuple[str, ...] = ()
     backends_changed: tuple[str, ...] = ()
+    limits_changed: bool = False
 
     @property
     def empty(self) -> bool:
@@ -61,6 +62,7 @@ class Plan:
             if names
         ]
         parts += ["routes in another order"] if self.routes_reordered else []
+        parts += ["limits changed"] if self.limits_changed else []
         parts += [f"not before a restart: {', '.join(self.restart_needed)}"] if self.restart_needed else []
         return "; ".join(parts) or "nothing changed"
 
@@ -84,6 +86,7 @@ def plan(old: Config, new: Config) -> Plan:
         backends_changed=tuple(
             name for name, backend in new_backends.items() if old_backends.get(name, backend) != backend
         ),
+        limits_changed=old.limits != new.limits,
     )
 
 

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from config.addresses import Address, AddressAt, Endpoint, StoreUrl
 from config.durations import duration, format_duration
+from config.limits import Limits
 from config.matching import Match, Method, SessionAffinity
 from config.metrics import Analysis
 from config.names import Name, Text
@@ -150,6 +151,10 @@ class Route(Section):
     timeouts: Timeouts = Timeouts()
     """How long things may take."""
 
+    max_body_bytes: Annotated[int, whole(0, 1 << 40)] = 0
+    """Requests with a larger body are answered 413. 0 is no limit: bodies are passed on as they come and take no memory
+    here, and the model server knows best what it can take."""
+
     predictions: Predictions | None = None
     """What is read from answers. Without it versions are compared by errors and latency alone."""
 
@@ -185,6 +190,9 @@ class Config(Section):
 
     workers: Annotated[int | Literal["auto"], whole(1, 256, "auto")] = "auto"
     """Processes that serve traffic; auto is one per processor. A change needs a restart."""
+
+    limits: Limits = Limits()
+    """What clients may ask for."""
 
     backends: Annotated[tuple[Backend, ...], Field(min_length=1, max_length=1024)] = Field(
         examples=["[{name: fraud-v1, endpoints: [http://10.0.0.11:8080]}]"]

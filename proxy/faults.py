@@ -39,6 +39,7 @@ class Fault(enum.IntEnum):
     HEAD_TOO_LARGE = 15
     CLIENT_TIMEOUT = 16
     UNSUPPORTED = 17
+    URI_TOO_LONG = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ FACTS: dict[Fault, Facts] = {
     Fault.UNSUPPORTED: Facts(
         "unsupported", Side.CLIENT, 501, False, False, "the proxy does not do what the request asks for"
     ),
+    Fault.URI_TOO_LONG: Facts("uri-too-long", Side.CLIENT, 414, False, False, "the request's target is over the limit"),
 }
 
 

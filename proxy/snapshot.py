@@ -147,6 +147,18 @@ class Route(msgspec.Struct, frozen=True):
     predictions: Predictions | None = None
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """What clients may ask of a worker. `max_connections_per_address` 0 is no limit."""
+
+    max_head_bytes: int = 64 << 10
+    max_headers: int = 200
+    max_target_bytes: int = 16 << 10
+    head_timeout_s: float = 15.0
+    keep_alive_idle_s: float = 75.0
+    max_connections: int = 16_384
+    max_connections_per_address: int = 0
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """All that a worker needs to know. Routes are in order of precedence: the first that matches wins."""
 
@@ -154,6 +166,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     backends: tuple[Backend, ...] = ()
     routes: tuple[Route, ...] = ()
     digest: str = ""
+    limits: Limits = Limits()
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -13,7 +13,7 @@ from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
-from config import matching, schema
+from config import limits, matching, schema
 from proxy import snapshot
 from proxy.control.rollout import State
 from proxy.snapshot import CIRCLE, RowRef, TableRef
@@ -82,7 +82,19 @@ def compile(
         for backend in config.backends
     )
     routes = tuple(_route(route, states.get(route.name), numbers, rows, tables) for route in config.routes)
-    return snapshot.Snapshot(generation, backends, routes, digest)
+    return snapshot.Snapshot(generation, backends, routes, digest, _limits(config.limits))
+
+
+def _limits(given: limits.Limits) -> snapshot.Limits:
+    return snapshot.Limits(
+        max_head_bytes=given.max_head_bytes,
+        max_headers=given.max_headers,
+        max_target_bytes=given.max_target_bytes,
+        head_timeout_s=given.head_timeout,
+        keep_alive_idle_s=given.keep_alive_idle,
+        max_connections=given.max_connections,
+        max_connections_per_address=given.max_connections_per_address,
+    )
 
 
 def seed(text: str) -> int:
@@ -124,6 +136,7 @@ def _route(
         connect_timeout_s=route.timeouts.connect,
         request_timeout_s=route.timeouts.request,
         stream_idle_s=route.timeouts.stream_idle,
+        max_body_bytes=route.max_body_bytes,
         predictions=_predictions(route, tables),
     )
 

@@ -21,18 +21,10 @@ from proxy.data.router import Head
 from proxy.data.routing import Context
 from proxy.faults import Fault
 from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS
+from proxy.snapshot import Limits
 
-MAX_HEAD_BYTES: Final = 64 << 10
-"""Target and header fields of a request; nginx and Envoy refuse at 32 and 60 KiB, people asked for more room."""
-MAX_FIELDS: Final = 200
 READ_BYTES: Final = 256 << 10
 """The most that one read brings: how much of what came with a head may not be of it."""
-MAX_TARGET_BYTES: Final = 16 << 10
-HEAD_TIMEOUT_S: Final = 15.0
-"""From the first byte of a request to the end of its head."""
-IDLE_TIMEOUT_S: Final = 75.0
-"""A connection without a request is closed after this time, as nginx does."""
-_TOO_LARGE: Final = f"the head is over {MAX_HEAD_BYTES} bytes or {MAX_FIELDS} fields"
 _NO_UPGRADE: Final = "CONNECT and protocol upgrades are not supported"
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding", b"host", b"expect"))
 
@@ -50,6 +42,7 @@ class ClientConnection(asyncio.Protocol):
     """One connection from a client."""
 
     __slots__ = (
+        "_admitted",
         "_begun_s",
         "_closing",
         "_context",
@@ -83,22 +76,27 @@ class ClientConnection(asyncio.Protocol):
         self._target = b""
         self._head_bytes = 0
         self._begun_s = 0.0
-        self._closing = self._eof = self._reading_head = self._full = False
+        self._admitted = self._closing = self._eof = self._reading_head = self._full = False
         self._refused: Refused | None = None
         self._peer = ""
         self.forwarded = b""
 
     # ------------------------------------------------------------------ the transport's calls
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note who it is."""
+        """Note who it is, and whether there is room."""
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else "local"
+        self._context.writer.add_worker(W_ACCEPTED, 1)
+        self._admitted = self._context.admission.enter(self._peer, self._context.routing.limits)
+        if not self._admitted:
+            self._closing = True
+            self._transport.close()
+            return
         self.forwarded = b"x-forwarded-for: %b\r\nx-forwarded-proto: http\r\n" % self._peer.encode("latin-1")
         self._begun_s = monotonic()
         self._registry.add(self)
         self._context.writer.add_worker(W_CONNECTIONS, 1)
-        self._context.writer.add_worker(W_ACCEPTED, 1)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; then start or feed exchanges."""
@@ -116,8 +114,10 @@ class ClientConnection(asyncio.Protocol):
             self._refused = error.__context__
         except httptools.HttpParserError as error:
             self._refused = Refused(Fault.BAD_REQUEST, str(error))
-        if self._reading_head and self._head_bytes > MAX_HEAD_BYTES + READ_BYTES and self._refused is None:
-            self._refused = Refused(Fault.HEAD_TOO_LARGE, _TOO_LARGE)
+        if self._reading_head and self._refused is None and self._head_bytes > READ_BYTES:
+            limits = self._context.routing.limits
+            if self._head_bytes > limits.max_head_bytes + READ_BYTES:
+                self._refused = _too_large(limits)
         if self._refused is not None and self._open is not None:
             self._give_up(self._open, self._refused)
         if self._exchange is not None:
@@ -135,6 +135,9 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self._closing = True
+        if not self._admitted:
+            return
+        self._context.admission.leave(self._peer)
         self._registry.discard(self)
         self._context.writer.add_worker(W_CONNECTIONS, -1)
         self._queue.clear()
@@ -166,8 +169,8 @@ class ClientConnection(asyncio.Protocol):
     def on_url(self, data: bytes) -> None:
         """A piece of the target."""
         self._target += data
-        if len(self._target) > MAX_TARGET_BYTES:
-            raise Refused(Fault.HEAD_TOO_LARGE, f"the target is over {MAX_TARGET_BYTES} bytes")
+        if len(self._target) > (limit := self._context.routing.limits.max_target_bytes):
+            raise Refused(Fault.URI_TOO_LONG, f"the target is over {limit} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field, or a trailer, which is not passed on."""
@@ -178,10 +181,11 @@ class ClientConnection(asyncio.Protocol):
         """The head is complete: an exchange is made, which waits for its turn."""
         self._reading_head = False
         # What the reads brought that this head is in bounds it from above: only long ones have to be looked at.
-        if self._head_bytes > MAX_HEAD_BYTES or len(self._fields) > MAX_FIELDS:
+        limits = self._context.routing.limits
+        if self._head_bytes > limits.max_head_bytes or len(self._fields) > limits.max_headers:
             size = len(self._target) + sum(len(name) + len(value) for name, value in self._fields)
-            if size > MAX_HEAD_BYTES or len(self._fields) > MAX_FIELDS:
-                raise Refused(Fault.HEAD_TOO_LARGE, _TOO_LARGE)
+            if size > limits.max_head_bytes or len(self._fields) > limits.max_headers:
+                raise _too_large(limits)
         self._open = Exchange(self, self._context, self._head())
         self._queue.append(self._open)
 
@@ -323,14 +327,15 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange is not None:
             return
         waited_s = now_s - self._begun_s
+        limits = self._context.routing.limits
         if self._closing or self._full:
-            if waited_s > IDLE_TIMEOUT_S:
+            if waited_s > limits.keep_alive_idle_s:
                 self.abort()  # a close would wait until the client has read everything
         elif self._reading_head:
-            if waited_s > HEAD_TIMEOUT_S:
-                self._refused = Refused(Fault.CLIENT_TIMEOUT, f"the head did not arrive within {HEAD_TIMEOUT_S:g} s")
+            if waited_s > (limit_s := limits.head_timeout_s):
+                self._refused = Refused(Fault.CLIENT_TIMEOUT, f"the head did not arrive within {limit_s:g} s")
                 self._next()
-        elif waited_s > IDLE_TIMEOUT_S:
+        elif waited_s > limits.keep_alive_idle_s:
             self._closing = True
             self._transport.close()
 
@@ -339,3 +344,8 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange is None and not self._queue:
             self._closing = True
             self._transport.close()
+
+
+def _too_large(limits: Limits) -> Refused:
+    detail = f"the head is over {limits.max_head_bytes} bytes or {limits.max_headers} fields"
+    return Refused(Fault.HEAD_TOO_LARGE, detail)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from proxy.data.admission import Admission
 from proxy.data.predictions import PredictionReader
 from proxy.data.router import Choice, Head
 from proxy.data.upstream import Upstream
@@ -51,11 +52,12 @@ class RoutePlan:
 class Routing:
     """All routes of one snapshot."""
 
-    __slots__ = ("generation", "plans", "upstreams")
+    __slots__ = ("generation", "limits", "plans", "upstreams")
 
     def __init__(self, snapshot: Snapshot, writer: Writer, previous: Routing | None = None) -> None:
         known = {} if previous is None else previous.upstreams
         self.generation = snapshot.generation
+        self.limits = snapshot.limits
         self.upstreams: dict[Backend, Upstream] = {
             backend: known.get(backend) or Upstream(backend) for backend in snapshot.backends
         }
@@ -125,6 +127,7 @@ class Context:
     writer: Writer
     id_prefix: bytes
     live: set[Timed] = field(default_factory=set)
+    admission: Admission = field(default_factory=Admission)
     draining: bool = False
     requests: int = 0
 

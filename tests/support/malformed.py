@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from proxy.data.downstream import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
+from proxy.snapshot import Limits
 
+LIMITS = Limits()
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\n"
 
 REQUESTS = {
@@ -50,9 +51,9 @@ REQUESTS = {
     "chunk size over 64 bits": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n", 400),
     "chunk longer than said": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n", 400),
     "chunk size with bare LF": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n", 400),
-    "target over the limit": (b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"a" * MAX_TARGET_BYTES), 431),
-    "fields over the limit": (HEAD + b"X: %b\r\n\r\n" % (b"a" * MAX_HEAD_BYTES), 431),
-    "too many fields": (HEAD + b"X: a\r\n" * MAX_FIELDS + b"\r\n", 431),
+    "target over the limit": (b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"a" * LIMITS.max_target_bytes), 414),
+    "fields over the limit": (HEAD + b"X: %b\r\n\r\n" % (b"a" * LIMITS.max_head_bytes), 431),
+    "too many fields": (HEAD + b"X: a\r\n" * LIMITS.max_headers + b"\r\n", 431),
     "CONNECT": (b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 501),
     "upgrade": (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 501),
     "upgrade with a body": (HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nab", 501),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import schema
+from config.limits import Limits
 from proxy import snapshot
 from proxy.control.compile import ArmShare, compile, layout, seed
 from proxy.control.rollout import Phase, State
@@ -190,3 +191,13 @@ def test_the_snapshot_goes_over_the_wire() -> None:
     assert snapshot.decode(snapshot.encode(whole)) == whole
     assert (whole.generation, whole.digest, len(whole.backends)) == (7, "digest", 4)
     assert whole.backends[0].endpoints == (snapshot.Endpoint("127.0.0.1", 9001),)
+
+
+def test_limits_reach_the_workers() -> None:
+    """A limit would be read, accepted and never held."""
+    limits = {"maxHeadBytes": 2048, "maxConnectionsPerAddress": 3, "keepAliveIdle": "5s"}
+    given = config(canary(maxBodyBytes=9)).model_copy(update={"limits": Limits.model_validate(limits)})
+    made = compile(given, {}, {}, {}, 1)
+    assert made.routes[0].max_body_bytes == 9
+    assert made.limits == snapshot.Limits(max_head_bytes=2048, max_connections_per_address=3, keep_alive_idle_s=5.0)
+    assert compile(config(canary()), {}, {}, {}, 1).limits == snapshot.Limits()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.data.downstream import HEAD_TIMEOUT_S, IDLE_TIMEOUT_S, MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from proxy.faults import Fault
 from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS
 from tests.support import malformed
@@ -56,7 +55,7 @@ async def test_endless_head_is_refused(plane: Plane, cut: int) -> None:
 async def test_large_body_leaves_room_for_the_next_head(plane: Plane) -> None:
     """The bound is on a head: what came before it on the connection must not count."""
     client = plane.client()
-    body = request("POST", body=b"a" * (MAX_HEAD_BYTES * 2))
+    body = request("POST", body=b"a" * (malformed.LIMITS.max_head_bytes * 2))
     client.send(body[:1000])
     await plane.exchange(client, body[1000:], answer())
     plane.backend().take()
@@ -77,7 +76,7 @@ async def test_large_body_leaves_room_for_the_next_head(plane: Plane) -> None:
 async def test_long_head_behind_a_short_request_is_refused(plane: Plane) -> None:
     """The bound holds wherever in a read a head begins."""
     client = plane.client()
-    client.send(request() + malformed.HEAD + b"X: %b\r\n\r\n" % (b"a" * MAX_HEAD_BYTES))
+    client.send(request() + malformed.HEAD + b"X: %b\r\n\r\n" % (b"a" * malformed.LIMITS.max_head_bytes))
     await settle()
     plane.backend().answer(answer())
     await settle()
@@ -103,12 +102,12 @@ async def test_first_refusal_stands(plane: Plane) -> None:
     """What comes after a refused head is noise and must not change the reason."""
     client = plane.client()
     client.send(request())
-    client.send(b"GET /%b HTTP/1.1\r\n" % (b"a" * MAX_TARGET_BYTES))
+    client.send(b"GET /%b HTTP/1.1\r\n" % (b"a" * malformed.LIMITS.max_target_bytes))
     client.send(b"noise\r\n\r\n")
     await settle()
     plane.backend().answer(answer())
     await settle()
-    assert b"HTTP/1.1 431" in client.take()
+    assert b"HTTP/1.1 414" in client.take()
 
 
 # --- what is allowed
@@ -244,7 +243,7 @@ async def test_client_that_reads_nothing_gets_nothing_more(plane: Plane) -> None
     plane.backend().answer(answer(b"a" * 500))
     await settle()
     assert plane.backend().take() == b""
-    plane.sweep(IDLE_TIMEOUT_S + 1)
+    plane.sweep(malformed.LIMITS.keep_alive_idle_s + 1)
     assert client.transport.aborted
 
 
@@ -325,7 +324,7 @@ async def test_idle_connection_is_closed(plane: Plane) -> None:
     """Descriptors would run out."""
     idle, busy, fresh = plane.client(), plane.client(), plane.client()
     await plane.exchange(fresh, request(), answer())
-    plane.clock.move(IDLE_TIMEOUT_S - 1)
+    plane.clock.move(malformed.LIMITS.keep_alive_idle_s - 1)
     await plane.exchange(fresh, request(), answer())
     plane.adopt(request_timeout_s=1000.0)
     busy.send(request())
@@ -338,7 +337,7 @@ async def test_slow_head_is_408(plane: Plane) -> None:
     """Thousands of connections that send a byte a minute are an old attack."""
     client = plane.client()
     client.send(b"GET / HTT")
-    plane.sweep(HEAD_TIMEOUT_S - 1)
+    plane.sweep(malformed.LIMITS.head_timeout_s - 1)
     client.send(b"P/1.1\r\n")
     assert not client.transport.closed
     plane.sweep(1.1)
@@ -352,12 +351,12 @@ async def test_client_that_never_reads_its_last_answer_is_dropped(plane: Plane) 
     client = plane.client(room=100)
     client.send(request(headers=("Connection: close",)))
     await settle()
-    plane.clock.move(IDLE_TIMEOUT_S * 2)
+    plane.clock.move(malformed.LIMITS.keep_alive_idle_s * 2)
     plane.backend().answer(answer(b"a" * 500))
     assert client.transport.closed
     plane.sweep(1)
     assert not client.transport.aborted
-    plane.sweep(IDLE_TIMEOUT_S)
+    plane.sweep(malformed.LIMITS.keep_alive_idle_s)
     assert client.transport.aborted
 
 

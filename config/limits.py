@@ -1,0 +1,42 @@
+"""What clients may ask of a worker: sizes, times and numbers, each with a default that holds without being set."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from config.durations import duration
+from config.numbers import whole
+from config.section import Section
+
+ClientWaitS = Annotated[float, duration(1.0, 86_400)]
+
+
+class Limits(Section):
+    """What clients may ask for. A change is live at once, for open connections too."""
+
+    max_head_bytes: Annotated[int, whole(1024, 1 << 20)] = 64 << 10
+    """Target and header fields of a request together; beyond it the answer is 431. nginx and Envoy stop at 32 and
+    60 KiB; tokens and cookies of large sites come close to that."""
+
+    max_headers: Annotated[int, whole(1, 10_000)] = 200
+    """Header fields of a request; beyond it the answer is 431. Envoy stops at 100; each field costs time in every
+    match."""
+
+    max_target_bytes: Annotated[int, whole(64, 1 << 20)] = 16 << 10
+    """Path and query of a request; beyond it the answer is 414. RFC 9112 asks for at least 8000."""
+
+    head_timeout: ClientWaitS = 15.0
+    """From the first byte of a request to the end of its head; later the answer is 408. A head is one or two packets,
+    unless somebody means harm. Exact to a second."""
+
+    keep_alive_idle: ClientWaitS = 75.0
+    """A connection without a request is closed after this time, as in nginx. Keep it above that of a load balancer in
+    front, which is often 60s, so that it is the one that closes."""
+
+    max_connections: Annotated[int, whole(1, 1_000_000)] = 16_384
+    """Connections of clients per worker; one more is closed at once. An idle one takes some 12 KiB and one descriptor
+    of those that `ulimit -n` allows."""
+
+    max_connections_per_address: Annotated[int, whole(0, 1_000_000)] = 0
+    """The same for one client address and worker; 0 is no limit, since behind a load balancer all connections come from
+    a few addresses."""

@@ -1,0 +1,39 @@
+"""How many connections a worker holds, in all and of one address.
+
+A connection over a bound is closed before anything of it is read, as Envoy and HAProxy do: an answer would need a
+request to be read and held for, and that is what is scarce then.
+"""
+
+from __future__ import annotations
+
+from proxy.snapshot import Limits
+
+
+class Admission:
+    """The connections of one worker, counted by address. An address without connections takes no memory."""
+
+    __slots__ = ("_by_address", "total")
+
+    def __init__(self) -> None:
+        self._by_address: dict[str, int] = {}
+        self.total = 0
+
+    def enter(self, address: str, limits: Limits) -> bool:
+        """Whether one more connection of this address is let in; if it is, `leave` must follow."""
+        held = self._by_address.get(address, 0)
+        if self.total >= limits.max_connections:
+            return False
+        if limits.max_connections_per_address and held >= limits.max_connections_per_address:
+            return False
+        self._by_address[address] = held + 1
+        self.total += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """A connection that was let in is gone."""
+        self.total -= 1
+        held = self._by_address[address] - 1
+        if held:
+            self._by_address[address] = held
+        else:
+            del self._by_address[address]
