@@ -179,6 +179,8 @@ class Controller:
                 loaded = await asyncio.to_thread(loader.load, self._launch.config_path)
                 if self._loaded is None or loaded.digest != self._loaded.digest:
                     await self._go_live(loaded, actor)
+                else:
+                    _LOG.info("configuration unchanged", actor=actor, digest=loaded.digest[:12])
                 self._last_error = None
             except ConfigError as error:
                 self._refused(error.problems)
