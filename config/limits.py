@@ -29,6 +29,10 @@ class Limits(Section):
     """From the first byte of a request to the end of its head; later the answer is 408. A head is one or two packets,
     unless somebody means harm. Exact to a second."""
 
+    body_timeout: ClientWaitS = 10.0
+    """How long a body may stand still; later the answer is 408. While a backend is too slow to take it the time of the
+    route counts. A steady upload may last as long as it likes."""
+
     keep_alive_idle: ClientWaitS = 75.0
     """A connection without a request is closed after this time, as in nginx. Keep it above that of a load balancer in
     front, which is often 60s, so that it is the one that closes."""

@@ -154,6 +154,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_headers: int = 200
     max_target_bytes: int = 16 << 10
     head_timeout_s: float = 15.0
+    body_timeout_s: float = 10.0
     keep_alive_idle_s: float = 75.0
     max_connections: int = 16_384
     max_connections_per_address: int = 0

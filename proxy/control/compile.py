@@ -91,6 +91,7 @@ def _limits(given: limits.Limits) -> snapshot.Limits:
         max_headers=given.max_headers,
         max_target_bytes=given.max_target_bytes,
         head_timeout_s=given.head_timeout,
+        body_timeout_s=given.body_timeout,
         keep_alive_idle_s=given.keep_alive_idle,
         max_connections=given.max_connections,
         max_connections_per_address=given.max_connections_per_address,

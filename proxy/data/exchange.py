@@ -123,7 +123,7 @@ class Exchange:
             return
         self._plan, self._draw, self._arm = plan, draw, plan.arms[arm]
         context.writer.arrive(self._arm.row, now_s, draw.user)
-        self.deadline_s = now_s + route.request_timeout_s
+        self.deadline_s = now_s + self._patience_s(plan)
         context.live.add(self)
         if route.max_body_bytes and max(head.length or 0, self._body_bytes) > route.max_body_bytes:
             self._refuse(Fault.BODY_TOO_LARGE, f"route {route.name} takes bodies up to {route.max_body_bytes} bytes")
@@ -153,6 +153,7 @@ class Exchange:
         self._request_complete = True
         if self.head.chunked:
             self._out.append(LAST_CHUNK)
+        self._be_patient()
 
     def request_flush(self) -> None:
         """Send on what is there, in one write."""
@@ -164,8 +165,8 @@ class Exchange:
             out.insert(0, to_backend(self.head, self._client.forwarded, self._context.request_id))
         elif not out:
             return
-        elif self._answer is Answer.NONE:
-            self.deadline_s = monotonic() + self._plan.route.request_timeout_s
+        else:
+            self._be_patient()
         connection.transport.write(out[0] if len(out) == 1 else b"".join(out))
         out.clear()
         self._waiting_bytes = 0
@@ -208,7 +209,19 @@ class Exchange:
     def upstream_writable(self, writable: bool) -> None:
         """The backend reads slowly: the client has to wait with its body."""
         self._held = not writable
+        self._be_patient()
         self._client.hold(not writable)
+
+    def _be_patient(self) -> None:
+        """Whoever has to move next has time from now, unless it is not yet or no longer the request's turn."""
+        if self._plan is not None and self._answer is Answer.NONE:
+            self.deadline_s = monotonic() + self._patience_s(self._plan)
+
+    def _patience_s(self, plan: RoutePlan) -> float:
+        """The backend has the time of its route, a client that still owes a part of its body that of the limits."""
+        if self._request_complete or self._held:
+            return plan.route.request_timeout_s
+        return self._context.routing.limits.body_timeout_s
 
     # ------------------------------------------------------------------ the answer
     def response_head(self, head: ResponseHead) -> None:

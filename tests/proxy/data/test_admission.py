@@ -11,6 +11,7 @@ from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS
 from proxy.snapshot import Limits, Snapshot
 from tests.support.malformed import HEAD
 from tests.support.plane import Plane, answer, request, split
+from tests.support.transports import settle
 
 
 def limited(plane: Plane, **limits: float) -> None:
@@ -60,3 +61,20 @@ async def test_new_limits_hold_for_open_connections(plane: Plane) -> None:
     assert not idle.transport.closed
     plane.sweep(3)
     assert idle.transport.closed
+
+
+async def test_a_slow_body_has_a_time_of_its_own(plane: Plane) -> None:
+    """A slow client would be given the time of a slow model, or a slow model only that of a client."""
+    limited(plane, body_timeout_s=2.0)
+    slow, patient = plane.client(), plane.client()
+    slow.send(request("POST", body=b"abc")[:-1])
+    await settle()
+    plane.sweep(2.1)
+    assert split(slow.take())[1]["x-understudy-fault"] == "client-timeout"
+    patient.send(request("POST", body=b"abc")[:-1])
+    await settle()
+    plane.sweep(1.5)
+    patient.send(b"c")
+    plane.sweep(9)
+    plane.backend().answer(answer())
+    assert split(patient.take())[0] == "HTTP/1.1 200 OK"
