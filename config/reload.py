@@ -69,14 +69,20 @@ class Plan:
 
 def plan(old: Config, new: Config) -> Plan:
     """What a change from one configuration to another means."""
-    settings = ("listen", "admin", "store", "workers")
+    settings = {
+        "listen": "listen",
+        "admin": "admin",
+        "store": "store",
+        "workers": "workers",
+        "drain_timeout": "drainTimeout",
+    }
     old_routes = {route.name: route for route in old.routes}
     new_routes = {route.name: route for route in new.routes}
     old_backends = {backend.name: backend for backend in old.backends}
     new_backends = {backend.name: backend for backend in new.backends}
     stayed = [name for name in old_routes if name in new_routes]
     return Plan(
-        restart_needed=tuple(name for name in settings if getattr(old, name) != getattr(new, name)),
+        restart_needed=tuple(key for name, key in settings.items() if getattr(old, name) != getattr(new, name)),
         routes_added=tuple(name for name in new_routes if name not in old_routes),
         routes_removed=tuple(name for name in old_routes if name not in new_routes),
         routes_changed=tuple(name for name in stayed if old_routes[name] != new_routes[name]),

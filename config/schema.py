@@ -191,6 +191,10 @@ class Config(Section):
     workers: Annotated[int | Literal["auto"], whole(1, 256, "auto")] = "auto"
     """Processes that serve traffic; auto is one per processor. A change needs a restart."""
 
+    drain_timeout: DurationS = 30.0
+    """How long answers that are under way may take to end after SIGTERM; what is left is cut. Kubernetes kills after
+    30s of its own: raise terminationGracePeriodSeconds with this. A change needs a restart."""
+
     limits: Limits = Limits()
     """What clients may ask for."""
 

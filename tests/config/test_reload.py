@@ -209,10 +209,10 @@ def test_no_change_is_an_empty_plan() -> None:
 
 def test_what_needs_a_restart_is_named() -> None:
     """An edit of a port would be said to be live."""
-    text = FILE + "workers: 2\nadmin: {address: 127.0.0.1:9}\nstore: {url: sqlite:///b.db}\n"
+    text = FILE + "workers: 2\ndrainTimeout: 5s\nadmin: {address: 127.0.0.1:9}\nstore: {url: sqlite:///b.db}\n"
     changed = plan(config(), config(text.replace("127.0.0.1:0", "127.0.0.1:8")))
-    assert changed == Plan(restart_needed=("listen", "admin", "store", "workers"))
-    assert str(changed) == "not before a restart: listen, admin, store, workers"
+    assert changed == Plan(restart_needed=("listen", "admin", "store", "workers", "drainTimeout"))
+    assert str(changed) == "not before a restart: listen, admin, store, workers, drainTimeout"
 
 
 def test_routes_and_backends_are_told_apart_by_name() -> None:

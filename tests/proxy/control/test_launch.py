@@ -26,10 +26,12 @@ def test_the_facts_are_those_of_the_file(tmp_path: Path) -> None:
         admin={"address": "127.0.0.1:99"},
         store={"url": "sqlite:///state/x.db"},
         workers=3,
+        drainTimeout="90s",
     )
     launch = plan_launch(path)
     assert (launch.listen, launch.admin, launch.workers) == ((("127.0.0.1", 80), ("::1", 81)), ("127.0.0.1", 99), 3)
     assert launch.store_url == f"sqlite:///{tmp_path}/state/x.db"
+    assert launch.drain_timeout_s == 90
     assert (launch.rows, launch.tables) == (4 * 2 + ROWS_MORE, 4 * 2 + TABLES_MORE)
 
 
@@ -53,4 +55,6 @@ def test_what_needs_a_restart(tmp_path: Path) -> None:
     assert restart_needed(launch, loader.load(path).config) == ()
     changed = loader.load(write(tmp_path, admin={"address": "127.0.0.1:1"}, store={"url": "sqlite:////y.db"})).config
     assert restart_needed(launch, changed) == ("admin", "store")
+    longer = loader.load(write(tmp_path, drainTimeout="90s")).config
+    assert restart_needed(launch, longer) == ("drainTimeout",)
     assert launch_of(changed, path).store_url == "sqlite:////y.db"
