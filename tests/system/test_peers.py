@@ -1,0 +1,105 @@
+"""Other people's servers behind the proxy: they must count the requests that it counts, whatever a client sends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from tests.support import malformed
+from tests.support.plane import chunked, request
+from tests.support.system import free_port, understudy
+
+pytestmark = pytest.mark.system
+
+CLOSE = ("Connection: close",)
+WELL_FORMED = [
+    request(headers=CLOSE),
+    request() + request(headers=CLOSE),
+    request("POST", body=b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") + request(headers=CLOSE),
+    request("POST", headers=("Transfer-Encoding: chunked",)) + chunked(b"abc", b"0\r\n\r\n") + request(headers=CLOSE),
+]
+WELL_FORMED_REQUESTS = 7
+
+Peer = Callable[[Path], contextlib.AbstractAsyncContextManager[tuple[int, Callable[[], int]]]]
+
+
+@contextlib.asynccontextmanager
+async def aiohttp(folder: Path) -> AsyncIterator[tuple[int, Callable[[], int]]]:
+    """An aiohttp server: its port, and how many requests it has seen."""
+    seen = []
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        seen.append(request.path)
+        await request.read()
+        return web.Response(text="x")
+
+    runner = web.ServerRunner(web.Server(handle))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield runner.addresses[0][1], lambda: len(seen)
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def nginx(folder: Path) -> AsyncIterator[tuple[int, Callable[[], int]]]:
+    """nginx: its port, and how many requests its access log has."""
+    command = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+    if command is None:
+        pytest.skip("nginx is missing: apt-get install nginx-light")
+    port, log, config = free_port(), folder / "access.log", folder / "nginx.conf"
+    config.write_text(
+        f"daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
+        f"http {{ access_log {log}; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n"
+        f"fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n"
+        f"server {{ listen 127.0.0.1:{port}; location / {{ return 200 x; }} }} }}\n"
+    )
+    start = subprocess.Popen  # it returns at once
+    with start([command, "-p", str(folder), "-c", str(config)], stderr=subprocess.DEVNULL) as running:
+        try:
+            yield port, lambda: len(log.read_text().splitlines()) if log.exists() else 0
+        finally:
+            running.kill()
+
+
+async def send(port: int, raw: bytes) -> bytes:
+    """What comes back until the proxy closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(raw)
+    answer = b""
+    with contextlib.suppress(ConnectionResetError):
+        while data := await asyncio.wait_for(reader.read(1 << 16), 5):
+            answer += data
+    writer.close()
+    return answer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("peer", [aiohttp, nginx])
+async def test_peer_counts_as_the_proxy_does(tmp_path: Path, peer: Peer) -> None:
+    """A server that sees one more request than the proxy can be made to serve what nobody sent or checked."""
+    async with peer(tmp_path) as (port, seen):
+        config = {
+            "workers": 1,
+            "backends": [{"name": "only", "endpoints": [f"http://127.0.0.1:{port}"]}],
+            "routes": [{"name": "m", "backendRefs": [{"name": "only"}]}],
+        }
+        with contextlib.ExitStack() as stack:
+            system = await asyncio.to_thread(stack.enter_context, understudy(tmp_path, config))
+            for name, (raw, _) in malformed.REQUESTS.items():
+                answer = await send(system.port, raw + request(target="/smuggled", headers=CLOSE))
+                assert not answer.startswith(b"HTTP/1.1 200"), name
+                assert seen() == 0, name
+            answers = [await send(system.port, raw) for raw in WELL_FORMED]
+            assert b"".join(answers).count(b"HTTP/1.1 200 OK") == WELL_FORMED_REQUESTS
+            assert seen() == WELL_FORMED_REQUESTS
