@@ -103,3 +103,5 @@ async def test_peer_counts_as_the_proxy_does(tmp_path: Path, peer: Peer) -> None
             answers = [await send(system.port, raw) for raw in WELL_FORMED]
             assert b"".join(answers).count(b"HTTP/1.1 200 OK") == WELL_FORMED_REQUESTS
             assert seen() == WELL_FORMED_REQUESTS
+            told = await asyncio.to_thread(system.route)
+            assert sum(arm["requests"] for arm in told["arms"]) == WELL_FORMED_REQUESTS
