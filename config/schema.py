@@ -114,6 +114,10 @@ class Timeouts(Section):
     request: DurationS = 10.0
     """From the request to the first byte of the answer. A long stream is not cut by it."""
 
+    first_byte: DurationS | None = None
+    """From the request sent whole to the first byte of the answer: unlike `request` it leaves out the wait for a
+    connection. Without it `request` alone counts."""
+
     connect: DurationS = 1.0
     """To make a connection to a backend."""
 

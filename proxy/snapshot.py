@@ -131,7 +131,10 @@ class Predictions(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A match that leads to one model. `segments` cover the circle; `keys` empty means a fresh draw per request."""
+    """A match that leads to one model. `segments` cover the circle; `keys` empty means a fresh draw per request.
+
+    `first_byte_s` 0 is no limit but that of `request_timeout_s`.
+    """
 
     name: str
     matches: tuple[Match, ...]
@@ -143,6 +146,7 @@ class Route(msgspec.Struct, frozen=True):
     connect_timeout_s: float = 1.0
     request_timeout_s: float = 10.0
     stream_idle_s: float = 60.0
+    first_byte_s: float = 0.0
     max_body_bytes: int = 0
     predictions: Predictions | None = None
 

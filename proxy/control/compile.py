@@ -137,6 +137,7 @@ def _route(
         connect_timeout_s=route.timeouts.connect,
         request_timeout_s=route.timeouts.request,
         stream_idle_s=route.timeouts.stream_idle,
+        first_byte_s=route.timeouts.first_byte or 0.0,
         max_body_bytes=route.max_body_bytes,
         predictions=_predictions(route, tables),
     )

@@ -163,6 +163,8 @@ class Exchange:
         if not self._sent_head:
             self._sent_head = True
             out.insert(0, to_backend(self.head, self._client.forwarded, self._context.request_id))
+            if self._plan.route.first_byte_s and self._request_complete:
+                self.deadline_s = min(self.deadline_s, monotonic() + self._plan.route.first_byte_s)
         elif not out:
             return
         else:
@@ -219,6 +221,8 @@ class Exchange:
 
     def _patience_s(self, plan: RoutePlan) -> float:
         """The backend has the time of its route, a client that still owes a part of its body that of the limits."""
+        if self._request_complete and self._sent_head and not self._held:
+            return plan.route.first_byte_s or plan.route.request_timeout_s
         if self._request_complete or self._held:
             return plan.route.request_timeout_s
         return self._context.routing.limits.body_timeout_s

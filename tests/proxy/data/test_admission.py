@@ -78,3 +78,19 @@ async def test_a_slow_body_has_a_time_of_its_own(plane: Plane) -> None:
     plane.sweep(9)
     plane.backend().answer(answer())
     assert split(patient.take())[0] == "HTTP/1.1 200 OK"
+
+
+async def test_a_slow_first_byte_has_a_time_of_its_own(plane: Plane) -> None:
+    """A model that hangs would be waited for as long as one that queues."""
+    plane.adopt(first_byte_s=2.0)
+    whole, late = plane.client(), plane.client()
+    whole.send(request())
+    late.send(request("POST", body=b"abc")[:-1])
+    await settle()
+    plane.sweep(2.1)
+    assert split(whole.take())[1]["x-understudy-fault"] == "request-timeout"
+    late.send(b"c")
+    plane.sweep(1.9)
+    assert late.take() == b""
+    plane.sweep(0.2)
+    assert split(late.take())[1]["x-understudy-fault"] == "request-timeout"
