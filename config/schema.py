@@ -20,6 +20,7 @@ from config.matching import Match, Method, SessionAffinity
 from config.metrics import Analysis
 from config.names import Name, Text
 from config.numbers import Percent, whole
+from config.pooling import ConnectionPool
 from config.predictions import Predictions
 from config.problems import Finding
 from config.section import Section, refusals
@@ -66,9 +67,14 @@ class Backend(Section):
     """What is deployed there, such as a build or an image digest. A new text is a new version: its rollout begins
     again, with fresh evidence."""
 
+    connection_pool: ConnectionPool = ConnectionPool()
+    """How many connections it is given."""
+
     def digest(self) -> str:
-        """What identifies this version (16 hex digits): evidence and decisions belong to it."""
-        text = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"))
+        """What identifies this version (16 hex digits): evidence and decisions belong to it, and how it is reached may
+        change without a new version."""
+        facts = self.model_dump(mode="json", by_alias=True, include={"name", "endpoints", "version"})
+        text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -27,13 +27,17 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class Backend(msgspec.Struct, frozen=True):
-    """One deployed version of a model. `max_connections` and `max_pending` are per worker and endpoint."""
+    """One deployed version of a model. `max_connections` and `max_pending` are per worker and endpoint.
+
+    `max_requests` is what one connection serves; 0 is no bound.
+    """
 
     name: str
     endpoints: tuple[Endpoint, ...]
     idle_timeout_s: float = 55.0
     max_connections: int = 1024
     max_pending: int = 1024
+    max_requests: int = 0
 
 
 class StringMatch(msgspec.Struct, frozen=True):

@@ -75,12 +75,7 @@ def compile(
 ) -> snapshot.Snapshot:
     """The snapshot. What has no row is not counted; what has no table has no labels."""
     numbers = {backend.name: index for index, backend in enumerate(config.backends)}
-    backends = tuple(
-        snapshot.Backend(
-            backend.name, tuple(snapshot.Endpoint(endpoint.host, endpoint.port) for endpoint in backend.endpoints)
-        )
-        for backend in config.backends
-    )
+    backends = tuple(_backend(backend) for backend in config.backends)
     routes = tuple(_route(route, states.get(route.name), numbers, rows, tables) for route in config.routes)
     return snapshot.Snapshot(generation, backends, routes, digest, _limits(config.limits))
 
@@ -101,6 +96,18 @@ def _limits(given: limits.Limits) -> snapshot.Limits:
 def seed(text: str) -> int:
     """The number that users are hashed with."""
     return int(xxh3_64_intdigest(text.encode()))
+
+
+def _backend(backend: schema.Backend) -> snapshot.Backend:
+    pool = backend.connection_pool
+    return snapshot.Backend(
+        backend.name,
+        tuple(snapshot.Endpoint(endpoint.host, endpoint.port) for endpoint in backend.endpoints),
+        pool.idle_timeout,
+        pool.max_connections,
+        pool.max_pending_requests,
+        pool.max_requests_per_connection,
+    )
 
 
 def _route(

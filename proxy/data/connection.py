@@ -83,6 +83,7 @@ class Connection(asyncio.Protocol):
         "_poisoned",
         "_pool",
         "idle_since_s",
+        "served",
         "stale",
         "transport",
     )
@@ -97,12 +98,14 @@ class Connection(asyncio.Protocol):
         self._answered = self._complete = self._poisoned = self._close_delimited = False
         self.stale = False
         self.idle_since_s = 0.0
+        self.served = 0
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
 
     # --- lending
     def lend(self, borrower: Borrower, head_only: bool) -> None:
         """Begin an exchange. `head_only` says that the answer has no body whatever its head tells (HEAD)."""
         self._borrower = borrower
+        self.served += 1
         self._head_only = head_only
         self._answered = self._complete = self._close_delimited = False
         self._headers = []

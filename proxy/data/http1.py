@@ -78,6 +78,6 @@ def refusal(fault: Fault, detail: str, close: bool, with_body: bool = True) -> b
         status_line(facts.status),
         len(body),
         facts.flag.encode(),
-        b"connection: close\r\n" if close else b"",
+        (b"retry-after: 1\r\n" if fault is Fault.OVERFLOW else b"") + (b"connection: close\r\n" if close else b""),
     )
     return head + body if with_body else head

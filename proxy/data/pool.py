@@ -29,6 +29,7 @@ class Pool:
         self._endpoint = endpoint
         self._max_connections = backend.max_connections
         self._max_pending = backend.max_pending
+        self._max_requests = backend.max_requests
         self._idle_timeout_s = backend.idle_timeout_s
         self._idle: list[Connection] = []
         self._waiting: deque[tuple[Borrower, bool, float]] = deque()
@@ -75,7 +76,7 @@ class Pool:
         """Take a connection back after a complete exchange."""
         if connection.transport.is_closing():
             return
-        if self._retired:
+        if self._retired or (self._max_requests and connection.served >= self._max_requests):
             connection.close()
         elif self._waiting:
             borrower, head_only, _ = self._waiting.popleft()

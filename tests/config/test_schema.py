@@ -20,6 +20,7 @@ def test_a_digest_is_a_version() -> None:
     others = {backend(version="2").digest(), backend(name="v2").digest(), backend(endpoints=("http://a:2",)).digest()}
     assert len(others | {backend().digest()}) == 4
     assert len(backend().digest()) == 16
+    assert backend(connectionPool={"maxConnections": 5}).digest() == backend().digest()
 
 
 def test_a_seed_is_the_name_unless_it_is_given() -> None:

@@ -205,3 +205,14 @@ def test_limits_reach_the_workers() -> None:
         max_head_bytes=2048, max_connections_per_address=3, body_timeout_s=2.0, keep_alive_idle_s=5.0
     )
     assert compile(config(canary()), {}, {}, {}, 1).limits == snapshot.Limits()
+
+
+def test_pools_reach_the_workers() -> None:
+    """A bound of the file would hold nowhere."""
+    pool = {"maxConnections": 8, "maxPendingRequests": 4, "maxRequestsPerConnection": 100, "idleTimeout": "5s"}
+    backend = schema.Backend.model_validate(
+        {"name": "v1", "endpoints": ("http://a:1",), "connectionPool": pool}, by_alias=True
+    )
+    base = config({"name": "r", "backendRefs": ({"name": "v1"},)})
+    made = compile(base.model_copy(update={"backends": (backend, *base.backends[1:])}), {}, {}, {}, 1).backends[0]
+    assert (made.max_connections, made.max_pending, made.max_requests, made.idle_timeout_s) == (8, 4, 100, 5.0)

@@ -90,3 +90,9 @@ def test_refusal_of_head_has_no_body() -> None:
     assert int(head["content-length"]) > 0
     assert "connection" not in head
     assert "detail" not in json.loads(refusal(Fault.NO_ROUTE, "", close=False).partition(b"\r\n\r\n")[2])
+
+
+def test_a_full_queue_says_when_to_come_again() -> None:
+    """Clients that come again at once keep an overloaded version down."""
+    assert b"\r\nretry-after: 1\r\n" in refusal(Fault.OVERFLOW, "", close=False)
+    assert b"retry-after" not in refusal(Fault.CONNECT_FAILED, "", close=True)

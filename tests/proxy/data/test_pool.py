@@ -283,3 +283,18 @@ async def test_overflow_does_not_search_the_queue(network: Network) -> None:
     lender.cancel(refused)
     lender.cancel(waiting)
     assert (await borrow(lender)).events == []
+
+
+async def test_connection_serves_so_many_requests(network: Network) -> None:
+    """Replicas that are added behind one address would get no traffic; who waits gets a new connection."""
+    lender = pool(max_connections=1, max_requests=2)
+    one = await borrow(lender)
+    end(lender, network, one)
+    two, three = await borrow(lender), await borrow(lender)
+    assert two.connection is one.connection
+    assert three.events == []
+    end(lender, network, two)
+    await settle()
+    assert played(network, two).transport.closed
+    assert three.events == ["ready"]
+    assert three.connection is not two.connection
