@@ -6,7 +6,7 @@ BIN    := .venv/bin
 SOURCES := proxy config analysis tests loadtests
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check servers bench lock clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1 \t/p' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ setup: .venv/ready  ## Build .venv from requirements.lock
 demo: .venv/ready  ## Promote a good model and abort a bad one (ARGS="--json FILE --keep")
 	$(BIN)/understudy demo $(ARGS)
 
-test: check  ## Everything: the static checks, then the tests (ARGS="-k NAME")
+test: check servers  ## Everything: the static checks, then the tests (ARGS="-k NAME")
 	$(BIN)/pytest $(ARGS)
 
 check: .venv/ready  ## Import contracts, lint, format, types
@@ -24,6 +24,11 @@ check: .venv/ready  ## Import contracts, lint, format, types
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+
+# Real programs that the system tests run. RUNLEVEL=1 keeps Debian from starting nginx as a service.
+servers:
+	@PATH="$$PATH:/usr/sbin"; command -v curl && command -v nginx || { $(SUDO) apt-get update && \
+	  $(SUDO) env RUNLEVEL=1 apt-get install -y --no-install-recommends curl nginx-light; }
 
 bench: .venv/ready build/bench/ready  ## What the proxy costs, beside nginx, haproxy, Envoy and aiohttp (ARGS="--rounds 5")
 	$(BIN)/python -m loadtests $(ARGS)

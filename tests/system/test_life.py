@@ -73,7 +73,7 @@ async def test_a_dead_worker_is_back_within_300_ms(tmp_path):
             waits.append(time.monotonic() - killed)
             assert status == 200
             assert await asyncio.to_thread(wait_for, "a new worker", lambda gone=old: [gone] != system.pids("worker"))
-        assert min(waits) < 0.3, waits
+        assert sorted(waits)[1] < 0.3, f"the median of {waits} is not within 300 ms"
 
 
 def test_sighup_reads_the_file_again(tmp_path):

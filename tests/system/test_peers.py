@@ -56,7 +56,7 @@ async def nginx(folder: Path) -> AsyncIterator[tuple[int, Callable[[], int]]]:
     """nginx: its port, and how many requests its access log has."""
     command = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
     if command is None:
-        pytest.skip("nginx is missing: apt-get install nginx-light")
+        pytest.fail("nginx is missing: `make test` installs it, and so does apt-get install nginx-light")
     port, log, config = free_port(), folder / "access.log", folder / "nginx.conf"
     config.write_text(
         f"daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
