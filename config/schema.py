@@ -99,7 +99,7 @@ class MirrorRef(Section):
     by the steps."""
 
     percent: Percent = 100.0
-    """How much of the traffic is copied."""
+    """How much of what stable versions serve is copied; after a promotion, of what the promoted version serves."""
 
     methods: Annotated[tuple[Method, ...], Field(min_length=1, max_length=8)] = ("GET", "HEAD", "POST")
     """Requests with other methods are not copied."""

@@ -86,6 +86,8 @@ class Arm(msgspec.Struct, frozen=True):
 
     backend: int
     row: RowRef = RowRef()
+    mirrored: bool = True
+    """Whether copies are made of what it serves: a candidate under judgement is not copied to a shadow."""
 
 
 class Segment(msgspec.Struct, frozen=True):

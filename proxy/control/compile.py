@@ -110,6 +110,10 @@ def _backend(backend: schema.Backend) -> snapshot.Backend:
     )
 
 
+def _arm(arm: ArmShare, backend: int, row: RowRef) -> snapshot.Arm:
+    return snapshot.Arm(backend, row, mirrored=arm.role == "stable" or arm.ppm == CIRCLE)
+
+
 def _route(
     route: schema.Route,
     state: State | None,
@@ -125,7 +129,7 @@ def _route(
     return snapshot.Route(
         name=route.name,
         matches=tuple(_match(match) for match in route.match) or (snapshot.Match(),),
-        arms=tuple(snapshot.Arm(numbers[arm.backend], row(arm.backend, arm.role)) for arm in plan.arms),
+        arms=tuple(_arm(arm, numbers[arm.backend], row(arm.backend, arm.role)) for arm in plan.arms),
         segments=_segments(plan.arms),
         seed=seed(route.cohort_seed),
         keys=_keys(route.session_affinity),

@@ -358,7 +358,7 @@ class Exchange:
         failed = counts_against(fault, self._status)
         status = 0 if fault is Fault.CLIENT_GONE else self._status
         context.writer.finish(arm.row, self._arrived_s, now_s, failed, status, fault, self._draw.group, readings)
-        if plan.mirrors and arm is plan.arms[0]:
+        if plan.mirrors and arm.mirrored:
             latency_s = 0.0 if failed else now_s - self._arrived_s
             mirror(context, plan, self.head, self._kept if self._request_complete else None, readings, latency_s, fault)
         self._client.exchange_done(keep)

@@ -25,6 +25,7 @@ class ArmPlan:
     upstream: Upstream
     row: Row
     field_line: bytes
+    mirrored: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ def _plan(route: Route, upstreams: list[Upstream], writer: Writer) -> RoutePlan:
             upstreams[arm.backend],
             row(arm.row),
             b"x-understudy-backend: %b\r\n" % upstreams[arm.backend].backend.name.encode("latin-1", "replace"),
+            arm.mirrored,
         )
         for arm in route.arms
     )

@@ -121,7 +121,7 @@ class Plane:
         self.route = Route(
             name="all",
             matches=(Match(),),
-            arms=(Arm(0, ROWS["v1"]), Arm(1, ROWS["v2"])),
+            arms=(Arm(0, ROWS["v1"]), Arm(1, ROWS["v2"], mirrored=False)),
             segments=(Segment(0, 1), Segment(CIRCLE, 0)),
             seed=1,
         )

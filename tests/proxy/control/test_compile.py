@@ -122,6 +122,17 @@ def test_routes_without_weights_share_equally() -> None:
     assert arms == (ArmShare("v1", "stable", 500_000), ArmShare("v2", "stable", 500_000))
 
 
+def test_what_is_copied_is_what_stable_serves() -> None:
+    """A shadow would be compared with a candidate under judgement, or miss a part of the traffic."""
+
+    def mirrored(route: snapshot.Route) -> list[bool]:
+        return [arm.mirrored for arm in route.arms]
+
+    assert mirrored(compiled(canary(), STATE)) == [True, False]
+    assert mirrored(compiled(canary(), replace(STATE, weight_ppm=CIRCLE))) == [True, True]
+    assert mirrored(compiled({"name": "r", "backendRefs": ({"name": "v1"}, {"name": "v2"})})) == [True, True]
+
+
 def test_rows_and_tables_find_their_place() -> None:
     """Evidence would be counted for another version, or not at all."""
     outputs = (

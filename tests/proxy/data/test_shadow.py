@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from proxy.data import shadow
@@ -118,6 +119,15 @@ async def test_only_stable_s_requests_are_copied(plane: Plane) -> None:
     plane.adopt(segments=(Segment(CIRCLE, 1), Segment(CIRCLE, 0)))
     await plane.exchange(plane.client(), request(), answer(), "v2")
     assert plane.connections("v3") == 0
+
+
+async def test_requests_of_every_version_that_is_not_judged_are_copied(plane: Plane) -> None:
+    """With fixed weights over two versions a shadow would rehearse a part of the traffic that nobody asked for."""
+    mirrored(plane)
+    arms = tuple(msgspec.structs.replace(arm, mirrored=True) for arm in plane.route.arms)
+    plane.adopt(arms=arms, segments=(Segment(CIRCLE, 1), Segment(CIRCLE, 0)))
+    await plane.exchange(plane.client(), request(), answer(), "v2")
+    assert plane.connections("v3") == 1
 
 
 # --- skips
