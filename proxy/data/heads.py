@@ -12,6 +12,8 @@ from proxy.data.connection import ResponseHead
 from proxy.data.http1 import REQUEST_OWN, RESPONSE_OWN, connection_fields, fields, length_field, status_line
 from proxy.data.router import Head
 
+MAX_ID_BYTES: Final = 128
+"""A request id is written to logs everywhere: a longer one is replaced."""
 _NOTED: Final = frozenset((b"x-request-id", b"x-forwarded-for", b"connection"))
 _PLAIN_CONNECTION: Final = frozenset((b"keep-alive", b"close"))
 _SHADOW_FIELD: Final = b"x-understudy-shadow: true\r\n"
@@ -29,7 +31,8 @@ def to_backend(head: Head, forwarded: bytes, new_id: Callable[[], bytes]) -> byt
         if name not in _NOTED:
             continue
         if name == b"x-request-id":
-            known = True
+            known = len(value) <= MAX_ID_BYTES
+            own = own if known else own | {name}
         elif name == b"x-forwarded-for":
             hops.append(value)
         elif value.lower() not in _PLAIN_CONNECTION:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from proxy.data.heads import MAX_ID_BYTES
 from proxy.faults import Fault
 from proxy.ledger.layout import L_ARRIVED, L_FAILED, L_ON_TIME
 from proxy.snapshot import CIRCLE, Arm, Segment
@@ -117,6 +118,17 @@ async def test_request_id_is_kept_or_made(plane: Plane) -> None:
         made.add(split(plane.backend().take())[1]["x-request-id"])
         plane.backend().answer(answer())
     assert len(made) == 2
+
+
+async def test_request_id_has_a_bound(plane: Plane) -> None:
+    """An id goes into every log on its way: a client could fill them with one header field."""
+    client = plane.client()
+    await plane.exchange(client, request(headers=("X-Request-Id: " + "a" * MAX_ID_BYTES,)), answer())
+    assert split(plane.backend().take())[1]["x-request-id"] == "a" * MAX_ID_BYTES
+    await plane.exchange(client, request(headers=("X-Request-Id: " + "a" * (MAX_ID_BYTES + 1),)), answer())
+    head = plane.backend().take()
+    assert head.lower().count(b"x-request-id:") == 1
+    assert len(split(head)[1]["x-request-id"]) < 64
 
 
 async def test_http_1_0_request_goes_on_with_a_host(plane: Plane) -> None:
