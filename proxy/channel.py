@@ -12,7 +12,6 @@ from typing import Final
 import msgspec
 
 from proxy.slot import MAX_SNAPSHOT_BYTES
-from proxy.slot import Slot as Slot
 
 FRAME_HEAD: Final = struct.Struct("!I")
 """A frame is its length in bytes (32 bits, network order) and then a MessagePack message."""

@@ -37,6 +37,7 @@ from proxy.ledger.layout import (
     W_UPSTREAM_REUSED,
 )
 from proxy.ledger.writer import Writer
+from proxy.slot import Slot
 from proxy.snapshot import Snapshot, decode
 
 SWEEP_S: Final = 0.1
@@ -55,7 +56,7 @@ def log(level: str, event: str, **facts: object) -> None:
 class Worker:
     """The state of one worker process."""
 
-    def __init__(self, index: int, writer: Writer, slot: channel.Slot, listening: Sequence[socket.socket]) -> None:
+    def __init__(self, index: int, writer: Writer, slot: Slot, listening: Sequence[socket.socket]) -> None:
         self._index = index
         self._writer = writer
         self._slot = slot
@@ -175,9 +176,7 @@ def main(argv: Sequence[str]) -> int:
         sock.setblocking(False)
 
     async def run() -> None:
-        worker = Worker(
-            options.index, Writer(options.ledger_fd, options.index), channel.Slot(options.slot_fd), listening
-        )
+        worker = Worker(options.index, Writer(options.ledger_fd, options.index), Slot(options.slot_fd), listening)
         await worker.run(options.channel, options.drain_timeout)
 
     uvloop.run(run())

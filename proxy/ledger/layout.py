@@ -88,7 +88,6 @@ L_LATE: Final = 5
 """Late finishes DURING this slice, whenever they arrived, and how many of them failed."""
 L_LATE_FAILED: Final = 6
 L_PAIRS: Final = 9
-L_PAIRS_FAILED: Final = 10
 L_LATENCY: Final = 16
 L_GROUP_N: Final = L_LATENCY + LATENCY_BUCKETS
 L_GROUP_FAILED: Final = L_GROUP_N + GROUPS

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from proxy.channel import Ack, Frames, Hello, Message, Push, Slot, encode
+from proxy.channel import Ack, Frames, Hello, Message, Push, encode
 from proxy.data.worker import Worker
 from proxy.ledger.layout import W_GENERATION, create
 from proxy.ledger.reader import Reader
 from proxy.ledger.writer import Writer
+from proxy.slot import Slot
 from proxy.snapshot import Arm, Backend, Endpoint, Match, Route, RowRef, Segment, Snapshot, StringMatch
 from proxy.snapshot import encode as wire
 
