@@ -38,8 +38,8 @@ class Limits(Section):
     front, which is often 60s, so that it is the one that closes."""
 
     max_connections: Annotated[int, whole(1, 1_000_000)] = 16_384
-    """Connections of clients per worker; one more is closed at once. An idle one takes some 12 KiB and one descriptor
-    of those that `ulimit -n` allows."""
+    """Connections of clients per worker; one more is closed at once, and counted as turned away. An idle one takes some
+    12 KiB and one descriptor of those that `ulimit -n` allows."""
 
     max_connections_per_address: Annotated[int, whole(0, 1_000_000)] = 0
     """The same for one client address and worker; 0 is no limit, since behind a load balancer all connections come from

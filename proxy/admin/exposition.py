@@ -33,6 +33,7 @@ from proxy.ledger.layout import (
     W_GENERATION,
     W_IN_FLIGHT,
     W_REFUSED,
+    W_TURNED_AWAY,
     W_UPSTREAM_OPENED,
     W_UPSTREAM_REUSED,
 )
@@ -103,6 +104,7 @@ class _Exposition(Collector):
         }
         counters = {
             W_ACCEPTED: _counter("understudy_connections_accepted", "Connections of clients accepted.", "worker"),
+            W_TURNED_AWAY: _counter("understudy_connections_turned_away", "Closed at once, by a limit.", "worker"),
             W_UPSTREAM_OPENED: _counter("understudy_upstream_connections_opened", "Connections opened.", "worker"),
             W_UPSTREAM_REUSED: _counter("understudy_upstream_connections_reused", "Connections used again.", "worker"),
         }

@@ -20,7 +20,7 @@ from proxy.data.http1 import CONTINUE, Headers, refusal
 from proxy.data.router import Head
 from proxy.data.routing import Context
 from proxy.faults import Fault
-from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS
+from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS, W_TURNED_AWAY
 from proxy.snapshot import Limits
 
 READ_BYTES: Final = 256 << 10
@@ -90,6 +90,7 @@ class ClientConnection(asyncio.Protocol):
         self._context.writer.add_worker(W_ACCEPTED, 1)
         self._admitted = self._context.admission.enter(self._peer, self._context.routing.limits)
         if not self._admitted:
+            self._context.writer.add_worker(W_TURNED_AWAY, 1)
             self._closing = True
             self._transport.close()
             return

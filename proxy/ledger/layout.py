@@ -44,6 +44,8 @@ W_IN_FLIGHT: Final = 5
 W_HEARTBEAT: Final = 6
 W_UPSTREAM_OPENED: Final = 7
 W_UPSTREAM_REUSED: Final = 8
+W_TURNED_AWAY: Final = 9
+"""Connections of clients that were closed at once, since a bound was reached."""
 W_REFUSED: Final = 16
 """First of 32 cells: requests that no version saw, by fault."""
 WORKER_CELLS: Final = 64

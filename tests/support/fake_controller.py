@@ -78,6 +78,7 @@ class FakeController:
             writer.set_worker(layout.W_GENERATION, 7)
             writer.set_worker(layout.W_CONNECTIONS, 3 + worker)
             writer.set_worker(layout.W_ACCEPTED, 50)
+            writer.set_worker(layout.W_TURNED_AWAY, 4)
             writer.set_worker(layout.W_IN_FLIGHT, 1)
             writer.refuse(Fault.NO_ROUTE)
             stable, canary, shadow = (writer.occupy(row.index, row.tenant, 1) for row in self._rows)

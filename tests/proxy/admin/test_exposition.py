@@ -123,6 +123,7 @@ def test_workers_tell_their_generation_and_connections(controller):
     for worker in ("0", "1"):
         assert value("understudy_worker_generation", worker=worker) == 7
         assert value("understudy_connections_accepted_total", worker=worker) == 50
+        assert value("understudy_connections_turned_away_total", worker=worker) == 4
     assert value("understudy_connections", worker="1") == 4
     assert value("understudy_worker_up", worker="0") == 1
     assert value("understudy_worker_up", worker="1") == 0

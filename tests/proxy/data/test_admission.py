@@ -7,7 +7,7 @@ import msgspec
 from proxy.data.admission import Admission
 from proxy.data.routing import Routing
 from proxy.faults import Fault
-from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS
+from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS, W_TURNED_AWAY
 from proxy.snapshot import Limits, Snapshot
 from tests.support.malformed import HEAD
 from tests.support.plane import Plane, answer, request, split
@@ -40,7 +40,7 @@ async def test_a_connection_over_the_bound_is_closed_unread(plane: Plane) -> Non
     assert (first.transport.closed, second.transport.closed) == (False, True)
     second.transport.lose()
     cells = plane.reader.worker(0)
-    assert (cells[W_CONNECTIONS], cells[W_ACCEPTED]) == (1, 2)
+    assert (cells[W_CONNECTIONS], cells[W_ACCEPTED], cells[W_TURNED_AWAY]) == (1, 2, 1)
     assert split(await plane.exchange(first, request(), answer()))[0] == "HTTP/1.1 200 OK"
     first.transport.lose()
     assert not plane.client().transport.closed
