@@ -18,6 +18,7 @@ from config.durations import duration, format_duration
 from config.limits import Limits
 from config.matching import Match, Method, SessionAffinity
 from config.metrics import Analysis
+from config.mirror_headers import MirrorHeaders
 from config.names import Name, Text
 from config.numbers import Percent, whole
 from config.pooling import ConnectionPool
@@ -112,6 +113,13 @@ class MirrorRef(Section):
 
     max_body_bytes: Annotated[int, whole(0, 1 << 30)] = 1 << 20
     """Requests with a larger body are not copied, and counted."""
+
+    match: Annotated[tuple[Match, ...], Field(max_length=64)] = ()
+    """Which of the route's requests are copied: one of these must hold, on top of `methods`, and `percent` is of those.
+    Without it every request of the route is: name the paths of inference where a route takes more than these."""
+
+    headers: MirrorHeaders = MirrorHeaders()
+    """What is changed in the header of a copy. `x-understudy-shadow: true` is there in any case."""
 
 
 class Timeouts(Section):

@@ -107,7 +107,7 @@ FACTS: dict[Fault, Facts] = {
 
 
 class Skip(enum.IntEnum):
-    """Why a copy was not sent to a shadow, or was sent and not compared; the value is its cell (0 to 7)."""
+    """Why a copy was not sent to a shadow, or was sent and not compared; the value is its cell (0 to 15)."""
 
     BODY_TOO_LARGE = 0
     BUSY = 1
@@ -117,6 +117,7 @@ class Skip(enum.IntEnum):
     CLIENT_GONE = 5
     UNREADABLE = 6
     DRAINING = 7
+    NOT_MATCHED = 8
 
 
 SKIP_FLAGS: dict[Skip, str] = {skip: skip.name.lower().replace("_", "-") for skip in Skip}

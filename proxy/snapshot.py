@@ -98,7 +98,11 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class Mirror(msgspec.Struct, frozen=True):
-    """A version that is sent copies. `share` is in parts of `CIRCLE`. Its answers never reach a client."""
+    """A version that is sent copies. `share` is in parts of `CIRCLE`. Its answers never reach a client.
+
+    Copies are made of requests for which one of `matches` holds; none given means all. Names of header fields are in
+    lower case.
+    """
 
     backend: int
     share: int
@@ -107,6 +111,9 @@ class Mirror(msgspec.Struct, frozen=True):
     timeout_s: float = 10.0
     max_concurrency: int = 64
     max_body_bytes: int = 1 << 20
+    matches: tuple[Match, ...] = ()
+    set_headers: tuple[tuple[str, str], ...] = ()
+    remove_headers: tuple[str, ...] = ()
 
 
 class TableRef(msgspec.Struct, frozen=True):

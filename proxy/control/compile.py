@@ -142,6 +142,9 @@ def _route(
                 timeout_s=mirror.timeout,
                 max_concurrency=mirror.max_concurrency,
                 max_body_bytes=mirror.max_body_bytes,
+                matches=tuple(_match(match) for match in mirror.match),
+                set_headers=tuple((name.lower(), value) for name, value in mirror.headers.set.items()),
+                remove_headers=tuple(name.lower() for name in mirror.headers.remove),
             )
             for mirror in plan.mirrors
         ),

@@ -50,9 +50,8 @@ def to_backend(head: Head, forwarded: bytes, new_id: Callable[[], bytes]) -> byt
     )
 
 
-def to_shadow(head: Head, body_bytes: int) -> bytes:
-    """The head of a copy, whose body is known whole."""
-    own = REQUEST_OWN
+def to_shadow(head: Head, body_bytes: int, own: frozenset[bytes], lines: bytes) -> bytes:
+    """The head of a copy, whose body is known whole. Fields named in `own` are left out, and `lines` are added."""
     if head.header(b"connection"):
         own = own | connection_fields(head.headers)
     has_body = head.chunked or head.length is not None
@@ -61,7 +60,7 @@ def to_shadow(head: Head, body_bytes: int) -> bytes:
         head.target,
         fields(head.headers, own),
         length_field(body_bytes if has_body else None, chunked=False),
-        _SHADOW_FIELD,
+        _SHADOW_FIELD + lines,
     )
 
 

@@ -97,6 +97,14 @@ def conditions(match: Match) -> tuple[Condition, ...]:
     return tuple(found)
 
 
+def any_of(matches: tuple[Match, ...]) -> Condition | None:
+    """Whether one of several matches holds; None where every request would do."""
+    found = tuple(conditions(match) for match in matches)
+    if not found or not all(found):
+        return None
+    return lambda head: any(all(holds(head) for holds in match) for match in found)
+
+
 def _text(match: StringMatch) -> Callable[[str], bool]:
     value = match.value
     if match.kind == "exact":

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from proxy.data.admission import Admission
+from proxy.data.http1 import REQUEST_OWN
 from proxy.data.predictions import PredictionReader
-from proxy.data.router import Choice, Head
+from proxy.data.router import Choice, Condition, Head, any_of
 from proxy.data.upstream import Upstream
 from proxy.ledger.writer import NOWHERE, Row, Writer
 from proxy.snapshot import Backend, Mirror, Route, RowRef, Snapshot
@@ -30,12 +31,15 @@ class ArmPlan:
 
 @dataclass(frozen=True, slots=True)
 class MirrorPlan:
-    """A version that is sent copies."""
+    """A version that is sent copies. Fields named in `own` are not copied, and `field_lines` are added to each."""
 
     mirror: Mirror
     upstream: Upstream
     row: Row
     methods: frozenset[bytes]
+    matches: Condition | None
+    own: frozenset[bytes]
+    field_lines: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +97,7 @@ def _plan(route: Route, upstreams: list[Upstream], writer: Writer) -> RoutePlan:
         for arm in route.arms
     )
     mirrors = tuple(
-        MirrorPlan(
-            mirror,
-            upstreams[mirror.backend],
-            row(mirror.row),
-            frozenset(method.encode("latin-1") for method in mirror.methods),
-        )
-        for mirror in route.mirrors
-        if mirror.share > 0
+        _mirror(mirror, upstreams[mirror.backend], row(mirror.row)) for mirror in route.mirrors if mirror.share > 0
     )
     return RoutePlan(
         route,
@@ -109,6 +106,20 @@ def _plan(route: Route, upstreams: list[Upstream], writer: Writer) -> RoutePlan:
         mirrors,
         PredictionReader(route.predictions, writer) if route.predictions else None,
         max((mirror.mirror.max_body_bytes for mirror in mirrors), default=0),
+    )
+
+
+def _mirror(mirror: Mirror, upstream: Upstream, row: Row) -> MirrorPlan:
+    lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in mirror.set_headers]
+    changed = {name.encode("latin-1") for name in (*mirror.remove_headers, *dict(mirror.set_headers))}
+    return MirrorPlan(
+        mirror,
+        upstream,
+        row,
+        frozenset(method.encode("latin-1") for method in mirror.methods),
+        any_of(mirror.matches),
+        REQUEST_OWN | changed,
+        b"".join(lines),
     )
 
 

@@ -37,13 +37,17 @@ def mirror(
     """
     gone = FACTS[fault].side is Side.CLIENT and fault is not Fault.BODY_TOO_LARGE
     for copy in plan.mirrors:
-        share = copy.mirror.share
-        if share < CIRCLE and random() * CIRCLE >= share:  # noqa: S311 - a share of traffic, not a secret
-            continue
         writer = context.writer
         if head.method not in copy.methods:
             writer.skip(copy.row, Skip.METHOD)
-        elif gone:
+            continue
+        if copy.matches is not None and not copy.matches(head):
+            writer.skip(copy.row, Skip.NOT_MATCHED)
+            continue
+        share = copy.mirror.share
+        if share < CIRCLE and random() * CIRCLE >= share:  # noqa: S311 - a share of traffic, not a secret
+            continue
+        if gone:
             writer.skip(copy.row, Skip.CLIENT_GONE)
         elif context.draining:
             writer.skip(copy.row, Skip.DRAINING)
@@ -97,7 +101,7 @@ class Shadow:
 
     def start(self, head: Head, body: bytes) -> None:
         """Write the copy and ask for a connection."""
-        self._request = to_shadow(head, len(body)) + body
+        self._request = to_shadow(head, len(body), self._copy.own, self._copy.field_lines) + body
         self._arrived_s = monotonic()
         self.deadline_s = self._arrived_s + self._copy.mirror.timeout_s
         self._copy.upstream.copies += 1

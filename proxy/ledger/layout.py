@@ -66,8 +66,8 @@ R_LOST: Final = 4
 R_LATE: Final = 5
 R_LATE_FAILED: Final = 6
 R_RETRIES: Final = 7
-R_SKIPS: Final = 16
-"""First of 8 cells: copies not sent or not compared, by reason (rows of shadows)."""
+R_SKIPS: Final = 8
+"""First of 16 cells: copies not sent or not compared, by reason (rows of shadows)."""
 R_FAULTS: Final = 24
 """First of 32 cells: outcomes by fault (NONE is never counted)."""
 R_STATUSES: Final = 64

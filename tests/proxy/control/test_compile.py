@@ -99,6 +99,16 @@ def test_mirroring_is_the_rollouts_to_decide() -> None:
     assert [copy.backend for copy in compiled(route, STATE).mirrors] == [2]
 
 
+def test_a_mirror_keeps_its_match_through_a_rollout() -> None:
+    """The step setMirror would copy what the file says is not to be copied."""
+    match = ({"path": {"prefix": "/infer"}, "method": "POST"},)
+    headers = {"set": {"X-Tenant": "shadow"}, "remove": ("Authorization",)}
+    listed = {"backend": "v2", "match": match, "headers": headers}
+    (copy,) = compiled(canary(mirrors=(listed,)), replace(STATE, mirror_ppm=250_000)).mirrors
+    assert copy.matches == (snapshot.Match(path=snapshot.StringMatch("prefix", "/infer"), method="POST"),)
+    assert (copy.set_headers, copy.remove_headers) == ((("x-tenant", "shadow"),), ("authorization",))
+
+
 def test_a_shadow_role_gets_every_request() -> None:
     """A version that is only to rehearse would be served to clients, or get nothing."""
     route = compiled({"name": "r", "backendRefs": ({"name": "v1"}, {"name": "v2", "role": "shadow"})})

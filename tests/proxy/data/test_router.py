@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.data import router
-from proxy.data.router import Choice, Head, conditions, key_readers, place
+from proxy.data.router import Choice, Head, any_of, conditions, key_readers, place
 from proxy.ledger.layout import GROUPS, USER_SLOTS
 from proxy.snapshot import CIRCLE, Arm, Key, Match, NamedMatch, Route, Segment, StringMatch
 
@@ -104,6 +104,15 @@ def test_any_match_of_a_route_is_enough() -> None:
     assert either.matches(head("/b", "PUT"))
     assert not either.matches(head("/b"))
     assert route().matches(head("/b"))
+
+
+def test_matches_beside_a_route_s_own_are_alternatives_too() -> None:
+    """A mirror would copy nothing, or everything; and none at all must cost nothing."""
+    holds = any_of((Match(path=text("exact", "/a")), Match(method="PUT")))
+    assert holds is not None
+    assert [holds(head("/a")), holds(head("/b", "PUT")), holds(head("/b"))] == [True, True, False]
+    assert any_of(()) is None
+    assert any_of((Match(path=text("exact", "/a")), Match())) is None
 
 
 # --- keys

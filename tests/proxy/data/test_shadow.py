@@ -24,7 +24,20 @@ from proxy.ledger.layout import (
     OUTPUT_CELLS,
     ratio_bucket,
 )
-from proxy.snapshot import CIRCLE, Mirror, Output, Predictions, Segment, TableRef
+from proxy.snapshot import (
+    CIRCLE,
+    Backend,
+    Endpoint,
+    Match,
+    Mirror,
+    NamedMatch,
+    Output,
+    Predictions,
+    RowRef,
+    Segment,
+    StringMatch,
+    TableRef,
+)
 from tests.support.plane import ROWS, Plane, PlayedClient, answer, chunked, request, split
 from tests.support.transports import settle
 
@@ -33,6 +46,8 @@ READS = Predictions(
     (Output("label", "category", table=TableRef(0, 3)), Output("score", "number", high=10.0, tolerance=0.1)),
     max_body_bytes=1000,
 )
+
+EXACT_YES = StringMatch("exact", "yes")
 
 
 def predicted(label: str, score: float) -> bytes:
@@ -144,6 +159,53 @@ async def test_methods_that_write_are_not_copied(plane: Plane) -> None:
     mirrored(plane)
     await live(plane, plane.client(), request("DELETE"))
     await skipped(plane, Skip.METHOD)
+
+
+async def test_only_what_a_mirror_matches_is_copied(plane: Plane) -> None:
+    """A shadow would be asked to load and unload models, and the percent would be of requests that nobody asked for."""
+    inference = (Match(path=StringMatch("prefix", "/infer")), Match(headers=(NamedMatch("x-copy", EXACT_YES),)))
+    mirrored(plane, matches=inference, share=1)  # one part in a million: what is not matched is counted in any case
+    for target in ("/unload", "/inferior", "/"):
+        await live(plane, plane.client(), request("POST", target, body=b"[1]"))
+    assert plane.totals("v3").skips == {Skip.NOT_MATCHED: 3}
+    mirrored(plane, matches=inference)
+    await live(plane, plane.client(), request("POST", "/infer/x?a=b", body=b"[1]"))
+    await live(plane, plane.client(), request("POST", "/unload", headers=("X-Copy: yes",), body=b"[1]"))
+    assert plane.totals("v3").arrived == 2
+    assert plane.totals("v3").skips == {Skip.NOT_MATCHED: 3}
+
+
+async def test_each_of_several_shadows_has_its_own_match(plane: Plane) -> None:
+    """A second shadow would get what is meant for the first, or be left out."""
+    plane.backends.append(Backend("v4", (Endpoint("v4.test", 84),)))
+    only = {"v3": "/a", "v4": "/b"}
+    plane.adopt(
+        mirrors=tuple(
+            Mirror(index, CIRCLE, RowRef(index, 10 + index), matches=(Match(path=StringMatch("exact", only[name])),))
+            for index, name in ((2, "v3"), (3, "v4"))
+        )
+    )
+    for target in ("/a", "/b", "/b", "/c"):
+        await live(plane, plane.client(), request("POST", target, body=b"[1]"))
+    assert (plane.connections("v3"), plane.connections("v4")) == (1, 2)
+    totals = [plane.reader.totals(0, index, 10 + index) for index in (2, 3)]
+    assert [sums and sums.skips for sums in totals] == [{Skip.NOT_MATCHED: 3}, {Skip.NOT_MATCHED: 2}]
+
+
+async def test_fields_of_a_copy_are_set_and_removed(plane: Plane) -> None:
+    """A rehearsal would be billed to the user, or be given the user's secrets."""
+    mirrored(plane, set_headers=(("x-tenant", "shadow"),), remove_headers=("authorization", "cookie"))
+    fields = ("X-Tenant: acme", "Authorization: Bearer s", "Cookie: a=b", "Cookie: c=d", "X-User: u")
+    await live(plane, plane.client(), request("POST", headers=fields, body=b"[1]"))
+    sent = split(plane.backend("v3").take())[1]
+    assert sent == {
+        "host": "m.test",
+        "x-user": "u",
+        "content-length": "3",
+        "x-understudy-shadow": "true",
+        "x-tenant": "shadow",
+    }
+    assert "authorization: Bearer s" in plane.backend("v1").take().decode()
 
 
 async def test_body_over_the_bound_is_not_copied(plane: Plane) -> None:
