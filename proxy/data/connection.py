@@ -33,6 +33,8 @@ class ResponseHead:
 class Borrower(Protocol):
     """Who may borrow a connection: an exchange, or a shadow."""
 
+    __slots__ = ()
+
     def upstream_ready(self, connection: Connection) -> None:
         """The connection is yours."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.data.exchange import PENDING_BYTES, REPLAY_BYTES
+from proxy.data.attempt import PENDING_BYTES, REPLAY_BYTES
 from proxy.data.pool import STALE_AFTER_S
 from proxy.faults import Fault
 from proxy.snapshot import CIRCLE, Mirror

@@ -1,0 +1,157 @@
+"""What an exchange has with the backend: the request on its way there, over a connection that is lent.
+
+It knows nothing of answers. What the client sends waits here until there is a connection, goes out in one write, and is
+kept up to a bound for another attempt.
+"""
+
+from __future__ import annotations
+
+import enum
+from time import monotonic
+from typing import Final, Protocol
+
+from proxy.data.connection import Borrower, Connection
+from proxy.data.heads import to_backend
+from proxy.data.http1 import LAST_CHUNK, chunk
+from proxy.data.pool import Pool
+from proxy.data.router import Head
+from proxy.data.routing import ArmPlan, Context, RoutePlan
+
+REPLAY_BYTES: Final = 64 << 10
+"""A request's body is kept up to here for a second attempt on a stale connection; larger ones are not sent again."""
+PENDING_BYTES: Final = 256 << 10
+"""Above this much of a body that waits for a connection, the client is not read."""
+
+
+class Client(Protocol):
+    """What an exchange needs of the client's connection."""
+
+    forwarded: bytes
+
+    def write(self, data: bytes) -> None:
+        """Send to the client."""
+
+    def hold(self, held: bool) -> None:
+        """Stop or go on reading from the client."""
+
+    def abort(self) -> None:
+        """Close the connection so that the client sees an incomplete answer."""
+
+    def exchange_done(self, keep: bool) -> None:
+        """The answer is out; `keep` says that the connection may be used again."""
+
+
+class Answer(enum.IntEnum):
+    """How far the answer to the client is."""
+
+    NONE = 0
+    BODY = 1
+    DONE = 2
+
+
+class Attempt(Borrower):
+    """The backend's side of an exchange. Slots are filled by `Exchange.__init__`, in one call for the whole chain."""
+
+    __slots__ = (
+        "_answer",
+        "_arm",
+        "_client",
+        "_connection",
+        "_context",
+        "_held",
+        "_kept",
+        "_out",
+        "_plan",
+        "_pool",
+        "_request_complete",
+        "_sent_head",
+        "_waiting_bytes",
+        "deadline_s",
+        "head",
+    )
+
+    _answer: Answer
+    _arm: ArmPlan | None
+    _client: Client
+    _connection: Connection | None
+    _context: Context
+    _held: bool
+    """The backend reads slowly, and so the client is not read."""
+    _kept: list[bytes] | None
+    """The body so far, for another attempt or a copy; None where it is over the bound."""
+    _out: list[bytes]
+    """What waits for a connection, or for the end of a read."""
+    _plan: RoutePlan | None
+    _pool: Pool | None
+    _request_complete: bool
+    _sent_head: bool
+    _waiting_bytes: int
+    deadline_s: float
+    head: Head
+
+    def request_flush(self) -> None:
+        """Send on what is there, in one write."""
+        connection, out = self._connection, self._out
+        if connection is None or self._plan is None:
+            return
+        if not self._sent_head:
+            self._sent_head = True
+            out.insert(0, to_backend(self.head, self._client.forwarded, self._context.request_id))
+            if self._plan.route.first_byte_s and self._request_complete:
+                self.deadline_s = min(self.deadline_s, monotonic() + self._plan.route.first_byte_s)
+        elif not out:
+            return
+        else:
+            self._be_patient()
+        connection.transport.write(out[0] if len(out) == 1 else b"".join(out))
+        out.clear()
+        self._waiting_bytes = 0
+
+    def upstream_ready(self, connection: Connection) -> None:
+        """A connection is there: what the client has sent so far goes out."""
+        self._connection = connection
+        if self._held:
+            self.upstream_writable(True)  # before the write, for which the backend may hold the client again
+        self.request_flush()
+
+    def upstream_writable(self, writable: bool) -> None:
+        """The backend reads slowly: the client has to wait with its body."""
+        self._held = not writable
+        self._be_patient()
+        self._client.hold(not writable)
+
+    def _resend(self) -> None:
+        plan, arm, pool = self._plan, self._arm, self._pool
+        if plan is None or arm is None or pool is None or self._kept is None:
+            return
+        self._context.writer.retry(arm.row)
+        self._out = [chunk(piece) for piece in self._kept] if self.head.chunked else list(self._kept)
+        if self.head.chunked and self._request_complete:
+            self._out.append(LAST_CHUNK)
+        self._sent_head = False
+        pool.acquire(self, self.head.method == b"HEAD", plan.route.connect_timeout_s, fresh=True)
+
+    def _be_patient(self) -> None:
+        """Whoever has to move next has time from now, unless it is not yet or no longer the request's turn."""
+        if self._plan is not None and self._answer is Answer.NONE:
+            self.deadline_s = monotonic() + self._patience_s(self._plan)
+
+    def _patience_s(self, plan: RoutePlan) -> float:
+        """The backend has the time of its route, a client that still owes a part of its body that of the limits."""
+        if self._request_complete and self._sent_head and not self._held:
+            return plan.route.first_byte_s or plan.route.request_timeout_s
+        if self._request_complete or self._held:
+            return plan.route.request_timeout_s
+        return self._context.routing.limits.body_timeout_s
+
+    def _drop_upstream(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abandon()
+        elif self._pool is not None and self._answer is Answer.NONE:
+            self._pool.cancel(self)
+
+    def _who(self) -> str:
+        if self._plan is None or self._arm is None:
+            return ""
+        return f"route {self._plan.route.name}, backend {self._arm.upstream.backend.name}"

@@ -1,0 +1,148 @@
+"""What an exchange has with the client: the answer on its way there, an answer of our own, and the end of both.
+
+Nothing is gathered but what predictions are read from, up to a bound. Whatever happens, `_finish` runs once and adds
+one outcome to the ledger.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from proxy.data.attempt import Answer, Attempt
+from proxy.data.connection import ResponseHead
+from proxy.data.heads import to_client
+from proxy.data.http1 import LAST_CHUNK, Headers, chunk, refusal
+from proxy.data.router import Draw
+from proxy.data.shadow import mirror
+from proxy.faults import FACTS, Fault, counts_against
+from proxy.ledger.writer import Reading
+
+
+class Reply(Attempt):
+    """The client's side of an exchange. Slots are filled by `Exchange.__init__`."""
+
+    __slots__ = (
+        "_answer_bytes",
+        "_answer_kept",
+        "_arrived_s",
+        "_chunk_out",
+        "_draw",
+        "_paused_by_client",
+        "_response_headers",
+        "_status",
+        "_to_client",
+    )
+
+    _answer_bytes: int
+    _answer_kept: list[bytes] | None
+    """The answer's body for the reader of predictions; None where it is not wanted, or over the bound."""
+    _arrived_s: float
+    _chunk_out: bool
+    _draw: Draw | None
+    _paused_by_client: bool
+    _response_headers: Headers
+    _status: int
+    _to_client: list[bytes]
+
+    # ------------------------------------------------------------------ the answer
+    def response_head(self, head: ResponseHead) -> None:
+        """Write the head of the answer, with framing of our own."""
+        plan, arm, request = self._plan, self._arm, self.head
+        if plan is None or arm is None:
+            return
+        self._answer = Answer.BODY
+        self._status = head.status
+        self.deadline_s = monotonic() + plan.route.stream_idle_s
+        written = to_client(head, request, arm.field_line, self._context.draining)
+        self._chunk_out, request.keep_alive = written.chunked, written.keep_alive
+        self._to_client.append(written.data)
+        if plan.reader is not None and head.status == 200 and not head.bodyless:
+            self._response_headers = head.headers
+            self._answer_kept = []
+
+    def response_body(self, data: bytes) -> None:
+        """Pass on a piece of the answer's body."""
+        kept = self._answer_kept
+        if kept is not None and self._plan is not None and self._plan.reader is not None:
+            self._answer_bytes += len(data)
+            if self._answer_bytes > self._plan.reader.max_body_bytes:
+                self._answer_kept = None
+            else:
+                kept.append(data)
+        self._to_client.append(chunk(data) if self._chunk_out else data)
+
+    def response_flush(self) -> None:
+        """Send on what one read brought, in one write."""
+        if self._to_client:
+            self._client.write(b"".join(self._to_client))
+            self._to_client.clear()
+            if self._plan is not None and self._answer is Answer.BODY:
+                self.deadline_s = monotonic() + self._plan.route.stream_idle_s
+
+    def response_end(self) -> None:
+        """The answer is complete: send the rest, give the connection back, count."""
+        if self._chunk_out:
+            self._to_client.append(LAST_CHUNK)
+        connection, self._connection = self._connection, None  # before the write, which may pause who is read
+        self._client.write(b"".join(self._to_client))
+        if connection is not None and self._pool is not None:
+            if self._request_complete and not self._held:
+                self._pool.release(connection)
+            else:
+                connection.transport.abort()
+        self._finish(Fault.NONE, keep=self.head.keep_alive and self._request_complete)
+
+    def client_writable(self, writable: bool) -> None:
+        """The client reads slowly: the backend has to wait with its answer."""
+        self._paused_by_client = not writable
+        if self._connection is not None:
+            transport = self._connection.transport
+            if writable:
+                transport.resume_reading()
+                if self._plan is not None and self._answer is Answer.BODY:
+                    self.deadline_s = monotonic() + self._plan.route.stream_idle_s
+            else:
+                transport.pause_reading()
+
+    # ------------------------------------------------------------------ ends
+    def _refuse(self, fault: Fault, detail: str) -> None:
+        """Answer in the backend's place; only while nothing of an answer was sent."""
+        self._drop_upstream()
+        if self._answer is not Answer.NONE:
+            return
+        keep = self.head.keep_alive and self.head.modern and self._request_complete and not self._context.draining
+        self._status = FACTS[fault].status
+        self._client.write(refusal(fault, detail, close=not keep, with_body=self.head.method != b"HEAD"))
+        self._finish(fault, keep)
+
+    def _cut(self, fault: Fault) -> None:
+        """Close in the middle of an answer, so that the client can tell that it is not whole."""
+        self._drop_upstream()
+        if self._answer is Answer.DONE:
+            return
+        self._client.abort()
+        self._finish(fault, keep=False)
+
+    def _finish(self, fault: Fault, keep: bool) -> None:
+        """Count the outcome, make the copies, and let the client's connection go on."""
+        self._answer = Answer.DONE
+        context, plan, arm = self._context, self._plan, self._arm
+        context.live.discard(self)
+        if self._held:
+            self._client.hold(False)
+        if plan is None or arm is None or self._draw is None:
+            context.writer.refuse(fault)
+            self._client.exchange_done(keep)
+            return
+        now_s = monotonic()
+        readings: list[Reading] = []
+        kept = self._answer_kept
+        if plan.reader is not None and fault is Fault.NONE and (kept is not None or self._answer_bytes):
+            readings = plan.reader.read(self._response_headers, None if kept is None else b"".join(kept))
+        failed = counts_against(fault, self._status)
+        status = 0 if fault is Fault.CLIENT_GONE else self._status
+        context.writer.finish(arm.row, self._arrived_s, now_s, failed, status, fault, self._draw.group, readings)
+        if plan.mirrors and arm.mirrored:
+            latency_s = 0.0 if failed else now_s - self._arrived_s
+            mirror(context, plan, self.head, self._kept if self._request_complete else None, readings, latency_s, fault)
+        self._client.exchange_done(keep)
