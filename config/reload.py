@@ -42,6 +42,7 @@ class Plan:
     backends_removed: tuple[str, ...] = ()
     backends_changed: tuple[str, ...] = ()
     limits_changed: bool = False
+    listeners_changed: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -63,26 +64,24 @@ class Plan:
         ]
         parts += ["routes in another order"] if self.routes_reordered else []
         parts += ["limits changed"] if self.limits_changed else []
+        parts += [f"listeners changed: {', '.join(self.listeners_changed)}"] if self.listeners_changed else []
         parts += [f"not before a restart: {', '.join(self.restart_needed)}"] if self.restart_needed else []
         return "; ".join(parts) or "nothing changed"
 
 
 def plan(old: Config, new: Config) -> Plan:
     """What a change from one configuration to another means."""
-    settings = {
-        "listen": "listen",
-        "admin": "admin",
-        "store": "store",
-        "workers": "workers",
-        "drain_timeout": "drainTimeout",
-    }
+    settings = {"admin": "admin", "store": "store", "workers": "workers", "drain_timeout": "drainTimeout"}
+    restart = [key for name, key in settings.items() if getattr(old, name) != getattr(new, name)]
+    moved = [listen.place for listen in old.listen] != [listen.place for listen in new.listen]
+    old_listeners = {listen.place: listen for listen in old.listen}
     old_routes = {route.name: route for route in old.routes}
     new_routes = {route.name: route for route in new.routes}
     old_backends = {backend.name: backend for backend in old.backends}
     new_backends = {backend.name: backend for backend in new.backends}
     stayed = [name for name in old_routes if name in new_routes]
     return Plan(
-        restart_needed=tuple(key for name, key in settings.items() if getattr(old, name) != getattr(new, name)),
+        restart_needed=("listen", *restart) if moved else tuple(restart),
         routes_added=tuple(name for name in new_routes if name not in old_routes),
         routes_removed=tuple(name for name in old_routes if name not in new_routes),
         routes_changed=tuple(name for name in stayed if old_routes[name] != new_routes[name]),
@@ -93,6 +92,9 @@ def plan(old: Config, new: Config) -> Plan:
             name for name, backend in new_backends.items() if old_backends.get(name, backend) != backend
         ),
         limits_changed=old.limits != new.limits,
+        listeners_changed=tuple(
+            str(listen.address) for listen in new.listen if old_listeners.get(listen.place, listen) != listen
+        ),
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from config.addresses import Address, AddressAt, Endpoint, StoreUrl
 from config.durations import duration, format_duration
 from config.limits import Limits
+from config.listening import Listen
 from config.matching import Match, Method, SessionAffinity
 from config.metrics import Analysis
 from config.mirror_headers import MirrorHeaders
@@ -30,13 +31,6 @@ from config.strategy import Strategy
 DurationS = Annotated[float, duration(0.001, 86_400)]
 Weight = Annotated[int, whole(0, 1_000_000)]
 LiveRole = Literal["stable", "canary", "shadow"]
-
-
-class Listen(Section):
-    """Where clients come in."""
-
-    address: AddressAt = Field(examples=["0.0.0.0:8080"])
-    """Host and port; port 0 takes any free one."""
 
 
 class Admin(Section):
@@ -198,7 +192,8 @@ class Config(Section):
     listen: Annotated[tuple[Listen, ...], Field(min_length=1, max_length=16)] = Field(
         examples=["[{address: 0.0.0.0:8080}]"]
     )
-    """Where clients come in. A change needs a restart."""
+    """Where clients come in. An address that is added, changed or taken away needs a restart; the rest of a listener is
+    live at once, for new connections."""
 
     admin: Admin = Admin()
     """Where the admin API is. A change needs a restart."""

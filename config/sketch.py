@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from config.listening import Listen
 from config.problems import Loc
-from config.schema import Admin, Config, Listen, Route
+from config.schema import Admin, Config, Route
 
 _STAND_INS: Final[dict[str, Any]] = {"name": "unnamed", "backendRefs": ({"name": "unnamed"},)}
 

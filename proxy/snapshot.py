@@ -177,14 +177,25 @@ class Limits(msgspec.Struct, frozen=True):
     max_connections_per_address: int = 0
 
 
+class Listener(msgspec.Struct, frozen=True):
+    """How clients come in on one listening socket. `closed` takes none: nothing is known of it."""
+
+    address: str = ""
+    closed: bool = False
+
+
 class Snapshot(msgspec.Struct, frozen=True):
-    """All that a worker needs to know. Routes are in order of precedence: the first that matches wins."""
+    """All that a worker needs to know. Routes are in order of precedence: the first that matches wins.
+
+    `listeners` are in the order of the sockets that the worker inherits.
+    """
 
     generation: int
     backends: tuple[Backend, ...] = ()
     routes: tuple[Route, ...] = ()
     digest: str = ""
     limits: Limits = Limits()
+    listeners: tuple[Listener, ...] = (Listener(),)
 
 
 _ENCODER = msgspec.msgpack.Encoder()

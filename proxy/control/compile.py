@@ -7,13 +7,14 @@ in their order. Arm 0 is always the stable version, since copies are made of its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
 from config import limits, matching, schema
+from config.listening import Listen
 from proxy import snapshot
 from proxy.control.rollout import State
 from proxy.snapshot import CIRCLE, RowRef, TableRef
@@ -72,12 +73,43 @@ def compile(
     tables: Mapping[OutputKey, TableRef],
     generation: int,
     digest: str = "",
+    places: Sequence[str] | None = None,
+    before: Sequence[snapshot.Listener] = (),
 ) -> snapshot.Snapshot:
-    """The snapshot. What has no row is not counted; what has no table has no labels."""
+    """The snapshot. What has no row is not counted; what has no table has no labels.
+
+    `places` are the addresses of the sockets that workers have, by default those of the file; `before` are their
+    listeners as they are now.
+    """
     numbers = {backend.name: index for index, backend in enumerate(config.backends)}
     backends = tuple(_backend(backend) for backend in config.backends)
     routes = tuple(_route(route, states.get(route.name), numbers, rows, tables) for route in config.routes)
-    return snapshot.Snapshot(generation, backends, routes, digest, _limits(config.limits))
+    return snapshot.Snapshot(
+        generation, backends, routes, digest, _limits(config.limits), listeners(config.listen, places)
+    )
+
+
+def listeners(
+    given: Sequence[Listen], places: Sequence[str] | None = None, before: Sequence[snapshot.Listener] = ()
+) -> tuple[snapshot.Listener, ...]:
+    """The listener of each socket.
+
+    Until a restart sockets and file may differ. A socket whose address is not in the file any more goes on as it was:
+    it must not take over what another listener asks of clients, which may be less.
+    """
+    left = [_listener(listen) for listen in given]
+    found = []
+    for place in [listener.address for listener in left] if places is None else places:
+        same = next((listener for listener in left if listener.address == place), None)
+        if same is not None:
+            left.remove(same)
+        was = next((listener for listener in before if listener.address == place), None)
+        found.append(same or was or snapshot.Listener(place, closed=True))
+    return tuple(found)
+
+
+def _listener(given: Listen) -> snapshot.Listener:
+    return snapshot.Listener(str(given.address))
 
 
 def _limits(given: limits.Limits) -> snapshot.Limits:

@@ -28,7 +28,7 @@ from config.problems import ConfigError, Problem
 from proxy.control import views
 from proxy.control.fleet import Fleet
 from proxy.control.keeper import Keeper
-from proxy.control.launch import restart_needed
+from proxy.control.launch import places, restart_needed
 from proxy.control.lending import Loan
 from proxy.control.plane import Plane
 from proxy.control.push import PushServer
@@ -64,7 +64,7 @@ class Controller:
         self._push = PushServer()
         self._fleet = Fleet(self.reader, Slot(slot_fd), self._push, monotonic)
         self._keeper = Keeper(launch.store_url)
-        self._plane = Plane(self.reader, self._fleet, self._keeper, clock, monotonic)
+        self._plane = Plane(self.reader, self._fleet, self._keeper, places(launch), clock, monotonic)
         self._recovered = False
         self._loaded: Loaded | None = None
         self._loaded_s = self._started_s

@@ -40,10 +40,12 @@ class Plane:
         reader: Reader,
         fleet: Fleet,
         keeper: Keeper,
+        places: Sequence[str],
         clock: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
         self._reader, self._fleet, self._keeper = reader, fleet, keeper
+        self._places = places
         self._clock, self._monotonic = clock, monotonic
         self._loaded: Loaded | None = None
         self._kept: dict[str, Kept] = {}
@@ -139,6 +141,8 @@ class Plane:
             },
             self._fleet.generation,
             loaded.digest,
+            self._places,
+            before.listeners if before is not None else (),
         )
         if snapshot != before:
             snapshot = changed(snapshot, generation=await self._next_generation())

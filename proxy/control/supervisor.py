@@ -30,11 +30,10 @@ from pathlib import Path
 from typing import Final
 
 from proxy.control.child import Child, Spec, reason
+from proxy.control.listening import BACKLOG, open_socket, shown
 from proxy.ledger import layout
 from proxy.slot import Slot
 
-BACKLOG: Final = 4096
-"""Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
 CONTROLLER_DRAIN_S: Final = 5.0
 """How long the controller may take to end after the workers have."""
 KILL_MARGIN_S: Final = 2.0
@@ -156,8 +155,8 @@ def open_estate(launch: Launch) -> Estate:
     Raises:
         OSError: an address cannot be listened on; the message names it.
     """
-    listen = tuple(_listen(host, port) for host, port in launch.listen)
-    admin = _listen(*launch.admin)
+    listen = tuple(open_socket(host, port) for host, port in launch.listen)
+    admin = open_socket(*launch.admin)
     folder = Path(tempfile.mkdtemp(prefix="understudy-"))  # mkdtemp makes it 0700: nobody else can connect
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     channel.bind(str(folder / "channel"))
@@ -167,8 +166,8 @@ def open_estate(launch: Launch) -> Estate:
     _log(
         logging.INFO,
         "listening",
-        listen=[_address(sock) for sock in listen],
-        admin=_address(admin),
+        listen=[shown(sock) for sock in listen],
+        admin=shown(admin),
         workers=launch.workers,
     )
     return estate
@@ -302,26 +301,3 @@ class _JsonLines(logging.Formatter):
 
 def _log(level: int, event: str, **fields: object) -> None:
     _LOG.log(level, event, extra={_FIELDS: fields})
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(BACKLOG)
-        sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        raise OSError(
-            error.errno, f"cannot listen on {host}:{port}: {error.strerror}; free it or choose another"
-        ) from error
-    return sock
-
-
-def _address(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

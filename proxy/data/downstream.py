@@ -51,6 +51,7 @@ class ClientConnection(asyncio.Protocol):
         "_fields",
         "_full",
         "_head_bytes",
+        "_listener",
         "_open",
         "_parser",
         "_peer",
@@ -63,8 +64,9 @@ class ClientConnection(asyncio.Protocol):
         "forwarded",
     )
 
-    def __init__(self, context: Context, registry: set[ClientConnection]) -> None:
+    def __init__(self, context: Context, registry: set[ClientConnection], listener: int = 0) -> None:
         self._context = context
+        self._listener = context.routing.listener(listener)
         self._registry = registry
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
@@ -88,7 +90,8 @@ class ClientConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else "local"
         self._context.writer.add_worker(W_ACCEPTED, 1)
-        self._admitted = self._context.admission.enter(self._peer, self._context.routing.limits)
+        limits = self._context.routing.limits
+        self._admitted = not self._listener.listener.closed and self._context.admission.enter(self._peer, limits)
         if not self._admitted:
             self._context.writer.add_worker(W_TURNED_AWAY, 1)
             self._closing = True

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from proxy.data.admission import Admission
 from proxy.data.http1 import REQUEST_OWN
+from proxy.data.listening import CLOSED, ListenerPlan
 from proxy.data.predictions import PredictionReader
 from proxy.data.router import Choice, Condition, Head, any_of
 from proxy.data.upstream import Upstream
@@ -57,12 +58,13 @@ class RoutePlan:
 class Routing:
     """All routes of one snapshot."""
 
-    __slots__ = ("generation", "limits", "plans", "upstreams")
+    __slots__ = ("generation", "limits", "listeners", "plans", "upstreams")
 
     def __init__(self, snapshot: Snapshot, writer: Writer, previous: Routing | None = None) -> None:
         known = {} if previous is None else previous.upstreams
         self.generation = snapshot.generation
         self.limits = snapshot.limits
+        self.listeners = tuple(ListenerPlan(listener) for listener in snapshot.listeners)
         self.upstreams: dict[Backend, Upstream] = {
             backend: known.get(backend) or Upstream(backend) for backend in snapshot.backends
         }
@@ -72,6 +74,10 @@ class Routing:
                     pool.retire()
         ordered = [self.upstreams[backend] for backend in snapshot.backends]
         self.plans = tuple(_plan(route, ordered, writer) for route in snapshot.routes)
+
+    def listener(self, index: int) -> ListenerPlan:
+        """How clients come in on a socket."""
+        return self.listeners[index] if index < len(self.listeners) else CLOSED
 
     def find(self, head: Head) -> RoutePlan | None:
         """The first route that matches."""

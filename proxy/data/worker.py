@@ -19,6 +19,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic, time
 from typing import Final, cast
 
@@ -94,9 +95,9 @@ class Worker:
             loop = asyncio.get_running_loop()
             self._servers = [
                 await loop.create_server(
-                    lambda: ClientConnection(self.context, self._clients), sock=sock, backlog=BACKLOG
+                    partial(ClientConnection, self.context, self._clients, index), sock=sock, backlog=BACKLOG
                 )
-                for sock in self._listening
+                for index, sock in enumerate(self._listening)
             ]
             log("info", "serving", generation=snapshot.generation, worker=self._index)
 

@@ -215,6 +215,12 @@ def test_what_needs_a_restart_is_named() -> None:
     assert str(changed) == "not before a restart: listen, admin, store, workers, drainTimeout"
 
 
+def test_a_port_that_changes_is_no_change_of_a_listener() -> None:
+    """The reply to a reload would say that a listener is live that waits for a restart."""
+    changed = plan(config(), config(FILE.replace("127.0.0.1:0", "127.0.0.1:8")))
+    assert changed == Plan(restart_needed=("listen",))
+
+
 def test_routes_and_backends_are_told_apart_by_name() -> None:
     """The reply to a reload would name other routes than the edit touched."""
     text = FILE.replace("name: a,", "name: c,").replace("127.0.0.1:9001", "127.0.0.1:9002").replace("/b", "/bb")

@@ -16,7 +16,7 @@ from proxy.data.routing import Context, Routing
 from proxy.ledger.layout import create
 from proxy.ledger.reader import Reader, Totals
 from proxy.ledger.writer import Writer
-from proxy.snapshot import CIRCLE, Arm, Backend, Endpoint, Match, Route, RowRef, Segment, Snapshot
+from proxy.snapshot import CIRCLE, Arm, Backend, Endpoint, Listener, Match, Route, RowRef, Segment, Snapshot
 from tests.support.transports import FakeTransport, settle
 
 START_S: Final = 5000.25
@@ -118,6 +118,7 @@ class Plane:
         self.network = network
         self.clock = clock
         self.backends = [STABLE, CANARY, SHADOW]
+        self.listener = Listener()
         self.route = Route(
             name="all",
             matches=(Match(),),
@@ -132,7 +133,12 @@ class Plane:
     def adopt(self, **changes: Any) -> None:
         """Change the one route, as a new generation."""
         self.route = msgspec.structs.replace(self.route, **changes)
-        snapshot = Snapshot(self.context.routing.generation + 1, tuple(self.backends), (self.route,))
+        snapshot = Snapshot(
+            self.context.routing.generation + 1,
+            tuple(self.backends),
+            (self.route,),
+            listeners=(self.listener,),
+        )
         self.context.routing = Routing(snapshot, self.writer, self.context.routing)
 
     def client(self, room: int = 1 << 40) -> PlayedClient:

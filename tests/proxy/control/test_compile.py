@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from config import schema
 from config.limits import Limits
+from config.listening import Listen
 from proxy import snapshot
-from proxy.control.compile import ArmShare, compile, layout, seed
+from proxy.control.compile import ArmShare, compile, layout, listeners, seed
 from proxy.control.rollout import Phase, State
 from proxy.snapshot import CIRCLE, RowRef, TableRef
 
@@ -237,3 +238,16 @@ def test_pools_reach_the_workers() -> None:
     base = config({"name": "r", "backendRefs": ({"name": "v1"},)})
     made = compile(base.model_copy(update={"backends": (backend, *base.backends[1:])}), {}, {}, {}, 1).backends[0]
     assert (made.max_connections, made.max_pending, made.max_requests, made.idle_timeout_s) == (8, 4, 100, 5.0)
+
+
+def test_each_socket_has_the_listener_of_its_address() -> None:
+    """After an edit of `listen` that waits for a restart, a socket would ask of clients what another one should, or
+    less."""
+    a, b, c = (Listen.model_validate({"address": f"127.0.0.1:{port}"}) for port in (1, 2, 3))
+    listener = snapshot.Listener
+    assert listeners([a, b]) == (listener("127.0.0.1:1"), listener("127.0.0.1:2"))
+    assert listeners([b, a], ["127.0.0.1:1", "127.0.0.1:2"]) == listeners([a, b])
+    before = (listener("127.0.0.1:9"),)
+    assert listeners([c], ["127.0.0.1:9"], before) == before, "its address changed: it goes on as it was"
+    assert listeners([c], ["127.0.0.1:9"]) == (listener("127.0.0.1:9", closed=True),), "nothing is known of it"
+    assert listeners([a, a], ["127.0.0.1:1"] * 2) == listeners([a, a])
