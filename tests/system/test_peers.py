@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn as uvicorn_server
 from aiohttp import web
 
 from tests.support import malformed
@@ -52,6 +55,44 @@ async def aiohttp(folder: Path) -> AsyncIterator[tuple[int, Callable[[], int]]]:
 
 
 @contextlib.asynccontextmanager
+async def uvicorn(folder: Path, http: str) -> AsyncIterator[tuple[int, Callable[[], int]]]:
+    """A uvicorn server with one of its two parsers: its port, and how many requests its application was handed."""
+    seen = []
+
+    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        seen.append(scope["path"])
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
+        await send({"type": "http.response.body", "body": b"x"})
+
+    config = uvicorn_server.Config(application, http=http, lifespan="off", log_config=None, loop="none")
+    server = uvicorn_server.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(server, "capture_signals", contextlib.nullcontext)  # they are pytest's
+            serving = asyncio.create_task(server.serve([listening]))
+            while not server.started:
+                assert not serving.done(), serving
+                await asyncio.sleep(0.01)
+        try:
+            yield listening.getsockname()[1], lambda: len(seen)
+        finally:
+            server.should_exit = True
+            await serving
+
+
+def uvicorn_httptools(folder: Path) -> contextlib.AbstractAsyncContextManager[tuple[int, Callable[[], int]]]:
+    """uvicorn as people run it."""
+    return uvicorn(folder, "httptools")
+
+
+def uvicorn_h11(folder: Path) -> contextlib.AbstractAsyncContextManager[tuple[int, Callable[[], int]]]:
+    """uvicorn without extras, which parses by h11."""
+    return uvicorn(folder, "h11")
+
+
+@contextlib.asynccontextmanager
 async def nginx(folder: Path) -> AsyncIterator[tuple[int, Callable[[], int]]]:
     """nginx: its port, and how many requests its access log has."""
     command = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
@@ -85,7 +126,7 @@ async def send(port: int, raw: bytes) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("peer", [aiohttp, nginx])
+@pytest.mark.parametrize("peer", [aiohttp, nginx, uvicorn_httptools, uvicorn_h11])
 async def test_peer_counts_as_the_proxy_does(tmp_path: Path, peer: Peer) -> None:
     """A server that sees one more request than the proxy can be made to serve what nobody sent or checked."""
     async with peer(tmp_path) as (port, seen):
