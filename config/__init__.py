@@ -7,8 +7,9 @@
 
 Rooms: `problems` (what is wrong, where, and the remedy), `document` and `syntax` (YAML text to values and places, or
 what is wrong with it as YAML), `section` (what all parts share), `durations`, `numbers`, `margins`, `addresses` and
-`names` (values with a notation of their own), `matching`, `predictions`, `strategy`, `metrics` and `schema` (the one
-definition of every setting), `checks` (what parts must agree upon), `wording` (refusals of the schema in plain words),
+`names` (values with a notation of their own), `pooling`, `balancing` and `health` (how a backend is reached),
+`matching`, `predictions`, `strategy`, `metrics` and `schema` (the one definition of every setting),
+`checks` (what parts must agree upon), `wording` (refusals of the schema in plain words),
 `sketch` (what is readable of a file with mistakes), `jsonschema` (for editors), `keys` (which keys are known where),
 `loader`, `reload` (watch the file; what changed), `reference` (docs/configuration.md), `examples`.
 

@@ -14,7 +14,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from config.addresses import Address, AddressAt, Endpoint, StoreUrl
+from config.balancing import LoadBalancer
 from config.durations import duration, format_duration
+from config.health import OutlierDetection
 from config.limits import Limits
 from config.listening import Listen
 from config.matching import Match, Method, SessionAffinity
@@ -64,6 +66,12 @@ class Backend(Section):
 
     connection_pool: ConnectionPool = ConnectionPool()
     """How many connections it is given."""
+
+    load_balancer: LoadBalancer = LoadBalancer()
+    """Which of its endpoints serves next."""
+
+    outlier_detection: OutlierDetection | None = None
+    """When an endpoint is left out because its answers fail. Without it none is."""
 
     def digest(self) -> str:
         """What identifies this version (16 hex digits): evidence and decisions belong to it, and how it is reached may

@@ -40,6 +40,7 @@ class Fault(enum.IntEnum):
     CLIENT_TIMEOUT = 16
     UNSUPPORTED = 17
     URI_TOO_LONG = 18
+    NO_ENDPOINT = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,9 @@ FACTS: dict[Fault, Facts] = {
         "unsupported", Side.CLIENT, 501, False, False, "the proxy does not do what the request asks for"
     ),
     Fault.URI_TOO_LONG: Facts("uri-too-long", Side.CLIENT, 414, False, False, "the request's target is over the limit"),
+    Fault.NO_ENDPOINT: Facts(
+        "no-endpoint", Side.UPSTREAM, 503, False, True, "no endpoint of the backend is usable: all are down or ejected"
+    ),
 }
 
 

@@ -26,6 +26,27 @@ class Endpoint(msgspec.Struct, frozen=True):
     tls: bool = False
 
 
+class Balancing(msgspec.Struct, frozen=True):
+    """Which endpoint serves next. Shares are parts of one; `slow_start_s` 0 is no slow start."""
+
+    policy: Literal["roundRobin", "leastRequest"] = "roundRobin"
+    slow_start_s: float = 0.0
+    slow_start_share: float = 0.1
+    panic_share: float = 0.5
+
+
+class Outliers(msgspec.Struct, frozen=True):
+    """When an endpoint is ejected, and for how long. Counts are of failures in a row; 0 is never."""
+
+    server_errors: int = 5
+    gateway_errors: int = 0
+    interval_s: float = 10.0
+    ejection_s: float = 30.0
+    max_ejection_s: float = 300.0
+    max_ejected_share: float = 0.5
+    min_health_share: float = 0.0
+
+
 class Backend(msgspec.Struct, frozen=True):
     """One deployed version of a model. `max_connections` and `max_pending` are per worker and endpoint.
 
@@ -38,6 +59,8 @@ class Backend(msgspec.Struct, frozen=True):
     max_connections: int = 1024
     max_pending: int = 1024
     max_requests: int = 0
+    balancing: Balancing = Balancing()
+    outliers: Outliers | None = None
 
 
 class StringMatch(msgspec.Struct, frozen=True):
@@ -188,6 +211,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     """All that a worker needs to know. Routes are in order of precedence: the first that matches wins.
 
     `listeners` are in the order of the sockets that the worker inherits.
+    `unhealthy` are (backend, endpoint) by number. It is no part of `Backend`: what is equal there keeps its pools.
     """
 
     generation: int
@@ -196,6 +220,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     digest: str = ""
     limits: Limits = Limits()
     listeners: tuple[Listener, ...] = (Listener(),)
+    unhealthy: tuple[tuple[int, int], ...] = ()
 
 
 _ENCODER = msgspec.msgpack.Encoder()

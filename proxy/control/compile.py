@@ -13,7 +13,7 @@ from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
-from config import limits, matching, schema
+from config import balancing, health, limits, matching, schema
 from config.listening import Listen
 from proxy import snapshot
 from proxy.control.rollout import State
@@ -139,6 +139,29 @@ def _backend(backend: schema.Backend) -> snapshot.Backend:
         pool.max_connections,
         pool.max_pending_requests,
         pool.max_requests_per_connection,
+        balancing=_balancing(backend.load_balancer),
+        outliers=None if backend.outlier_detection is None else _outliers(backend.outlier_detection),
+    )
+
+
+def _balancing(given: balancing.LoadBalancer) -> snapshot.Balancing:
+    slow = given.slow_start
+    return snapshot.Balancing(
+        policy=given.policy,
+        slow_start_s=0.0 if slow is None else slow.window,
+        slow_start_share=0.0 if slow is None else slow.min_weight_percent / 100,
+        panic_share=given.panic_threshold / 100,
+    )
+
+
+def _outliers(given: health.OutlierDetection) -> snapshot.Outliers:
+    return snapshot.Outliers(
+        server_errors=given.consecutive_5xx_errors,
+        gateway_errors=given.consecutive_gateway_errors,
+        interval_s=given.interval,
+        ejection_s=given.base_ejection_time,
+        max_ejected_share=given.max_ejection_percent / 100,
+        min_health_share=given.min_health_percent / 100,
     )
 
 

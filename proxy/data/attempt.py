@@ -16,6 +16,7 @@ from proxy.data.http1 import LAST_CHUNK, chunk
 from proxy.data.pool import Pool
 from proxy.data.router import Head
 from proxy.data.routing import ArmPlan, Context, RoutePlan
+from proxy.faults import Fault
 
 REPLAY_BYTES: Final = 64 << 10
 """A request's body is kept up to here for a second attempt on a stale connection; larger ones are not sent again."""
@@ -144,10 +145,10 @@ class Attempt(Borrower):
             return plan.route.request_timeout_s
         return self._context.routing.limits.body_timeout_s
 
-    def _drop_upstream(self) -> None:
+    def _drop_upstream(self, fault: Fault) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.abandon()
+            connection.abandon(fault)
         elif self._pool is not None and self._answer is Answer.NONE:
             self._pool.cancel(self)
 

@@ -13,6 +13,7 @@ from typing import Final, Protocol, cast
 import httptools
 
 from proxy.data.http1 import Headers
+from proxy.data.standing import Watch
 from proxy.faults import Fault
 
 MAX_HEAD_BYTES: Final = 256 << 10
@@ -61,7 +62,11 @@ class Borrower(Protocol):
 
 
 class Lender(Protocol):
-    """Who lends a connection out: its pool."""
+    """Who lends a connection out: its pool. Its `watch`, if it has one, is told how each attempt ended."""
+
+    @property
+    def watch(self) -> Watch | None:
+        """Who counts failures in a row."""
 
     def adopt(self, connection: Connection) -> None:
         """A connection is made."""
@@ -113,8 +118,10 @@ class Connection(asyncio.Protocol):
         self._headers = []
         self._head_bytes = 0
 
-    def abandon(self) -> None:
-        """Give the connection up in the middle of an exchange: it is closed."""
+    def abandon(self, fault: Fault) -> None:
+        """Give the connection up in the middle of an exchange, for a reason: it is closed."""
+        if self._pool.watch is not None and self._borrower is not None:
+            self._pool.watch.failed(fault)
         self._borrower = None
         self.transport.abort()
 
@@ -235,6 +242,8 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         borrower = self._borrower
         self._borrower = None
+        if self._pool.watch is not None:
+            self._pool.watch.answered(self._parser.get_status_code())
         if self._poisoned:
             self.transport.close()
         if borrower is not None:
@@ -244,5 +253,7 @@ class Connection(asyncio.Protocol):
         borrower = self._borrower
         self._borrower = None
         self.transport.abort()
+        if self._pool.watch is not None and not self.stale:
+            self._pool.watch.failed(fault)
         if borrower is not None:
             borrower.upstream_lost(fault, clean)

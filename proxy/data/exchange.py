@@ -117,7 +117,7 @@ class Exchange(Reply):
     def client_gone(self) -> None:
         """The client left: nobody waits for the answer any more."""
         if self._answer is not Answer.DONE:
-            self._drop_upstream()
+            self._drop_upstream(Fault.CLIENT_GONE)
             self._finish(Fault.CLIENT_GONE, keep=False)
 
     def reject(self, fault: Fault, detail: str) -> None:

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Final
 
 from proxy.data.connection import Borrower, Connection
+from proxy.data.standing import Standing, Watch
 from proxy.faults import Fault
 from proxy.snapshot import Backend, Endpoint
 
@@ -23,10 +24,15 @@ version that crashes on some requests must not be hidden by second attempts."""
 
 
 class Pool:
-    """Connections to one endpoint. `max_connections` bounds them and `max_pending` the queue for them."""
+    """Connections to one endpoint. `max_connections` bounds them and `max_pending` the queue for them.
+
+    `watch` is told how every attempt ended, where the backend asks for it (`outlierDetection`).
+    """
 
     def __init__(self, backend: Backend, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
+        self.standing = Standing()
+        self.watch: Watch | None = None
         self._max_connections = backend.max_connections
         self._max_pending = backend.max_pending
         self._max_requests = backend.max_requests
@@ -38,6 +44,11 @@ class Pool:
         self._retired = False
         self.opened = 0
         self.reused = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that have a connection or wait for one."""
+        return len(self._connections) - len(self._idle) + len(self._connecting) + len(self._waiting)
 
     def acquire(self, borrower: Borrower, head_only: bool, connect_timeout_s: float, fresh: bool = False) -> None:
         """Lend a connection: at once where one is idle, else when one is made or comes back.
@@ -121,7 +132,7 @@ class Pool:
         try:
             async with asyncio.timeout(timeout_s):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self), self._endpoint.host, self._endpoint.port
+                    lambda: Connection(self), self.endpoint.host, self.endpoint.port
                 )
         except TimeoutError:
             fault = Fault.CONNECT_TIMEOUT
@@ -134,5 +145,7 @@ class Pool:
                 borrower.upstream_ready(connection)
                 return
         self._connecting.pop(borrower, None)
+        if self.watch is not None:
+            self.watch.failed(fault)
         borrower.upstream_failed(fault)
         self._serve_next()

@@ -107,7 +107,7 @@ class Reply(Attempt):
     # ------------------------------------------------------------------ ends
     def _refuse(self, fault: Fault, detail: str) -> None:
         """Answer in the backend's place; only while nothing of an answer was sent."""
-        self._drop_upstream()
+        self._drop_upstream(fault)
         if self._answer is not Answer.NONE:
             return
         keep = self.head.keep_alive and self.head.modern and self._request_complete and not self._context.draining
@@ -117,7 +117,7 @@ class Reply(Attempt):
 
     def _cut(self, fault: Fault) -> None:
         """Close in the middle of an answer, so that the client can tell that it is not whole."""
-        self._drop_upstream()
+        self._drop_upstream(fault)
         if self._answer is Answer.DONE:
             return
         self._client.abort()

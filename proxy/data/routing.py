@@ -6,7 +6,6 @@ opens and closes no connection. Exchanges in flight keep the plan that they bega
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -62,17 +61,21 @@ class Routing:
 
     def __init__(self, snapshot: Snapshot, writer: Writer, previous: Routing | None = None) -> None:
         known = {} if previous is None else previous.upstreams
+        before = {backend.name: upstream for backend, upstream in known.items()}
         self.generation = snapshot.generation
         self.limits = snapshot.limits
         self.listeners = tuple(ListenerPlan(listener) for listener in snapshot.listeners)
         self.upstreams: dict[Backend, Upstream] = {
-            backend: known.get(backend) or Upstream(backend) for backend in snapshot.backends
+            backend: known.get(backend) or Upstream(backend, before.get(backend.name)) for backend in snapshot.backends
         }
         for backend, upstream in known.items():
             if backend not in self.upstreams:
                 for pool in upstream.pools:
                     pool.retire()
         ordered = [self.upstreams[backend] for backend in snapshot.backends]
+        for number, upstream in enumerate(ordered):
+            endpoints = upstream.backend.endpoints
+            upstream.judge(frozenset(endpoints[at] for backend, at in snapshot.unhealthy if backend == number))
         self.plans = tuple(_plan(route, ordered, writer) for route in snapshot.routes)
 
     def listener(self, index: int) -> ListenerPlan:
@@ -159,10 +162,5 @@ class Context:
         """End what is past its deadline and close connections that were idle for too long."""
         for timed in [timed for timed in self.live if timed.deadline_s < now_s]:
             timed.expire(now_s)
-        self._sweep_pools(self.routing.upstreams.values(), now_s)
-
-    @staticmethod
-    def _sweep_pools(upstreams: Iterable[Upstream], now_s: float) -> None:
-        for upstream in upstreams:
-            for pool in upstream.pools:
-                pool.sweep(now_s)
+        for upstream in self.routing.upstreams.values():
+            upstream.sweep(now_s)

@@ -161,7 +161,7 @@ class Shadow:
         """The shadow is too slow: its connection is given up."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.abandon()
+            connection.abandon(Fault.REQUEST_TIMEOUT)
         else:
             self._pool.cancel(self)
         self._finish(Fault.REQUEST_TIMEOUT, Skip.TIMEOUT)

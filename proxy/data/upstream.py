@@ -1,24 +1,152 @@
-"""A backend in one worker: a pool for each of its endpoints, and which of them serves next."""
+"""A backend in one worker: a pool for each of its endpoints, which of them are usable, and which serves next.
+
+    pools ─▶ fit: checks pass, not ejected ─▶ usable: the fit, or all in a panic, or nobody ─▶ policy ─▶ pool
+
+What is usable is worked out when something changes, so that a pick costs what its policy costs. An endpoint that is
+left out loses its traffic to the other endpoints of the same backend and to nobody else: the version that serves a
+user is chosen before, and no health ever changes it.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any, Final
+
+from proxy.data import outliers
+from proxy.data.balancing import SlowStart, policy
+from proxy.data.connection import Borrower
 from proxy.data.pool import Pool
-from proxy.snapshot import Backend
+from proxy.data.standing import Standing, Watch
+from proxy.faults import Fault
+from proxy.snapshot import Backend, Endpoint
+
+NEWS: Final = 64
+"""Lines of log that wait for the next sweep; of more the oldest are dropped."""
+_NOBODY: Final = Endpoint("", 0)
+
+
+class Nobody(Pool):
+    """What is picked where no endpoint is usable: it refuses at once."""
+
+    def acquire(self, borrower: Borrower, head_only: bool, connect_timeout_s: float, fresh: bool = False) -> None:
+        """Tell the borrower so."""
+        borrower.upstream_failed(Fault.NO_ENDPOINT)
 
 
 class Upstream:
-    """A backend in one worker: a pool for each endpoint, used in turn. `copies` counts mirrored requests under way."""
+    """A backend in one worker. `copies` counts mirrored requests under way, `panic` says that health is ignored.
 
-    def __init__(self, backend: Backend) -> None:
+    `news` are lines for the log as (level, event, facts); whoever sweeps takes them.
+    """
+
+    def __init__(self, backend: Backend, before: Upstream | None = None) -> None:
         self.backend = backend
-        self.pools = tuple(Pool(backend, endpoint) for endpoint in backend.endpoints)
-        self._turn = 0
         self.copies = 0
+        self.panic = False
+        self.news: deque[tuple[str, str, dict[str, Any]]] = deque(maxlen=NEWS)
+        self._policy = policy(backend.balancing)
+        self._slow_start = self._policy if isinstance(self._policy, SlowStart) else None
+        self._look_s = 0.0
+        self._pools: tuple[Pool, ...] = ()
+        self._usable: Sequence[Pool] = ()
+        self._nobody = Nobody(backend, _NOBODY)
+        pools = tuple(Pool(backend, endpoint) for endpoint in backend.endpoints)
+        if before is not None:  # the same version, reached in another way than before
+            known = {pool.endpoint: pool for pool in before.pools}
+            for pool in pools:
+                if (old := known.get(pool.endpoint)) is not None:
+                    pool.standing = old.standing
+            self._pools = tuple(known[pool.endpoint] for pool in pools if pool.endpoint in known)
+        self.pools = pools
 
     def pool(self) -> Pool:
-        """The pool whose turn it is (round robin)."""
-        pools = self.pools
-        if len(pools) == 1:
-            return pools[0]
-        self._turn = (self._turn + 1) % len(pools)
-        return pools[self._turn]
+        """The pool that serves next."""
+        usable = self._usable
+        return usable[0] if len(usable) == 1 else self._policy.pick(usable)
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """The pools of all endpoints."""
+        return self._pools
+
+    @pools.setter
+    def pools(self, pools: tuple[Pool, ...]) -> None:
+        """Endpoints come and go. One that comes to others that are there already is new: its share grows."""
+        now_s = monotonic()
+        known = {id(pool.standing) for pool in self._pools}
+        for pool in pools:
+            if known and id(pool.standing) not in known:
+                pool.standing.since_s = now_s
+            if self.backend.outliers is not None:
+                pool.watch = Watch(pool.standing, self.backend.outliers, self._eject)
+        self._pools = pools
+        self.assess(now_s)
+
+    # --- what changes
+    def judge(self, unhealthy: frozenset[Endpoint]) -> None:
+        """Take the word of the controller's checks."""
+        changed = False
+        for pool in self._pools:
+            healthy = pool.endpoint not in unhealthy
+            changed |= healthy is not pool.standing.healthy
+            pool.standing.healthy = healthy
+        if changed:
+            self.assess(monotonic())
+
+    def sweep(self, now_s: float) -> None:
+        """Close old connections, let ejected endpoints come back and new ones grow."""
+        for pool in self._pools:
+            pool.sweep(now_s)
+        settings = self.backend.outliers
+        if settings is not None and now_s >= self._look_s:
+            self._look_s = now_s + settings.interval_s
+            back = outliers.look(self._standings(), now_s)
+            if back:
+                self._tell("info", "endpoint back", [pool for pool in self._pools if pool.standing in back])
+                self.assess(now_s)
+        if self._slow_start is not None:
+            self._slow_start.warm(self._standings(), now_s)
+
+    def _eject(self, standing: Standing) -> None:
+        settings, now_s = self.backend.outliers, monotonic()
+        if settings is not None and outliers.eject(settings, standing, self._standings(), now_s):
+            ejected = [pool for pool in self._pools if pool.standing is standing]
+            self._tell("warning", "endpoint ejected", ejected, seconds=round(standing.ejected_until_s - now_s, 3))
+            self.assess(now_s)
+
+    def assess(self, now_s: float) -> None:
+        """Work out which endpoints are usable."""
+        pools, settings = self._pools, self.backend.outliers
+        kept = sum(1 for pool in pools if not pool.standing.ejected_until_s)
+        ignore_ejections = settings is not None and kept < settings.min_health_share * len(pools)
+        fit = []
+        for pool in pools:
+            standing = pool.standing
+            was_fit = standing.fit
+            standing.fit = standing.healthy and (ignore_ejections or not standing.ejected_until_s)
+            if standing.fit:
+                fit.append(pool)
+                if not was_fit:
+                    standing.since_s = now_s
+        panic = len(fit) < self.backend.balancing.panic_share * len(pools)
+        if panic is not self.panic:
+            event = "panic: the health of endpoints is ignored" if panic else "panic is over"
+            self.panic = panic
+            self.news.append(
+                ("warning", event, {"backend": self.backend.name, "usable": len(fit), "endpoints": len(pools)})
+            )
+        self._usable = pools if panic or len(fit) == len(pools) else fit
+        if not self._usable:
+            self._usable = (self._nobody,)
+        if self._slow_start is not None:
+            self._slow_start.warm(self._standings(), now_s)
+
+    def _standings(self) -> list[Standing]:
+        return [pool.standing for pool in self._pools]
+
+    def _tell(self, level: str, event: str, pools: Sequence[Pool], **facts: object) -> None:
+        for pool in pools:
+            address = f"{pool.endpoint.host}:{pool.endpoint.port}"
+            self.news.append((level, event, {"backend": self.backend.name, "endpoint": address, **facts}))

@@ -133,6 +133,10 @@ class Worker:
         now_s = monotonic()
         context, writer = self.context, self._writer
         context.sweep(now_s)
+        for upstream in context.routing.upstreams.values():
+            while upstream.news:
+                level, event, facts = upstream.news.popleft()
+                log(level, event, **facts, worker=self._index)
         self._sweeps += 1
         if self._sweeps % 10 == 0:
             for client in list(self._clients):

@@ -251,3 +251,30 @@ def test_each_socket_has_the_listener_of_its_address() -> None:
     assert listeners([c], ["127.0.0.1:9"], before) == before, "its address changed: it goes on as it was"
     assert listeners([c], ["127.0.0.1:9"]) == (listener("127.0.0.1:9", closed=True),), "nothing is known of it"
     assert listeners([a, a], ["127.0.0.1:1"] * 2) == listeners([a, a])
+
+
+def test_balancing_reaches_the_workers() -> None:
+    """A policy of the file would hold nowhere."""
+    given = {
+        "name": "v1",
+        "endpoints": ("http://a:1", "http://b:1"),
+        "loadBalancer": {
+            "policy": "leastRequest",
+            "slowStart": {"window": "30s", "minWeightPercent": 5},
+            "panicThreshold": 20,
+        },
+        "outlierDetection": {
+            "consecutive5xxErrors": 7,
+            "consecutiveGatewayErrors": 3,
+            "interval": "1s",
+            "baseEjectionTime": "2s",
+            "maxEjectionPercent": 40,
+            "minHealthPercent": 30,
+        },
+    }
+    backend = schema.Backend.model_validate(given, by_alias=True)
+    base = config({"name": "r", "backendRefs": ({"name": "v1"},)})
+    made = compile(base.model_copy(update={"backends": (backend, *base.backends[1:])}), {}, {}, {}, 1).backends
+    assert made[0].balancing == snapshot.Balancing("leastRequest", 30.0, 0.05, 0.2)
+    assert made[0].outliers == snapshot.Outliers(7, 3, 1.0, 2.0, 300.0, 0.4, 0.3)
+    assert (made[1].balancing.slow_start_s, made[1].balancing.panic_share, made[1].outliers) == (0.0, 0.5, None)

@@ -267,7 +267,7 @@ async def test_abandoned_connection_says_no_more(network: Network) -> None:
     lender = pool()
     one = await borrow(lender)
     assert one.connection is not None
-    one.connection.abandon()
+    one.connection.abandon(Fault.CLIENT_GONE)
     backend = played(network, one)
     assert backend.transport.aborted
     one.connection.data_received(answer(b"x"))

@@ -122,3 +122,23 @@ async def test_sweep_closes_idle_connections(plane: Plane) -> None:
 async def test_request_ids_differ(plane: Plane) -> None:
     """Two requests of one id cannot be told apart in logs."""
     assert len({plane.context.request_id() for _ in range(1000)}) == 1000
+
+
+async def test_health_comes_and_goes_without_a_new_connection(plane: Plane) -> None:
+    """News of one endpoint would close the connections to the others, or an edit of the file forget the news."""
+    backend = Backend("v1", (Endpoint("v1.test", 81), Endpoint("v1.test", 82)))
+
+    def healthy(*unhealthy: tuple[int, int], **changes: int) -> list[bool]:
+        plane.backends[0] = msgspec.structs.replace(backend, **changes)
+        generation = plane.context.routing.generation + 1
+        snapshot = Snapshot(generation, tuple(plane.backends), (plane.route,), unhealthy=unhealthy)
+        plane.context.routing = Routing(snapshot, plane.writer, plane.context.routing)
+        return [pool.standing.healthy for pool in plane.context.routing.upstreams[plane.backends[0]].pools]
+
+    assert healthy() == [True, True]
+    await plane.exchange(plane.client(), request(), answer())
+    before = plane.context.routing.upstreams[backend]
+    assert healthy((0, 1), (2, 0)) == [True, False]
+    assert plane.context.routing.upstreams[backend] is before
+    assert healthy((0, 1), max_pending=5) == [True, False]
+    assert healthy(max_pending=5) == [True, True]
