@@ -17,7 +17,7 @@ _REF: Final = "#/$defs/"
 def known_keys(loc: Loc) -> dict[str, dict[str, Any]]:
     """The keys that a mapping at this place may have, with what the JSON Schema says of each.
 
-    >>> sorted(known_keys(("listen", 0)))
+    >>> sorted(known_keys(("admin",)))
     ['address']
     """
     return _properties(_at(loc))

@@ -201,10 +201,14 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Listener(msgspec.Struct, frozen=True):
-    """How clients come in on one listening socket. `closed` takes none: nothing is known of it."""
+    """How clients come in on one listening socket. `closed` takes none: nothing is known of it.
+
+    `trusted` are the networks of proxies whose word about a client is taken, or `unix`.
+    """
 
     address: str = ""
     closed: bool = False
+    trusted: tuple[str, ...] = ()
 
 
 class Snapshot(msgspec.Struct, frozen=True):

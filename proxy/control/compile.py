@@ -109,7 +109,7 @@ def listeners(
 
 
 def _listener(given: Listen) -> snapshot.Listener:
-    return snapshot.Listener(str(given.address))
+    return snapshot.Listener(given.place, trusted=tuple(map(str, given.trusted_proxies)))
 
 
 def _limits(given: limits.Limits) -> snapshot.Limits:

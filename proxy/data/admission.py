@@ -18,12 +18,15 @@ class Admission:
         self._by_address: dict[str, int] = {}
         self.total = 0
 
-    def enter(self, address: str, limits: Limits) -> bool:
-        """Whether one more connection of this address is let in; if it is, `leave` must follow."""
+    def enter(self, address: str, limits: Limits, bounded: bool = True) -> bool:
+        """Whether one more connection of this address is let in; if it is, `leave` must follow.
+
+        The bound of an address is not for those that speak for many clients: `bounded` says if it holds for this one.
+        """
         held = self._by_address.get(address, 0)
         if self.total >= limits.max_connections:
             return False
-        if limits.max_connections_per_address and held >= limits.max_connections_per_address:
+        if bounded and limits.max_connections_per_address and held >= limits.max_connections_per_address:
             return False
         self._by_address[address] = held + 1
         self.total += 1

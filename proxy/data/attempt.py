@@ -27,8 +27,6 @@ PENDING_BYTES: Final = 256 << 10
 class Client(Protocol):
     """What an exchange needs of the client's connection."""
 
-    forwarded: bytes
-
     def write(self, data: bytes) -> None:
         """Send to the client."""
 
@@ -97,7 +95,7 @@ class Attempt(Borrower):
             return
         if not self._sent_head:
             self._sent_head = True
-            out.insert(0, to_backend(self.head, self._client.forwarded, self._context.request_id))
+            out.insert(0, to_backend(self.head, self._context.request_id))
             if self._plan.route.first_byte_s and self._request_complete:
                 self.deadline_s = min(self.deadline_s, monotonic() + self._plan.route.first_byte_s)
         elif not out:

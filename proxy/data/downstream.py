@@ -16,9 +16,11 @@ from typing import Final, cast
 import httptools
 
 from proxy.data.exchange import Exchange
+from proxy.data.heads import NOTED
 from proxy.data.http1 import CONTINUE, Headers, refusal
 from proxy.data.router import Head
 from proxy.data.routing import Context
+from proxy.data.trust import CLAIMS, LOCAL, Caller, plain
 from proxy.faults import Fault
 from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS, W_TURNED_AWAY
 from proxy.snapshot import Limits
@@ -26,7 +28,8 @@ from proxy.snapshot import Limits
 READ_BYTES: Final = 256 << 10
 """The most that one read brings: how much of what came with a head may not be of it."""
 _NO_UPGRADE: Final = "CONNECT and protocol upgrades are not supported"
-_FRAMING: Final = frozenset((b"content-length", b"transfer-encoding", b"host", b"expect"))
+_NOTED: Final = CLAIMS | NOTED | {b"content-length", b"transfer-encoding", b"host", b"expect"}
+_NOBODY: Final = Caller(LOCAL, secure=False)
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
@@ -44,6 +47,7 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_admitted",
         "_begun_s",
+        "_caller",
         "_closing",
         "_context",
         "_eof",
@@ -54,14 +58,12 @@ class ClientConnection(asyncio.Protocol):
         "_listener",
         "_open",
         "_parser",
-        "_peer",
         "_queue",
         "_reading_head",
         "_refused",
         "_registry",
         "_target",
         "_transport",
-        "forwarded",
     )
 
     def __init__(self, context: Context, registry: set[ClientConnection], listener: int = 0) -> None:
@@ -80,24 +82,24 @@ class ClientConnection(asyncio.Protocol):
         self._begun_s = 0.0
         self._admitted = self._closing = self._eof = self._reading_head = self._full = False
         self._refused: Refused | None = None
-        self._peer = ""
-        self.forwarded = b""
+        self._caller = _NOBODY
 
     # ------------------------------------------------------------------ the transport's calls
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note who it is, and whether there is room."""
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self._peer = str(peer[0]) if peer else "local"
+        self._caller = caller = self._listener.caller(plain(peer[0]) if peer else LOCAL, secure=False)
         self._context.writer.add_worker(W_ACCEPTED, 1)
         limits = self._context.routing.limits
-        self._admitted = not self._listener.listener.closed and self._context.admission.enter(self._peer, limits)
+        self._admitted = not self._listener.listener.closed and self._context.admission.enter(
+            caller.address, limits, bounded=not caller.trusted
+        )
         if not self._admitted:
             self._context.writer.add_worker(W_TURNED_AWAY, 1)
             self._closing = True
             self._transport.close()
             return
-        self.forwarded = b"x-forwarded-for: %b\r\nx-forwarded-proto: http\r\n" % self._peer.encode("latin-1")
         self._begun_s = monotonic()
         self._registry.add(self)
         self._context.writer.add_worker(W_CONNECTIONS, 1)
@@ -141,7 +143,7 @@ class ClientConnection(asyncio.Protocol):
         self._closing = True
         if not self._admitted:
             return
-        self._context.admission.leave(self._peer)
+        self._context.admission.leave(self._caller.address)
         self._registry.discard(self)
         self._context.writer.add_worker(W_CONNECTIONS, -1)
         self._queue.clear()
@@ -225,14 +227,25 @@ class ClientConnection(asyncio.Protocol):
             raise Refused(Fault.BAD_REQUEST, f"HTTP/{version} is not spoken here; use HTTP/1.1")
         modern = version == "1.1"
         head = Head(
-            parser.get_method(), self._target, self._fields, self._peer, None, False, modern, parser.should_keep_alive()
+            parser.get_method(),
+            self._target,
+            self._fields,
+            self._caller.address,
+            None,
+            False,
+            modern,
+            parser.should_keep_alive(),
         )
+        head.noted = False
         hosts = 0
+        host = b""
+        claims = False
         for name, value in self._fields:
-            if name not in _FRAMING:
+            if name not in _NOTED:
                 continue
             if name == b"host":
                 hosts += 1
+                host = value
             elif name == b"content-length":
                 value = value.strip()
                 if head.length is not None or not value.isdigit():
@@ -242,18 +255,25 @@ class ClientConnection(asyncio.Protocol):
                 if head.chunked or value.strip().lower() != b"chunked" or not modern:
                     raise Refused(Fault.BAD_REQUEST, "transfer-encoding must be chunked, once, in HTTP/1.1")
                 head.chunked = True
-            else:
+            elif name == b"expect":
                 head.expects = modern and value.strip().lower() == b"100-continue"
+            elif name in CLAIMS:
+                claims = True
+            else:
+                head.noted = True
         if head.chunked and head.length is not None:
             raise Refused(Fault.BAD_REQUEST, "content-length and transfer-encoding exclude each other")
         if hosts > 1 or (modern and hosts == 0):
             raise Refused(Fault.BAD_REQUEST, "a request has exactly one host field")
         if hosts == 0:
-            self._fields.append((b"host", self._own_host()))
+            host = self._own_host()
+            self._fields.append((b"host", host))
         if b"#" in head.target:
             raise Refused(Fault.BAD_REQUEST, "the target must not have a fragment")
         if not head.target.startswith(b"/"):
             head.target = self._origin_form(head)
+            host = head.header(b"host") or host
+        self._caller.introduce(head, host, claims)
         return head
 
     def _own_host(self) -> bytes:

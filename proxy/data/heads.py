@@ -13,55 +13,96 @@ from proxy.data.http1 import REQUEST_OWN, RESPONSE_OWN, connection_fields, field
 from proxy.data.router import Head
 
 MAX_ID_BYTES: Final = 128
-"""A request id is written to logs everywhere: a longer one is replaced."""
-_NOTED: Final = frozenset((b"x-request-id", b"x-forwarded-for", b"connection"))
+"""A request id is written to logs everywhere: a longer one is replaced, and one with other than visible characters."""
+_VISIBLE: Final = bytes(range(0x21, 0x7F))
+NOTED: Final = frozenset((b"x-request-id", b"connection", b"traceparent", b"tracestate"))
+"""Fields that are looked at before they are passed on."""
 _PLAIN_CONNECTION: Final = frozenset((b"keep-alive", b"close"))
+_ADDED: Final = frozenset((b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-request-id"))
+_TRACE: Final = frozenset((b"traceparent", b"tracestate"))
+_HEX: Final = b"0123456789abcdef"
 _SHADOW_FIELD: Final = b"x-understudy-shadow: true\r\n"
 
 
-def to_backend(head: Head, forwarded: bytes, new_id: Callable[[], bytes]) -> bytes:
-    """The head of a request on its way to a backend.
-
-    `forwarded` has the fields that tell of the client, X-Forwarded-For first; `new_id` names a request without a name.
-    """
-    own = REQUEST_OWN
-    hops: list[bytes] = []
-    known = False
-    for name, value in head.headers:
-        if name not in _NOTED:
-            continue
-        if name == b"x-request-id":
-            known = len(value) <= MAX_ID_BYTES
-            own = own if known else own | {name}
-        elif name == b"x-forwarded-for":
-            hops.append(value)
-        elif value.lower() not in _PLAIN_CONNECTION:
-            own = own | connection_fields(head.headers)
-    if hops:
-        forwarded = forwarded.replace(b": ", b": %b, " % b", ".join(hops), 1)
-    if not known:
-        forwarded += b"x-request-id: %b\r\n" % new_id()
+def to_backend(head: Head, new_id: Callable[[], bytes]) -> bytes:
+    """The head of a request on its way to a backend; `new_id` names a request without a name."""
+    if head.own is None:
+        _settle(head, new_id)
     return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (
         head.method,
         head.target,
-        fields(head.headers, own),
+        fields(head.headers, head.own or REQUEST_OWN),
         length_field(head.length, head.chunked),
-        forwarded,
+        head.forwarded,
     )
 
 
-def to_shadow(head: Head, body_bytes: int, own: frozenset[bytes], lines: bytes) -> bytes:
-    """The head of a copy, whose body is known whole. Fields named in `own` are left out, and `lines` are added."""
-    if head.header(b"connection"):
-        own = own | connection_fields(head.headers)
+def to_shadow(
+    head: Head, body_bytes: int, changed: frozenset[bytes], lines: bytes, new_id: Callable[[], bytes]
+) -> bytes:
+    """The head of a copy, whose body is known whole. It tells of the client what the request told; fields named in
+    `changed` are left out, and `lines` are added."""
+    if head.own is None:
+        _settle(head, new_id)
+    own, forwarded = head.own or REQUEST_OWN, head.forwarded
+    if changed:
+        own = own | changed
+        if not _ADDED.isdisjoint(changed):
+            told = [line for line in forwarded.splitlines(keepends=True) if line.partition(b":")[0] not in changed]
+            forwarded = b"".join(told)
     has_body = head.chunked or head.length is not None
-    return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (
+    return b"%b %b HTTP/1.1\r\n%b%b%b%b%b\r\n" % (
         head.method,
         head.target,
         fields(head.headers, own),
         length_field(body_bytes if has_body else None, chunked=False),
-        _SHADOW_FIELD + lines,
+        forwarded,
+        _SHADOW_FIELD,
+        lines,
     )
+
+
+def _settle(head: Head, new_id: Callable[[], bytes]) -> None:
+    """Find out what is not passed on, once for all attempts and copies, and name the request."""
+    if not head.noted:
+        head.own = REQUEST_OWN
+        head.forwarded += b"x-request-id: %b\r\n" % new_id()
+        return
+    own = REQUEST_OWN
+    ids = traced = 0
+    sound = trace = False
+    for name, value in head.headers:
+        if name not in NOTED:
+            continue
+        if name == b"x-request-id":
+            ids += 1
+            sound = 0 < len(value) <= MAX_ID_BYTES and not value.translate(None, _VISIBLE)
+        elif name == b"connection":
+            if value.lower() not in _PLAIN_CONNECTION:
+                own = own | connection_fields(head.headers) - {b"x-request-id"}
+        elif name == b"traceparent":
+            traced += 1
+            trace = is_traceparent(value)
+        else:
+            traced = traced or -1
+    if ids != 1 or not sound:
+        own = own | {b"x-request-id"} if ids else own
+        head.forwarded += b"x-request-id: %b\r\n" % new_id()
+    if traced and not (trace and traced == 1):
+        own = own | _TRACE
+    head.own = own
+
+
+def is_traceparent(value: bytes) -> bool:
+    """Whether the value is one of W3C Trace Context, section 3.2; a later version may have more after its flags."""
+    if len(value) < 55 or not value[2] == value[35] == value[52] == 0x2D:
+        return False
+    version, trace, parent, flags = value[:2], value[3:35], value[36:52], value[53:55]
+    if (version + trace + parent + flags).translate(None, _HEX) or version == b"ff":
+        return False
+    if len(value) > 55 and (version == b"00" or value[55] != 0x2D):
+        return False
+    return bool(trace.strip(b"0")) and bool(parent.strip(b"0"))
 
 
 class ToClient(NamedTuple):

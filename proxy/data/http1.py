@@ -28,7 +28,13 @@ HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     )
 )
-REQUEST_OWN: Final = HOP_BY_HOP | {b"content-length", b"expect", b"x-forwarded-for", b"x-forwarded-proto"}
+REQUEST_OWN: Final = HOP_BY_HOP | {
+    b"content-length",
+    b"expect",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+}
 """Fields of a request that are written anew or not at all."""
 RESPONSE_OWN: Final = HOP_BY_HOP | {b"content-length", b"x-understudy-backend"}
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from proxy.data.trust import Caller, Trust, TrustedCaller
 from proxy.snapshot import Listener
 
 
-@dataclass(frozen=True, slots=True)
 class ListenerPlan:
     """A listener, ready for connections. One connection is bound by the plan that it began with."""
 
-    listener: Listener
+    __slots__ = ("listener", "trust")
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.trust = Trust(listener.trusted)
+
+    def caller(self, address: str, secure: bool) -> Caller:
+        """Who is at the other end of a connection."""
+        if self.trust.includes(address):
+            return TrustedCaller(address, secure, self.trust)
+        return Caller(address, secure)
 
 
-CLOSED: ListenerPlan = ListenerPlan(Listener(closed=True))
+CLOSED = ListenerPlan(Listener(closed=True))
 """What holds for a socket that the snapshot does not know."""

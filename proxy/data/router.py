@@ -27,7 +27,8 @@ _ANONYMOUS: Final = -1
 
 @dataclass(slots=True)
 class Head:
-    """The head of a request. `peer` is the client's address as text, `length` None where no length was given."""
+    """The head of a request. `peer` is the client's address as text (`proxy.data.trust`), `length` None where no length
+    was given."""
 
     method: bytes
     target: bytes
@@ -40,6 +41,12 @@ class Head:
     keep_alive: bool = True
     expects: bool = False
     """The client waits with its body until it is told to go on."""
+    forwarded: bytes = b""
+    """The lines that tell a backend who the client is."""
+    noted: bool = True
+    """It may have fields that `proxy.data.heads` has to look at before they are passed on."""
+    own: frozenset[bytes] | None = None
+    """Fields that are not passed on; None until that was found out."""
 
     @property
     def path(self) -> str:

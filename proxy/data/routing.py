@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from proxy.data.admission import Admission
-from proxy.data.http1 import REQUEST_OWN
 from proxy.data.listening import CLOSED, ListenerPlan
 from proxy.data.predictions import PredictionReader
 from proxy.data.router import Choice, Condition, Head, any_of
@@ -31,14 +30,14 @@ class ArmPlan:
 
 @dataclass(frozen=True, slots=True)
 class MirrorPlan:
-    """A version that is sent copies. Fields named in `own` are not copied, and `field_lines` are added to each."""
+    """A version that is sent copies. Fields named in `changed` are not copied, and `field_lines` are added to each."""
 
     mirror: Mirror
     upstream: Upstream
     row: Row
     methods: frozenset[bytes]
     matches: Condition | None
-    own: frozenset[bytes]
+    changed: frozenset[bytes]
     field_lines: bytes
 
 
@@ -127,7 +126,7 @@ def _mirror(mirror: Mirror, upstream: Upstream, row: Row) -> MirrorPlan:
         row,
         frozenset(method.encode("latin-1") for method in mirror.methods),
         any_of(mirror.matches),
-        REQUEST_OWN | changed,
+        frozenset(changed),
         b"".join(lines),
     )
 

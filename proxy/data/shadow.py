@@ -101,7 +101,9 @@ class Shadow:
 
     def start(self, head: Head, body: bytes) -> None:
         """Write the copy and ask for a connection."""
-        self._request = to_shadow(head, len(body), self._copy.own, self._copy.field_lines) + body
+        copy = self._copy
+        head_bytes = to_shadow(head, len(body), copy.changed, copy.field_lines, self._context.request_id)
+        self._request = head_bytes + body
         self._arrived_s = monotonic()
         self.deadline_s = self._arrived_s + self._copy.mirror.timeout_s
         self._copy.upstream.copies += 1

@@ -141,6 +141,11 @@ class Plane:
         )
         self.context.routing = Routing(snapshot, self.writer, self.context.routing)
 
+    def listen(self, **settings: Any) -> None:
+        """Change the one listener, for clients to come."""
+        self.listener = Listener(**settings)
+        self.adopt()
+
     def client(self, room: int = 1 << 40) -> PlayedClient:
         """A new client."""
         return PlayedClient(self.context, self.registry, room)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS
-from proxy.snapshot import Listener
 from tests.support.plane import Plane, answer, request
 from tests.support.transports import settle
 
@@ -11,8 +10,7 @@ from tests.support.transports import settle
 async def test_a_listener_of_which_nothing_is_known_takes_nobody(plane: Plane) -> None:
     """A socket that should ask for a certificate would serve whoever comes, until a restart."""
     before = plane.client()
-    plane.listener = Listener(closed=True)
-    plane.adopt()
+    plane.listen(closed=True)
     client = plane.client()
     client.send(request())
     await settle()

@@ -80,7 +80,9 @@ async def test_copy_goes_out_after_the_answer(plane: Plane) -> None:
     await settle()
     first, fields, body = split(plane.backend("v3").take())
     assert (first, body) == ("POST /infer?a=b HTTP/1.1", b"[1]")
-    assert fields == {"host": "m.test", "x-user": "u", "content-length": "3", "x-understudy-shadow": "true"}
+    told = {"x-forwarded-for": "192.0.2.7", "x-forwarded-host": "m.test", "x-forwarded-proto": "http"}
+    own = {"host": "m.test", "x-user": "u", "content-length": "3", "x-understudy-shadow": "true"}
+    assert fields == {**own, **told, "x-request-id": "test-1"}
 
 
 async def test_chunked_body_is_copied_whole(plane: Plane) -> None:
@@ -200,6 +202,10 @@ async def test_fields_of_a_copy_are_set_and_removed(plane: Plane) -> None:
     sent = split(plane.backend("v3").take())[1]
     assert sent == {
         "host": "m.test",
+        "x-forwarded-for": "192.0.2.7",
+        "x-forwarded-host": "m.test",
+        "x-forwarded-proto": "http",
+        "x-request-id": "test-1",
         "x-user": "u",
         "content-length": "3",
         "x-understudy-shadow": "true",

@@ -1,0 +1,167 @@
+"""Who a client is: what its connection shows, and whether what it says of others is believed.
+
+Anybody can write `X-Forwarded-For: 10.0.0.1`. So what a client says of where a request came from is replaced by what
+its connection shows, unless the other end of the connection is a proxy that the listener trusts. Of what such a proxy
+says the address furthest to the right that is not trusted itself is the client: all that is left of it came from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Final
+
+from proxy.data.http1 import Headers
+from proxy.data.router import Head
+
+CLAIMS: Final = frozenset(
+    (
+        b"forwarded",
+        b"x-forwarded-client-cert",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-proto",
+        b"x-forwarded-server",
+        b"x-real-ip",
+    )
+)
+"""Fields that tell of the way a request came (RFC 7239, and those that are older than it)."""
+LOCAL: Final = "local"
+"""The address of a client on a unix socket, which has none."""
+_REWRITTEN: Final = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
+_MAX_HOP_BYTES: Final = 64
+"""An address with brackets, zone and port is shorter; what is longer is none, and is not kept in the cache."""
+_CACHED: Final = 4096
+
+
+class Trust:
+    """The proxies that a listener believes. `unix` among them means all who come in on a unix socket."""
+
+    __slots__ = ("_local", "_networks", "judge")
+
+    def __init__(self, trusted: Sequence[str]) -> None:
+        self._local = "unix" in trusted
+        self._networks = tuple(ip_network(cidr) for cidr in trusted if cidr != "unix")
+        self.judge = lru_cache(_CACHED)(self._judge)
+        """The address that a hop names, and whether it is trusted; None where it names none."""
+
+    def __bool__(self) -> bool:
+        return self._local or bool(self._networks)
+
+    def includes(self, address: str) -> bool:
+        """Whether the other end of a connection is trusted."""
+        if not self:
+            return False
+        if address == LOCAL:
+            return self._local
+        judged = self.judge(address.encode("latin-1"))
+        return judged is not None and judged[1]
+
+    def client(self, peer: str, hops: bytes) -> str:
+        """The client's address: of the hops of X-Forwarded-For from the right the first that is not trusted.
+
+        What is no address ends the search: whoever wrote it knew no better, and the last one that was believed counts.
+        """
+        client = peer
+        for hop in reversed(hops.split(b",")):
+            judged = self.judge(hop.strip()) if len(hop) <= _MAX_HOP_BYTES else None
+            if judged is None:
+                break
+            client = judged[0]
+            if not judged[1]:
+                break
+        return client
+
+    def _judge(self, hop: bytes) -> tuple[str, bool] | None:
+        address = parse_hop(hop)
+        return None if address is None else (str(address), any(address in network for network in self._networks))
+
+
+def parse_hop(hop: bytes) -> IPv4Address | IPv6Address | None:
+    """The address of one hop, which may have a port, brackets, quotes or a zone; None if it is no address.
+
+    >>> parse_hop(b'"[2001:db8::1]:4711"'), parse_hop(b"192.0.2.1:80"), parse_hop(b"::ffff:192.0.2.1")
+    (IPv6Address('2001:db8::1'), IPv4Address('192.0.2.1'), IPv4Address('192.0.2.1'))
+    """
+    text = hop.decode("latin-1").strip('"')
+    if text.startswith("["):
+        text, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
+    elif text.count(":") == 1:
+        text, _, port = text.partition(":")
+    else:
+        port = ""
+    if port and not (port.isascii() and port.isdigit()):
+        return None
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+
+
+def plain(address: str) -> str:
+    """The address of a peer as clients would write it: without a zone, and IPv4 as such on a socket for both."""
+    address = address.partition("%")[0]
+    return address.removeprefix("::ffff:") if "." in address else address
+
+
+class Caller:
+    """Who is at the other end of a connection: a client, and what it says of others is not believed."""
+
+    __slots__ = ("_lines", "address", "secure")
+
+    trusted = False
+
+    def __init__(self, address: str, secure: bool) -> None:
+        self.address = address
+        self.secure = secure
+        known = b"" if address == LOCAL else b"x-forwarded-for: %b\r\n" % address.encode("latin-1")
+        self._lines = b"%bx-forwarded-proto: %b\r\nx-forwarded-host: %%b\r\n" % (known, self._proto)
+
+    @property
+    def _proto(self) -> bytes:
+        return b"https" if self.secure else b"http"
+
+    def introduce(self, head: Head, host: bytes, claims: bool) -> None:
+        """Note in a head who it comes from. `claims` says that it has some of the fields `CLAIMS`."""
+        if claims:
+            head.headers = without_claims(head.headers)
+        head.forwarded = self._lines % host
+
+
+class TrustedCaller(Caller):
+    """A proxy that is trusted: what it says of the client is kept, and it is added to the way the request came."""
+
+    __slots__ = ("_trust",)
+
+    trusted = True
+
+    def __init__(self, address: str, secure: bool, trust: Trust) -> None:
+        super().__init__(address, secure)
+        self._trust = trust
+
+    def introduce(self, head: Head, host: bytes, claims: bool) -> None:
+        """Note in a head who it comes from, by what the proxy says."""
+        if not claims:
+            super().introduce(head, host, claims)
+            return
+        said = {wanted: b", ".join([value for name, value in head.headers if name == wanted]) for wanted in _REWRITTEN}
+        way, proto, asked = (said[name].strip() for name in _REWRITTEN)
+        if way:
+            head.peer = self._trust.client(self.address, way)
+        here = b"" if self.address == LOCAL else self.address.encode("latin-1")
+        way = b", ".join([hop for hop in (way, here) if hop])
+        head.forwarded = b"%bx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\n" % (
+            b"x-forwarded-for: %b\r\n" % way if way else b"",
+            proto or self._proto,
+            asked or host,
+        )
+
+
+def without_claims(headers: Headers) -> Headers:
+    """The fields without those that tell of the way a request came."""
+    return [field for field in headers if field[0] not in CLAIMS]
