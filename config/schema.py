@@ -27,6 +27,7 @@ from config.numbers import Percent, whole
 from config.pooling import ConnectionPool
 from config.predictions import Predictions
 from config.problems import Finding
+from config.rate_limits import RateLimit
 from config.section import Section, refusals
 from config.strategy import Strategy
 
@@ -174,6 +175,9 @@ class Route(Section):
     max_body_bytes: Annotated[int, whole(0, 1 << 40)] = 0
     """Requests with a larger body are answered 413. 0 is no limit: bodies are passed on as they come and take no memory
     here, and the model server knows best what it can take."""
+
+    rate_limits: Annotated[tuple[RateLimit, ...], Field(max_length=16)] = ()
+    """How many requests are let through; what comes beyond is answered 429. All of these must let a request through."""
 
     predictions: Predictions | None = None
     """What is read from answers. Without it versions are compared by errors and latency alone."""

@@ -40,6 +40,8 @@ class Fault(enum.IntEnum):
     CLIENT_TIMEOUT = 16
     UNSUPPORTED = 17
     URI_TOO_LONG = 18
+    RATE_LIMITED = 19
+    INJECTED = 20
     NO_ENDPOINT = 21
 
 
@@ -107,6 +109,10 @@ FACTS: dict[Fault, Facts] = {
     Fault.NO_ENDPOINT: Facts(
         "no-endpoint", Side.UPSTREAM, 503, False, True, "no endpoint of the backend is usable: all are down or ejected"
     ),
+    Fault.RATE_LIMITED: Facts(
+        "rate-limited", Side.CLIENT, 429, False, False, "the client sent more than its rate limit"
+    ),
+    Fault.INJECTED: Facts("injected", Side.PROXY, 503, False, False, "this fault was injected on purpose"),
 }
 
 

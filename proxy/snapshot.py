@@ -139,6 +139,20 @@ class Mirror(msgspec.Struct, frozen=True):
     remove_headers: tuple[str, ...] = ()
 
 
+class RateLimit(msgspec.Struct, frozen=True):
+    """A token bucket per key: `requests` come in evenly over `per_s`, and it holds up to `burst`.
+
+    Requests for which one of `matches` holds are counted; none given means all. `keys` empty means one bucket for all.
+    """
+
+    requests: int
+    per_s: float
+    burst: int
+    keys: tuple[Key, ...] = ()
+    matches: tuple[Match, ...] = ()
+    max_keys: int = 10_000
+
+
 class TableRef(msgspec.Struct, frozen=True):
     """A table of label texts in the ledger, and the (route, output) that it is lent to."""
 
@@ -185,6 +199,7 @@ class Route(msgspec.Struct, frozen=True):
     first_byte_s: float = 0.0
     max_body_bytes: int = 0
     predictions: Predictions | None = None
+    rate_limits: tuple[RateLimit, ...] = ()
 
 
 class Limits(msgspec.Struct, frozen=True):

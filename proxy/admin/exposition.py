@@ -92,6 +92,7 @@ class _Exposition(Collector):
         yield from _control_plane(status)
         yield from self._workers(status)
         yield from _arms(_sums(controls))
+        yield from self._guards(routes)
         yield self._durations()
         yield from _weights(routes)
         yield from _rollouts(routes)
@@ -123,6 +124,14 @@ class _Exposition(Collector):
         for worker_status in status["workers"]:
             up.add_metric([str(worker_status["index"])], float(worker_status["alive"]))
         yield from (up, *gauges.values(), *counters.values(), refused)
+
+    def _guards(self, routes: list[Json]) -> Iterator[Metric]:
+        limited = _counter("understudy_rate_limited", "Requests that a rate limit of the route turned away.", "route")
+        reader = self._controls.reader
+        for route in routes:
+            totals = [reader.guards(worker, route["name"]) for worker in reader.workers()]
+            limited.add_metric([route["name"]], sum(total.rate_limited for total in totals))
+        yield limited
 
     def _durations(self) -> Metric:
         family = HistogramMetricFamily(

@@ -15,6 +15,7 @@ from xxhash import xxh3_64_intdigest
 
 from config import balancing, health, limits, matching, schema
 from config.listening import Listen
+from config.rate_limits import RateLimit
 from proxy import snapshot
 from proxy.control.rollout import State
 from proxy.snapshot import CIRCLE, RowRef, TableRef
@@ -209,6 +210,18 @@ def _route(
         first_byte_s=route.timeouts.first_byte or 0.0,
         max_body_bytes=route.max_body_bytes,
         predictions=_predictions(route, tables),
+        rate_limits=tuple(_rate_limit(limit) for limit in route.rate_limits),
+    )
+
+
+def _rate_limit(limit: RateLimit) -> snapshot.RateLimit:
+    return snapshot.RateLimit(
+        requests=limit.requests,
+        per_s=limit.per,
+        burst=limit.size,
+        keys=_keys(limit.key),
+        matches=tuple(_match(match) for match in limit.match),
+        max_keys=limit.max_keys,
     )
 
 

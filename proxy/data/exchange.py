@@ -11,6 +11,7 @@ Whatever happens, `finish` runs once and adds one outcome to the ledger.
 
 from __future__ import annotations
 
+from math import ceil
 from time import monotonic
 
 from proxy.data.attempt import PENDING_BYTES, REPLAY_BYTES, Answer, Client
@@ -59,6 +60,9 @@ class Exchange(Reply):
             self._refuse(Fault.NO_ROUTE, f"no route of this proxy matches {head.method.decode()} {head.path}")
             return
         route = plan.route
+        if plan.limit is not None and (wait_s := plan.limit.wait_s(head, now_s)):
+            self._refuse(Fault.RATE_LIMITED, f"the rate limit of route {route.name} is used up", ceil(wait_s))
+            return
         draw = plan.choice.draw(head)
         if (arm := plan.choice.arm(draw.place)) < 0:
             self._refuse(Fault.NO_BACKEND, f"route {route.name} gives no backend any weight")

@@ -73,9 +73,11 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def refusal(fault: Fault, detail: str, close: bool, with_body: bool = True) -> bytes:
+def refusal(fault: Fault, detail: str, close: bool, with_body: bool = True, retry_after_s: int = 0) -> bytes:
     """The proxy's own answer to a request that failed: a problem document (RFC 9457)."""
     facts = FACTS[fault]
+    if fault is Fault.OVERFLOW:
+        retry_after_s = retry_after_s or 1
     problem = {"type": "about:blank", "title": facts.text, "status": facts.status, "fault": facts.flag}
     if detail:
         problem["detail"] = detail
@@ -84,6 +86,7 @@ def refusal(fault: Fault, detail: str, close: bool, with_body: bool = True) -> b
         status_line(facts.status),
         len(body),
         facts.flag.encode(),
-        (b"retry-after: 1\r\n" if fault is Fault.OVERFLOW else b"") + (b"connection: close\r\n" if close else b""),
+        (b"retry-after: %d\r\n" % retry_after_s if retry_after_s else b"")
+        + (b"connection: close\r\n" if close else b""),
     )
     return head + body if with_body else head

@@ -6,16 +6,19 @@ opens and closes no connection. Exchanges in flight keep the plan that they bega
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from proxy.data.admission import Admission
+from proxy.data.limiting import Limiter, RouteLimit
 from proxy.data.listening import CLOSED, ListenerPlan
 from proxy.data.predictions import PredictionReader
 from proxy.data.router import Choice, Condition, Head, any_of
 from proxy.data.upstream import Upstream
+from proxy.ledger.guards import Guards
 from proxy.ledger.writer import NOWHERE, Row, Writer
-from proxy.snapshot import Backend, Mirror, Route, RowRef, Snapshot
+from proxy.snapshot import Backend, Mirror, RateLimit, Route, RowRef, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class RoutePlan:
     mirrors: tuple[MirrorPlan, ...]
     reader: PredictionReader | None
     keep_bytes: int
+    limit: RouteLimit | None = None
 
 
 class Routing:
@@ -75,7 +79,8 @@ class Routing:
         for number, upstream in enumerate(ordered):
             endpoints = upstream.backend.endpoints
             upstream.judge(frozenset(endpoints[at] for backend, at in snapshot.unhealthy if backend == number))
-        self.plans = tuple(_plan(route, ordered, writer) for route in snapshot.routes)
+        limiters = {} if previous is None else previous.limiters()
+        self.plans = tuple(_plan(route, ordered, writer, limiters) for route in snapshot.routes)
 
     def listener(self, index: int) -> ListenerPlan:
         """How clients come in on a socket."""
@@ -88,8 +93,15 @@ class Routing:
                 return plan
         return None
 
+    def limiters(self) -> dict[tuple[str, RateLimit], Limiter]:
+        """The rate limits, by route: those that a reload leaves as they are go on with the buckets that they have."""
+        limits = [(plan.route.name, plan.limit) for plan in self.plans if plan.limit is not None]
+        return {(name, limiter.limit): limiter for name, limit in limits for limiter in limit.limiters}
 
-def _plan(route: Route, upstreams: list[Upstream], writer: Writer) -> RoutePlan:
+
+def _plan(
+    route: Route, upstreams: list[Upstream], writer: Writer, limiters: Mapping[tuple[str, RateLimit], Limiter]
+) -> RoutePlan:
     outputs = len(route.predictions.outputs) if route.predictions else 0
 
     def row(ref: RowRef) -> Row:
@@ -114,7 +126,15 @@ def _plan(route: Route, upstreams: list[Upstream], writer: Writer) -> RoutePlan:
         mirrors,
         PredictionReader(route.predictions, writer) if route.predictions else None,
         max((mirror.mirror.max_body_bytes for mirror in mirrors), default=0),
+        _limit(route, writer.guards, limiters) if route.rate_limits else None,
     )
+
+
+def _limit(route: Route, guards: Guards, known: Mapping[tuple[str, RateLimit], Limiter]) -> RouteLimit:
+    limiters = tuple(
+        known.get((route.name, limit)) or Limiter(route.name, limit, guards) for limit in route.rate_limits
+    )
+    return RouteLimit(limiters, guards.route(route.name))
 
 
 def _mirror(mirror: Mirror, upstream: Upstream, row: Row) -> MirrorPlan:

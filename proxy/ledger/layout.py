@@ -50,6 +50,17 @@ W_REFUSED: Final = 16
 """First of 32 cells: requests that no version saw, by fault."""
 WORKER_CELLS: Final = 64
 
+# --- guards: counts of routes, and times of rate-limited keys; both are found by hash
+GUARD_ROUTES: Final = 2048
+"""Twice as many as a file may have routes: names that are gone keep their place."""
+GUARD_ROUTE_CELLS: Final = 4
+"""Tag, rate-limited, delayed, aborted."""
+GUARD_KEYS: Final = 8192
+"""Pairs of (tag, time) of keys of rate limits."""
+G_KEYS: Final = (GUARD_ROUTES + 1) * GUARD_ROUTE_CELLS
+"""After the routes, and one place more for those that found none."""
+GUARD_CELLS: Final = G_KEYS + 2 * GUARD_KEYS
+
 # --- a label table: tenant, count, then LABELS texts of LABEL_BYTES
 T_TENANT: Final = 0
 T_COUNT: Final = 1
@@ -112,7 +123,7 @@ LANE_CELLS: Final = L_OUTPUTS + OUTPUTS * OUTPUT_CELLS
 ROW_CELLS: Final = R_LANES + LANES * LANE_CELLS
 
 _HEADER_CELLS: Final = 512
-_MAGIC: Final = 0x5553_4C31
+_MAGIC: Final = 0x5553_4C32
 INV_LOG_BASE: Final = 1.0 / log(LATENCY_BASE)
 LATENCY_OFFSET: Final = -log(LATENCY_LOWEST_S) * INV_LOG_BASE
 _INV_LOG_RATIO: Final = 1.0 / log(RATIO_BASE)
@@ -130,7 +141,7 @@ class Shape:
     @property
     def slab_cells(self) -> int:
         """Cells of one worker's slab."""
-        return WORKER_CELLS + self.tables * TABLE_CELLS + self.rows * ROW_CELLS
+        return WORKER_CELLS + GUARD_CELLS + self.tables * TABLE_CELLS + self.rows * ROW_CELLS
 
     @property
     def size(self) -> int:
@@ -141,13 +152,17 @@ class Shape:
         """First cell of a worker's slab."""
         return _HEADER_CELLS + worker * self.slab_cells
 
+    def guards(self, worker: int) -> int:
+        """First cell of what guards routes."""
+        return self.slab(worker) + WORKER_CELLS
+
     def table(self, worker: int, table: int) -> int:
         """First cell of a label table."""
-        return self.slab(worker) + WORKER_CELLS + table * TABLE_CELLS
+        return self.guards(worker) + GUARD_CELLS + table * TABLE_CELLS
 
     def row(self, worker: int, row: int) -> int:
         """First cell of a row."""
-        return self.slab(worker) + WORKER_CELLS + self.tables * TABLE_CELLS + row * ROW_CELLS
+        return self.table(worker, self.tables) + row * ROW_CELLS
 
 
 def create(workers: int, rows: int, tables: int) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.faults import Fault, Skip
+from proxy.ledger.guards import GuardTotals, totals
 from proxy.ledger.layout import (
     L_ARRIVED,
     L_LATE_FAILED,
@@ -74,6 +75,10 @@ class Reader:
         """The worker's own cells (W_…)."""
         base = self.shape.slab(worker)
         return array("d", self._cells[base : base + WORKER_CELLS])
+
+    def guards(self, worker: int, route: str) -> GuardTotals:
+        """What the guards of a route did in a worker."""
+        return totals(self._cells, self.shape.guards(worker), route)
 
     def totals(self, worker: int, row: int, tenant: int) -> Totals | None:
         """What happened in a row since its tenant moved in."""

@@ -8,6 +8,7 @@ from math import log
 from typing import Final
 
 from proxy.faults import Fault, Skip
+from proxy.ledger.guards import Guards
 from proxy.ledger.layout import (
     GRACE_S,
     INV_LOG_BASE,
@@ -110,6 +111,7 @@ class Writer:
         self._slab = self.shape.slab(worker)
         self._tenants: dict[int, Row] = {}
         self._tables: dict[int, LabelTable] = {}
+        self.guards = Guards(self._cells, self.shape, worker)
         self._close_books()
 
     def _close_books(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from proxy.control import rollout
 from proxy.control.store import StoreError
 from proxy.faults import Fault, Skip
-from proxy.ledger import layout
+from proxy.ledger import guards, layout
 from proxy.ledger.reader import Reader, Totals
 from proxy.ledger.writer import Writer
 
@@ -79,6 +79,7 @@ class FakeController:
             writer.set_worker(layout.W_CONNECTIONS, 3 + worker)
             writer.set_worker(layout.W_ACCEPTED, 50)
             writer.set_worker(layout.W_TURNED_AWAY, 4)
+            writer.guards.route("fraud").add(guards.RATE_LIMITED)
             writer.set_worker(layout.W_IN_FLIGHT, 1)
             writer.refuse(Fault.NO_ROUTE)
             stable, canary, shadow = (writer.occupy(row.index, row.tenant, 1) for row in self._rows)

@@ -65,6 +65,11 @@ def test_skipped_copies_are_counted_by_reason(controller):
         assert value("understudy_mirror_skips_total", route="fraud", backend="fraud-v2", reason=reason) == 1
 
 
+def test_what_a_rate_limit_turned_away_is_counted_by_route(controller):
+    """Broken: nobody sees which limit is too low."""
+    assert scrape(controller)("understudy_rate_limited_total", route="fraud") == 2
+
+
 def test_durations_are_a_histogram(controller):
     """Broken: latency graphs are wrong, or `histogram_quantile` fails."""
     value = scrape(controller)

@@ -87,7 +87,12 @@ def test_cells_do_not_overlap() -> None:
             (layout.O_NUMBERS, layout.NUMBER_BUCKETS),
             (layout.OUTPUT_CELLS, 0),
         ],
-        "worker": [(layout.W_PID, 9), (layout.W_REFUSED, len(Fault)), (layout.WORKER_CELLS, 0)],
+        "guards": [
+            (0, layout.GUARD_ROUTES * layout.GUARD_ROUTE_CELLS),
+            (layout.G_KEYS, 2 * layout.GUARD_KEYS),
+            (layout.GUARD_CELLS, 0),
+        ],
+        "worker": [(layout.W_PID, 10), (layout.W_REFUSED, len(Fault)), (layout.WORKER_CELLS, 0)],
     }
     for name, parts in spans.items():
         for (at, size), (following, _) in pairwise(parts):
@@ -103,6 +108,7 @@ def test_shape_is_kept_in_the_memory() -> None:
         assert shape.boot > 0
         assert len(memory) == shape.size
         assert shape.row(2, 5 - 1) + layout.ROW_CELLS == shape.size // 8
+        assert shape.guards(1) + layout.GUARD_CELLS == shape.table(1, 0)
         assert shape.slab(1) == shape.row(0, 4) + layout.ROW_CELLS
         assert shape.row(0, 0) == shape.table(0, 6) + layout.TABLE_CELLS
         assert attach(fd)[1] == shape
