@@ -44,8 +44,10 @@ class Answer(enum.IntEnum):
     """How far the answer to the client is."""
 
     NONE = 0
-    BODY = 1
-    DONE = 2
+    HEAD = 1
+    """Its head is read and not written yet: both happen within one read."""
+    BODY = 2
+    DONE = 3
 
 
 class Attempt(Borrower):

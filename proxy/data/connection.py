@@ -12,12 +12,20 @@ from typing import Final, Protocol, cast
 
 import httptools
 
-from proxy.data.http1 import Headers
+from proxy.data.http1 import REASONS, Headers
 from proxy.data.standing import Watch
 from proxy.faults import Fault
 
 MAX_HEAD_BYTES: Final = 256 << 10
 """An answer's header fields; a model server needs a few hundred bytes, and this only bounds memory."""
+MAX_FIELDS: Final = 1000
+"""How many header fields an answer has: each takes more memory than its bytes."""
+MAX_INTERIM: Final = 20
+"""Informational answers before the one that counts; a backend that sends more is not going to answer."""
+READ_BYTES: Final = 256 << 10
+"""The most that one read brings."""
+_PROTOCOLS: Final = (b"HTTP/1.1 ", b"HTTP/1.0 ")
+_PROTOCOL_BYTES: Final = 9
 
 
 @dataclass(slots=True)
@@ -86,10 +94,15 @@ class Connection(asyncio.Protocol):
         "_head_bytes",
         "_head_only",
         "_headers",
+        "_interim",
         "_parser",
         "_poisoned",
         "_pool",
+        "_quiet_bytes",
+        "_start",
+        "_started",
         "idle_since_s",
+        "problem",
         "served",
         "stale",
         "transport",
@@ -102,7 +115,13 @@ class Connection(asyncio.Protocol):
         self._headers: Headers = []
         self._head_bytes = 0
         self._head_only = False
-        self._answered = self._complete = self._poisoned = self._close_delimited = False
+        self._answered = self._complete = self._poisoned = self._close_delimited = self._started = False
+        self._start = b""
+        self._interim = 0
+        self._quiet_bytes = 0
+        """What came since the last piece of a body: fields that have no end would fill the parser's memory."""
+        self.problem = ""
+        """What was wrong with the answer, in words."""
         self.stale = False
         self.idle_since_s = 0.0
         self.served = 0
@@ -114,9 +133,9 @@ class Connection(asyncio.Protocol):
         self._borrower = borrower
         self.served += 1
         self._head_only = head_only
-        self._answered = self._complete = self._close_delimited = False
+        self._answered = self._complete = self._close_delimited = self._started = False
         self._headers = []
-        self._head_bytes = 0
+        self._head_bytes = self._quiet_bytes = self._interim = 0
 
     def abandon(self, fault: Fault) -> None:
         """Give the connection up in the middle of an exchange, for a reason: it is closed."""
@@ -140,20 +159,26 @@ class Connection(asyncio.Protocol):
         if self._borrower is None:
             self.transport.abort()  # nobody asked: whatever this is, it is no answer
             return
+        if not self._started and not self._starts(data):
+            self._spoil("it does not begin with HTTP/1.1 or HTTP/1.0")
+            return
+        self._quiet_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
-            self._lose(Fault.BAD_RESPONSE, clean=False)
+            self._spoil(str(error.__context__))
             if not isinstance(error.__context__, httptools.HttpParserError):
                 raise
             return
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._poisoned = True
             if not self._complete:
-                self._lose(Fault.BAD_RESPONSE, clean=False)
+                self._spoil(str(error))
                 return
         if self._complete:
             self._finish()
+        elif self._quiet_bytes > MAX_HEAD_BYTES + READ_BYTES:
+            self._spoil("fields or chunk extensions have no end")
         elif self._borrower is not None:
             self._borrower.response_flush()
 
@@ -189,13 +214,20 @@ class Connection(asyncio.Protocol):
         if self._complete:
             self._poisoned = True
 
+    def on_status(self, reason: bytes) -> None:
+        """Refuse control bytes in the reason, which llhttp takes; it is not passed on."""
+        if reason not in REASONS and any((byte < 32 and byte != 9) or byte == 127 for byte in reason):
+            raise httptools.HttpParserError("control bytes in the status line")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header field; fields after the head are trailers, which are not passed on."""
         if self._answered:
+            if not self._complete and name.lower() == b"transfer-encoding":
+                raise httptools.HttpParserError("a transfer coding among the trailers")
             return
         self._headers.append((name.lower(), value))
         self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_HEAD_BYTES:
+        if self._head_bytes > MAX_HEAD_BYTES or len(self._headers) > MAX_FIELDS:
             raise httptools.HttpParserError("header fields over the limit")
 
     def on_headers_complete(self) -> None:
@@ -203,22 +235,23 @@ class Connection(asyncio.Protocol):
         if self._complete or self._borrower is None:
             return
         status = self._parser.get_status_code()
-        if status < 200:
-            if status < 100:
-                raise httptools.HttpParserError("the status is below 100")
-            self._headers = []
-            if status == 101:
-                self._poisoned = True
-            return
+        if not 100 <= status <= 599:
+            raise httptools.HttpParserError(f"there is no status {status}")
+        if self._interim and self._parser.get_http_version() not in ("1.1", "1.0"):
+            raise httptools.HttpParserError("an answer of another version after an informational one")
         length: int | None = None
         chunked = False
         for name, value in self._headers:
             if name == b"content-length":
                 length = int(value)
             elif name == b"transfer-encoding":
-                if value.strip().lower() != b"chunked":  # we asked for no other coding, and would pass it on as none
-                    raise httptools.HttpParserError("a transfer coding other than chunked")
+                # We asked for no other coding, and would pass it on as none; HTTP/1.0 knows none at all.
+                if chunked or value.strip().lower() != b"chunked" or self._parser.get_http_version() != "1.1":
+                    raise httptools.HttpParserError("the transfer coding must be chunked, once, in HTTP/1.1")
                 chunked = True
+        if status < 200:
+            self._informational(status, framed=chunked or length is not None)
+            return
         bodyless = self._head_only or status in (204, 304)
         self._answered = True
         self._close_delimited = length is None and not chunked and not bodyless
@@ -227,8 +260,18 @@ class Connection(asyncio.Protocol):
             # The parser now waits for a body that will not come.
             self._complete = self._poisoned = True
 
+    def _informational(self, status: int, framed: bool) -> None:
+        """Drop an answer that only informs: the client was told to go on by us, and hints break many clients."""
+        self._interim += 1
+        if framed or self._interim > MAX_INTERIM:
+            raise httptools.HttpParserError("an informational answer with a body, or too many of them")
+        self._headers = []
+        if status == 101:
+            self._poisoned = True
+
     def on_body(self, data: bytes) -> None:
         """Pass a piece of the body on."""
+        self._quiet_bytes = 0
         if self._borrower is not None and not self._complete:
             self._borrower.response_body(data)
 
@@ -239,6 +282,21 @@ class Connection(asyncio.Protocol):
             self._poisoned = self._poisoned or not self._parser.should_keep_alive()
 
     # --- ends
+    def _starts(self, data: bytes) -> bool:
+        """Whether an answer begins as one of HTTP/1: llhttp takes RTSP, other versions and empty lines before it."""
+        start = self._start + data[:_PROTOCOL_BYTES]
+        if start.startswith(_PROTOCOLS):
+            self._started = True
+            self._start = b""
+            return True
+        self._start = start
+        return len(start) < _PROTOCOL_BYTES and any(protocol.startswith(start) for protocol in _PROTOCOLS)
+
+    def _spoil(self, problem: str) -> None:
+        """What the backend sent is no answer, or ambiguous."""
+        self.problem = problem
+        self._lose(Fault.BAD_RESPONSE, clean=False)
+
     def _finish(self) -> None:
         borrower = self._borrower
         self._borrower = None

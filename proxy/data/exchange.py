@@ -111,12 +111,15 @@ class Exchange(Reply):
         """The connection ended before the answer did. A stale one (pooled, closed by the backend while the request
         was on its way) is no failure of the version: the request is sent once more, on a new connection."""
         connection, self._connection = self._connection, None
+        if self._answer is Answer.HEAD:
+            self._take_back()
         if self._answer is not Answer.NONE:
             self._cut(fault)
         elif connection is not None and connection.stale and self._kept is not None and fault is Fault.UPSTREAM_RESET:
             self._resend()
         else:
-            self._refuse(fault, self._who())
+            problem = f": {connection.problem}" if connection is not None and connection.problem else ""
+            self._refuse(fault, self._who() + problem)
 
     def client_gone(self) -> None:
         """The client left: nobody waits for the answer any more."""

@@ -50,7 +50,7 @@ class Reply(Attempt):
         plan, arm, request = self._plan, self._arm, self.head
         if plan is None or arm is None:
             return
-        self._answer = Answer.BODY
+        self._answer = Answer.HEAD
         self._status = head.status
         self.deadline_s = monotonic() + plan.route.stream_idle_s
         written = to_client(head, request, arm.field_line, self._context.draining)
@@ -76,7 +76,8 @@ class Reply(Attempt):
         if self._to_client:
             self._client.write(b"".join(self._to_client))
             self._to_client.clear()
-            if self._plan is not None and self._answer is Answer.BODY:
+            if self._plan is not None and self._answer is not Answer.DONE:
+                self._answer = Answer.BODY
                 self.deadline_s = monotonic() + self._plan.route.stream_idle_s
 
     def response_end(self) -> None:
@@ -91,6 +92,12 @@ class Reply(Attempt):
             else:
                 connection.transport.abort()
         self._finish(Fault.NONE, keep=self.head.keep_alive and self._request_complete)
+
+    def _take_back(self) -> None:
+        """Forget an answer of which nothing was written: the read that brought its head brought what spoils it."""
+        self._answer = Answer.NONE
+        self._to_client.clear()
+        self._answer_kept, self._answer_bytes, self._chunk_out = None, 0, False
 
     def client_writable(self, writable: bool) -> None:
         """The client reads slowly: the backend has to wait with its answer."""
