@@ -1,6 +1,6 @@
 """Connections from clients: requests parsed one after the other, answered in order.
 
-llhttp parses (through httptools, strictly) and this module holds what it parsed to the rest of RFC 9112: a request
+llhttp parses (through httptools, strictly) and `request_head` holds what it parsed to the rest of RFC 9112: a request
 that could be read in two ways is refused and its connection closed. An exchange starts when the read that brought its
 head is parsed, so that an ordinary request goes on to the backend in one write. A client that sends its next request
 early is not read further until its turn comes.
@@ -16,29 +16,16 @@ from typing import Final, cast
 import httptools
 
 from proxy.data.exchange import Exchange
-from proxy.data.heads import NOTED
 from proxy.data.http1 import CONTINUE, Headers, refusal
-from proxy.data.router import Head
+from proxy.data.request_head import NO_UPGRADE, Refused, read_head, too_large
 from proxy.data.routing import Context
-from proxy.data.trust import CLAIMS, LOCAL, Caller, plain
+from proxy.data.trust import LOCAL, Caller, plain
 from proxy.faults import Fault
 from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS, W_TURNED_AWAY
-from proxy.snapshot import Limits
 
 READ_BYTES: Final = 256 << 10
 """The most that one read brings: how much of what came with a head may not be of it."""
-_NO_UPGRADE: Final = "CONNECT and protocol upgrades are not supported"
-_NOTED: Final = CLAIMS | NOTED | {b"content-length", b"transfer-encoding", b"host", b"expect"}
 _NOBODY: Final = Caller(LOCAL, secure=False)
-
-
-class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
-    """A request that is refused before it becomes an exchange."""
-
-    def __init__(self, fault: Fault, detail: str) -> None:
-        super().__init__(detail)
-        self.fault = fault
-        self.detail = detail
 
 
 class ClientConnection(asyncio.Protocol):
@@ -113,7 +100,7 @@ class ClientConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._queue.pop()
-            self._refused = Refused(Fault.UNSUPPORTED, _NO_UPGRADE)
+            self._refused = Refused(Fault.UNSUPPORTED, NO_UPGRADE)
         except httptools.HttpParserCallbackError as error:
             if not isinstance(error.__context__, Refused):
                 raise
@@ -123,7 +110,7 @@ class ClientConnection(asyncio.Protocol):
         if self._reading_head and self._refused is None and self._head_bytes > READ_BYTES:
             limits = self._context.routing.limits
             if self._head_bytes > limits.max_head_bytes + READ_BYTES:
-                self._refused = _too_large(limits)
+                self._refused = too_large(limits)
         if self._refused is not None and self._open is not None:
             self._give_up(self._open, self._refused)
         if self._exchange is not None:
@@ -191,8 +178,9 @@ class ClientConnection(asyncio.Protocol):
         if self._head_bytes > limits.max_head_bytes or len(self._fields) > limits.max_headers:
             size = len(self._target) + sum(len(name) + len(value) for name, value in self._fields)
             if size > limits.max_head_bytes or len(self._fields) > limits.max_headers:
-                raise _too_large(limits)
-        self._open = Exchange(self, self._context, self._head())
+                raise too_large(limits)
+        head = read_head(self._parser, self._target, self._fields, self._caller, self._own_host)
+        self._open = Exchange(self, self._context, head)
         self._queue.append(self._open)
 
     def on_body(self, data: bytes) -> None:
@@ -215,88 +203,10 @@ class ClientConnection(asyncio.Protocol):
         elif self._queue and self._queue[-1] is exchange:
             self._queue.pop()
 
-    def _head(self) -> Head:
-        """The head that was parsed, if it can be read in one way only.
-
-        Raises:
-            Refused: it cannot, or asks for what the proxy does not do.
-        """
-        parser = self._parser
-        version = parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            raise Refused(Fault.BAD_REQUEST, f"HTTP/{version} is not spoken here; use HTTP/1.1")
-        modern = version == "1.1"
-        head = Head(
-            parser.get_method(),
-            self._target,
-            self._fields,
-            self._caller.address,
-            None,
-            False,
-            modern,
-            parser.should_keep_alive(),
-        )
-        head.noted = False
-        hosts = 0
-        host = b""
-        claims = False
-        for name, value in self._fields:
-            if name not in _NOTED:
-                continue
-            if name == b"host":
-                hosts += 1
-                host = value
-            elif name == b"content-length":
-                value = value.strip()
-                if head.length is not None or not value.isdigit():
-                    raise Refused(Fault.BAD_REQUEST, "content-length must be one number")
-                head.length = int(value)
-            elif name == b"transfer-encoding":
-                if head.chunked or value.strip().lower() != b"chunked" or not modern:
-                    raise Refused(Fault.BAD_REQUEST, "transfer-encoding must be chunked, once, in HTTP/1.1")
-                head.chunked = True
-            elif name == b"expect":
-                head.expects = modern and value.strip().lower() == b"100-continue"
-            elif name in CLAIMS:
-                claims = True
-            else:
-                head.noted = True
-        if head.chunked and head.length is not None:
-            raise Refused(Fault.BAD_REQUEST, "content-length and transfer-encoding exclude each other")
-        if hosts > 1 or (modern and hosts == 0):
-            raise Refused(Fault.BAD_REQUEST, "a request has exactly one host field")
-        if hosts == 0:
-            host = self._own_host()
-            self._fields.append((b"host", host))
-        if b"#" in head.target:
-            raise Refused(Fault.BAD_REQUEST, "the target must not have a fragment")
-        if not head.target.startswith(b"/"):
-            head.target = self._origin_form(head)
-            host = head.header(b"host") or host
-        self._caller.introduce(head, host, claims)
-        return head
-
     def _own_host(self) -> bytes:
         """What HTTP/1.0 leaves unsaid: the address that the client connected to."""
         host, port = self._transport.get_extra_info("sockname")[:2]
         return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode("latin-1")
-
-    def _origin_form(self, head: Head) -> bytes:
-        """The target as path and query (RFC 9112, section 3.2); one with a scheme and a host loses them."""
-        target = head.target
-        if target == b"*" and head.method == b"OPTIONS":
-            return target
-        if head.method == b"CONNECT":
-            raise Refused(Fault.UNSUPPORTED, _NO_UPGRADE)
-        scheme, separator, rest = target.partition(b"://")
-        if not separator or scheme.lower() not in (b"http", b"https"):
-            raise Refused(Fault.BAD_REQUEST, "the target must be a path, or a URL with http or https")
-        authority = rest.partition(b"?")[0].partition(b"/")[0]
-        if not authority or b"@" in authority:
-            raise Refused(Fault.BAD_REQUEST, "a URL as the target must name a host, and no user")
-        head.headers = [field for field in head.headers if field[0] != b"host"] + [(b"host", authority)]
-        path = rest[len(authority) :]
-        return path if path.startswith(b"/") else b"/" + path
 
     # ------------------------------------------------------------------ the exchange's calls
     def write(self, data: bytes) -> None:
@@ -368,8 +278,3 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange is None and not self._queue:
             self._closing = True
             self._transport.close()
-
-
-def _too_large(limits: Limits) -> Refused:
-    detail = f"the head is over {limits.max_head_bytes} bytes or {limits.max_headers} fields"
-    return Refused(Fault.HEAD_TOO_LARGE, detail)

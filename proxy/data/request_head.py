@@ -1,0 +1,105 @@
+"""The head of a request, if it can be read in one way only: what llhttp takes is held to the rest of RFC 9112."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import httptools
+
+from proxy.data.heads import NOTED
+from proxy.data.http1 import Headers
+from proxy.data.router import Head
+from proxy.data.trust import CLAIMS, Caller
+from proxy.faults import Fault
+from proxy.snapshot import Limits
+
+NO_UPGRADE: Final = "CONNECT and protocol upgrades are not supported"
+_NOTED: Final = CLAIMS | NOTED | {b"content-length", b"transfer-encoding", b"host", b"expect"}
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
+    """A request that is refused before it becomes an exchange."""
+
+    def __init__(self, fault: Fault, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = fault
+        self.detail = detail
+
+
+def too_large(limits: Limits) -> Refused:
+    """Fields over a limit."""
+    detail = f"the head is over {limits.max_head_bytes} bytes or {limits.max_headers} fields"
+    return Refused(Fault.HEAD_TOO_LARGE, detail)
+
+
+def read_head(
+    parser: httptools.HttpRequestParser, target: bytes, fields: Headers, caller: Caller, own_host: Callable[[], bytes]
+) -> Head:
+    """The head that was parsed. `own_host` is the address that the client connected to.
+
+    Raises:
+        Refused: it can be read in two ways, or asks for what the proxy does not do.
+    """
+    version = parser.get_http_version()
+    if version not in ("1.1", "1.0"):
+        raise Refused(Fault.BAD_REQUEST, f"HTTP/{version} is not spoken here; use HTTP/1.1")
+    modern = version == "1.1"
+    head = Head(parser.get_method(), target, fields, caller.address, None, False, modern, parser.should_keep_alive())
+    head.noted = False
+    hosts = 0
+    host = b""
+    claims = False
+    for name, value in fields:
+        if name not in _NOTED:
+            continue
+        if name == b"host":
+            hosts += 1
+            host = value
+        elif name == b"content-length":
+            value = value.strip()
+            if head.length is not None or not value.isdigit():
+                raise Refused(Fault.BAD_REQUEST, "content-length must be one number")
+            head.length = int(value)
+        elif name == b"transfer-encoding":
+            if head.chunked or value.strip().lower() != b"chunked" or not modern:
+                raise Refused(Fault.BAD_REQUEST, "transfer-encoding must be chunked, once, in HTTP/1.1")
+            head.chunked = True
+        elif name == b"expect":
+            head.expects = modern and value.strip().lower() == b"100-continue"
+        elif name in CLAIMS:
+            claims = True
+        else:
+            head.noted = True
+    if head.chunked and head.length is not None:
+        raise Refused(Fault.BAD_REQUEST, "content-length and transfer-encoding exclude each other")
+    if hosts > 1 or (modern and hosts == 0):
+        raise Refused(Fault.BAD_REQUEST, "a request has exactly one host field")
+    if hosts == 0:
+        host = own_host()
+        fields.append((b"host", host))
+    if b"#" in target:
+        raise Refused(Fault.BAD_REQUEST, "the target must not have a fragment")
+    if not target.startswith(b"/"):
+        head.target = _origin_form(head)
+        host = head.header(b"host") or host
+    caller.introduce(head, host, claims)
+    return head
+
+
+def _origin_form(head: Head) -> bytes:
+    """The target as path and query (RFC 9112, section 3.2); one with a scheme and a host loses them."""
+    target = head.target
+    if target == b"*" and head.method == b"OPTIONS":
+        return target
+    if head.method == b"CONNECT":
+        raise Refused(Fault.UNSUPPORTED, NO_UPGRADE)
+    scheme, separator, rest = target.partition(b"://")
+    if not separator or scheme.lower() not in (b"http", b"https"):
+        raise Refused(Fault.BAD_REQUEST, "the target must be a path, or a URL with http or https")
+    authority = rest.partition(b"?")[0].partition(b"/")[0]
+    if not authority or b"@" in authority:
+        raise Refused(Fault.BAD_REQUEST, "a URL as the target must name a host, and no user")
+    head.headers = [field for field in head.headers if field[0] != b"host"] + [(b"host", authority)]
+    path = rest[len(authority) :]
+    return path if path.startswith(b"/") else b"/" + path
