@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from config.problems import shown
 from config.section import Parsed, refusal
 
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]+\]")
+_SOCKET_PATH_BYTES: Final = 107
+"""Linux keeps 108 for a path and the zero at its end (unix(7))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +27,15 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """Where a backend answers: http, a host and a port."""
+    """Where a backend answers: http or https with a host and a port, or the path of a Unix-domain socket."""
 
     host: str
     port: int
+    scheme: Literal["http", "https", "unix"] = "http"
+    path: str = ""
 
     def __str__(self) -> str:
-        return f"http://{Address(self.host, self.port)}"
+        return f"unix:{self.path}" if self.scheme == "unix" else f"{self.scheme}://{Address(self.host, self.port)}"
 
 
 def _host_port(text: str, lowest: int) -> Address | None:
@@ -58,31 +62,40 @@ def _address(value: object) -> Address:
 
 
 def _url(value: object) -> Url:
-    wanted = "write http, a host and a port, such as http://10.0.0.11:8080"
+    wanted = "write http or https, a host and a port, such as http://10.0.0.11:8080, or unix:/run/model.sock"
     if not isinstance(value, str):
         raise refusal(f"{shown(value)} is not a URL", wanted)
+    if value.startswith("unix:"):
+        return _socket(value)
     scheme, _, rest = value.partition("://")
     if not rest:
         raise refusal(f"{shown(value)} is not a URL", wanted)
     if "@" in rest:
         raise refusal("the URL has a user name", "take it away: the proxy passes on what the client sends")
-    if scheme == "https":
-        raise refusal(
-            f"{shown(value)} asks for TLS, which is not supported yet",
-            f"use http://{rest} and let a sidecar of the backend end TLS",
-        )
-    if scheme != "http":
+    if scheme not in ("http", "https"):
         raise refusal(f"{shown(value)} has the scheme {scheme}", wanted)
     authority, *extra = re.split(r"(?=[/?#])", rest, maxsplit=1)
     if extra and extra != ["/"]:
         raise refusal(
-            f"{shown(value)} has more than a host and a port", f"write http://{authority}: paths come from the client"
+            f"{shown(value)} has more than a host and a port",
+            f"write {scheme}://{authority}: paths come from the client",
         )
-    whole_authority = authority if re.search(r":[0-9]+$", authority) else f"{authority}:80"
-    address = _host_port(whole_authority, 1)
+    port = 443 if scheme == "https" else 80
+    address = _host_port(authority if re.search(r":[0-9]+$", authority) else f"{authority}:{port}", 1)
     if address is None:
         raise refusal(f"{shown(value)} has no valid host and port", wanted)
-    return Url(address.host, address.port)
+    return Url(address.host, address.port, "https" if scheme == "https" else "http")
+
+
+def _socket(value: str) -> Url:
+    path = re.sub("^//(?=/)", "", value.removeprefix("unix:"))
+    if not path.startswith("/") or path.startswith("//") or path.endswith("/") or "\0" in path:
+        raise refusal(f"{shown(value)} names no socket", "write its whole path, such as unix:/run/model.sock")
+    if len(path.encode()) > _SOCKET_PATH_BYTES:
+        raise refusal(
+            f"{shown(value)} is longer than the {_SOCKET_PATH_BYTES} bytes that the system takes", "use a shorter path"
+        )
+    return Url("", 0, "unix", path)
 
 
 def _store_url(value: str) -> str:
@@ -106,6 +119,15 @@ def _store_url(value: str) -> str:
 
 AddressAt = Annotated[Address, Parsed(_address, str, {"type": "string", "title": "address, host:port"})]
 Endpoint = Annotated[
-    Url, Parsed(_url, str, {"type": "string", "title": "URL, http://host:port", "pattern": "^http://"})
+    Url,
+    Parsed(
+        _url,
+        str,
+        {
+            "type": "string",
+            "title": "URL: http://host:port, https://host:port or unix:/PATH",
+            "pattern": "^(https?://|unix:/)",
+        },
+    ),
 ]
 StoreUrl = Annotated[str, Parsed(_store_url, str, {"title": "sqlite:///PATH", "pattern": "^sqlite:///"}, form=str)]

@@ -11,6 +11,7 @@ from config.section import Parsed, refusal
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 """A name of a header field, cookie or method (RFC 9110, section 5.6.2)."""
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63})*")
 
 
 def _name(value: str) -> str:
@@ -39,5 +40,12 @@ def token(what: str) -> Parsed:
     return Parsed(parse, str, form=str)
 
 
+def _host_name(value: str) -> str:
+    if len(value) > 253 or not _HOST_NAME.fullmatch(value):
+        raise refusal(f"{shown(value)} is not the name of a host", "write a name, such as models.internal")
+    return value
+
+
 Name = Annotated[str, Parsed(_name, str, {"title": "name", "pattern": f"^{_NAME.pattern}$"}, form=str)]
 Text = Annotated[str, Parsed(_text, str, {"title": "text", "minLength": 1, "maxLength": 4096}, form=str)]
+HostName = Annotated[str, Parsed(_host_name, str, {"title": "name of a host", "maxLength": 253}, form=str)]

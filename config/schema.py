@@ -28,6 +28,7 @@ from config.pooling import ConnectionPool
 from config.predictions import Predictions
 from config.problems import Finding
 from config.rate_limits import RateLimit
+from config.reaching import BackendTls, Dns
 from config.section import Section, refusals
 from config.strategy import Strategy
 
@@ -59,7 +60,8 @@ class Backend(Section):
     endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1, max_length=64)] = Field(
         examples=["[http://10.0.0.11:8080]"]
     )
-    """Where it answers: http://host:port, one or more."""
+    """Where it answers, one or more: `http://host:port`, `https://host:port` or `unix:/PATH` of a Unix-domain socket. A
+    host is an address or a name; IPv6 addresses stand in brackets."""
 
     version: Text | None = None
     """What is deployed there, such as a build or an image digest. A new text is a new version: its rollout begins
@@ -73,6 +75,19 @@ class Backend(Section):
 
     outlier_detection: OutlierDetection | None = None
     """When an endpoint is left out because its answers fail. Without it none is."""
+
+    tls: BackendTls | None = None
+    """How its https endpoints are made sure of. Without it the authorities of the system have to vouch for them."""
+
+    dns: Dns = Dns()
+    """How names of its endpoints are resolved."""
+
+    @model_validator(mode="after")
+    def _tls_has_a_use(self) -> Self:
+        if self.tls is not None and all(endpoint.scheme != "https" for endpoint in self.endpoints):
+            remedy = "write https:// in `endpoints`, or take `tls` away"
+            raise refusals(Finding(("tls",), "has no endpoint to apply to: none is https", remedy))
+        return self
 
     def digest(self) -> str:
         """What identifies this version (16 hex digits): evidence and decisions belong to it, and how it is reached may

@@ -43,6 +43,7 @@ class Fault(enum.IntEnum):
     RATE_LIMITED = 19
     INJECTED = 20
     NO_ENDPOINT = 21
+    TLS_FAILED = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,9 @@ FACTS: dict[Fault, Facts] = {
         "rate-limited", Side.CLIENT, 429, False, False, "the client sent more than its rate limit"
     ),
     Fault.INJECTED: Facts("injected", Side.PROXY, 503, False, False, "this fault was injected on purpose"),
+    Fault.TLS_FAILED: Facts(
+        "tls-failed", Side.UPSTREAM, 503, True, True, "no TLS connection to the backend could be made"
+    ),
 }
 
 

@@ -19,11 +19,33 @@ CIRCLE: Final = 1_000_000
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One address of a backend."""
+    """One address of a backend: a host and a port, or the `path` of a Unix-domain socket."""
 
     host: str
     port: int
     tls: bool = False
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+
+class Tls(msgspec.Struct, frozen=True):
+    """How https endpoints are made sure of. Files are named here and read by whoever connects.
+
+    `contents` is a digest of what the files hold: other contents make another backend, with new connections.
+    """
+
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    server_name: str = ""
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    verify: bool = True
+    contents: str = ""
 
 
 class Balancing(msgspec.Struct, frozen=True):
@@ -50,7 +72,7 @@ class Outliers(msgspec.Struct, frozen=True):
 class Backend(msgspec.Struct, frozen=True):
     """One deployed version of a model. `max_connections` and `max_pending` are per worker and endpoint.
 
-    `max_requests` is what one connection serves; 0 is no bound.
+    `max_requests` is what one connection serves; 0 is no bound. `dns_refresh_s` is how often names are resolved.
     """
 
     name: str
@@ -61,6 +83,8 @@ class Backend(msgspec.Struct, frozen=True):
     max_requests: int = 0
     balancing: Balancing = Balancing()
     outliers: Outliers | None = None
+    tls: Tls = Tls()
+    dns_refresh_s: float = 5.0
 
 
 class StringMatch(msgspec.Struct, frozen=True):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
-from config import balancing, health, limits, matching, schema
+from config import balancing, health, limits, matching, reaching, schema
 from config.listening import Listen
 from config.rate_limits import RateLimit
 from proxy import snapshot
@@ -25,6 +26,7 @@ ArmKey = tuple[str, str, str]
 OutputKey = tuple[str, str]
 """(route, output)."""
 _PER_PERCENT: Final = CIRCLE // 100
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +78,15 @@ def compile(
     digest: str = "",
     places: Sequence[str] | None = None,
     before: Sequence[snapshot.Listener] = (),
+    contents: Mapping[str, str] = _NOTHING,
 ) -> snapshot.Snapshot:
     """The snapshot. What has no row is not counted; what has no table has no labels.
 
     `places` are the addresses of the sockets that workers have, by default those of the file; `before` are their
-    listeners as they are now.
+    listeners as they are now. `contents` are digests of the certificate files of backends, by name.
     """
     numbers = {backend.name: index for index, backend in enumerate(config.backends)}
-    backends = tuple(_backend(backend) for backend in config.backends)
+    backends = tuple(_backend(backend, contents.get(backend.name, "")) for backend in config.backends)
     routes = tuple(_route(route, states.get(route.name), numbers, rows, tables) for route in config.routes)
     return snapshot.Snapshot(
         generation, backends, routes, digest, _limits(config.limits), listeners(config.listen, places)
@@ -131,17 +134,22 @@ def seed(text: str) -> int:
     return int(xxh3_64_intdigest(text.encode()))
 
 
-def _backend(backend: schema.Backend) -> snapshot.Backend:
+def _backend(backend: schema.Backend, contents: str) -> snapshot.Backend:
     pool = backend.connection_pool
     return snapshot.Backend(
         backend.name,
-        tuple(snapshot.Endpoint(endpoint.host, endpoint.port) for endpoint in backend.endpoints),
+        tuple(
+            snapshot.Endpoint(endpoint.host, endpoint.port, endpoint.scheme == "https", endpoint.path)
+            for endpoint in backend.endpoints
+        ),
         pool.idle_timeout,
         pool.max_connections,
         pool.max_pending_requests,
         pool.max_requests_per_connection,
         balancing=_balancing(backend.load_balancer),
         outliers=None if backend.outlier_detection is None else _outliers(backend.outlier_detection),
+        tls=snapshot.Tls() if backend.tls is None else tls(backend.tls, contents),
+        dns_refresh_s=backend.dns.refresh_interval,
     )
 
 
@@ -163,6 +171,19 @@ def _outliers(given: health.OutlierDetection) -> snapshot.Outliers:
         ejection_s=given.base_ejection_time,
         max_ejected_share=given.max_ejection_percent / 100,
         min_health_share=given.min_health_percent / 100,
+    )
+
+
+def tls(given: reaching.BackendTls, contents: str = "") -> snapshot.Tls:
+    """How a backend is made sure of, for workers and for whoever else asks its endpoints something."""
+    return snapshot.Tls(
+        ca_file=given.ca_file or "",
+        cert_file=given.cert_file or "",
+        key_file=given.key_file or "",
+        server_name=given.server_name or "",
+        min_version="1.3" if given.min_version == "1.3" else "1.2",
+        verify=not given.insecure_skip_verify,
+        contents=contents,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from ssl import SSLError
 from typing import Final, Protocol, cast
 
 import httptools
@@ -81,6 +82,9 @@ class Lender(Protocol):
 
     def forget(self, connection: Connection) -> None:
         """A connection is closed."""
+
+    def explain(self, error: OSError) -> tuple[Fault, str]:
+        """The fault that an error on a new connection is, and why, in words."""
 
 
 class Connection(asyncio.Protocol):
@@ -195,7 +199,10 @@ class Connection(asyncio.Protocol):
             self._poisoned = True
             self._finish()
             return
-        self._lose(Fault.RESPONSE_CUT if self._answered else Fault.UPSTREAM_RESET, clean=exc is None)
+        fault = Fault.RESPONSE_CUT if self._answered else Fault.UPSTREAM_RESET
+        if isinstance(exc, SSLError) and not self._answered and self.served == 1:
+            fault, self.problem = self._pool.explain(exc)
+        self._lose(fault, clean=exc is None)
 
     def pause_writing(self) -> None:
         """The backend reads more slowly than the client sends."""

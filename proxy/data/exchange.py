@@ -104,8 +104,9 @@ class Exchange(Reply):
     # ------------------------------------------------------------------ faults
     def upstream_failed(self, fault: Fault) -> None:
         """No connection could be had."""
-        self._pool = None  # it knows of us no more
-        self._refuse(fault, self._who())
+        pool, self._pool = self._pool, None  # it knows of us no more
+        said = pool.why(fault) if pool is not None else ""
+        self._refuse(fault, self._who() + (f": {said}" if said else ""))
 
     def upstream_lost(self, fault: Fault, clean: bool) -> None:
         """The connection ended before the answer did. A stale one (pooled, closed by the backend while the request

@@ -13,8 +13,10 @@ from time import monotonic
 from typing import Final
 
 from proxy.data.connection import Borrower, Connection
+from proxy.data.dialing import Dialer, DialError
+from proxy.data.notices import Seldom
 from proxy.data.standing import Standing, Watch
-from proxy.faults import Fault
+from proxy.faults import FACTS, Fault
 from proxy.snapshot import Backend, Endpoint
 
 STALE_AFTER_S: Final = 0.25
@@ -42,6 +44,10 @@ class Pool:
         self._connections: set[Connection] = set()
         self._connecting: dict[Borrower, asyncio.Task[None]] = {}
         self._retired = False
+        self._name = backend.name
+        self._dialer = Dialer(backend, endpoint)
+        self._trouble: DialError | None = None
+        self._seldom = Seldom()
         self.opened = 0
         self.reused = 0
 
@@ -126,19 +132,26 @@ class Pool:
         while self._idle:
             self._idle.pop().close()
 
+    def why(self, fault: Fault) -> str:
+        """What is known of the fault that a borrower was just told, in words."""
+        trouble = self._trouble
+        return trouble.said if trouble is not None and trouble.fault is fault else ""
+
+    def explain(self, error: OSError) -> tuple[Fault, str]:
+        """What an error on a new connection is, and why: the handshake of TLS 1.3 may fail after its end."""
+        trouble = self._dialer.explain(error)
+        return self._note(trouble), trouble.said
+
     async def _connect(self, borrower: Borrower, head_only: bool, timeout_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        fault = Fault.CONNECT_FAILED
         try:
             async with asyncio.timeout(timeout_s):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(self), self.endpoint.host, self.endpoint.port
-                )
+                connection = await self._dialer.dial(lambda: Connection(self))
         except TimeoutError:
-            fault = Fault.CONNECT_TIMEOUT
-        except (OSError, UnicodeError):  # the latter for a host that is no name
-            pass
+            fault = self._note(self._dialer.late(timeout_s))
+        except DialError as error:
+            fault = self._note(error)
         else:
+            fault = Fault.CONNECT_FAILED
             if not connection.transport.is_closing():
                 self._connecting.pop(borrower, None)
                 connection.lend(borrower, head_only)
@@ -149,3 +162,16 @@ class Pool:
             self.watch.failed(fault)
         borrower.upstream_failed(fault)
         self._serve_next()
+
+    def _note(self, trouble: DialError) -> Fault:
+        """Say it, seldom, and keep it for whoever asks why."""
+        self._trouble = trouble
+        self._seldom.say(
+            "endpoint not reached",
+            trouble.said,
+            backend=self._name,
+            endpoint=str(self._dialer),
+            fault=FACTS[trouble.fault].flag,
+            remedy=trouble.remedy,
+        )
+        return trouble.fault

@@ -10,15 +10,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import os
 import re
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from time import monotonic, time
 from typing import Final, cast
@@ -27,6 +24,7 @@ import uvloop
 
 from proxy import channel
 from proxy.data.downstream import ClientConnection
+from proxy.data.notices import log
 from proxy.data.routing import Context, Routing
 from proxy.ledger.layout import (
     W_GENERATION,
@@ -45,13 +43,6 @@ SWEEP_S: Final = 0.1
 """How often deadlines are looked at; they are exact to this much."""
 RECONNECT_S: Final = 0.05
 BACKLOG: Final = 4096
-
-
-def log(level: str, event: str, **facts: object) -> None:
-    """One JSON line on standard error, in the form that all processes use."""
-    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    line = {"at": at, "level": level, "process": "worker", "pid": os.getpid(), "event": event, **facts}
-    print(json.dumps(line), file=sys.stderr, flush=True)  # noqa: T201 - this is the log
 
 
 class Worker:

@@ -27,6 +27,10 @@ def test_every_address_can_be_written_and_read(host: object, port: int) -> None:
         ("http://models.svc", Url("models.svc", 80)),
         ("http://[::1]:9000", Url("::1", 9000)),
         ("http://[::1]", Url("::1", 80)),
+        ("https://models.svc", Url("models.svc", 443, "https")),
+        ("https://[::1]:8443/", Url("::1", 8443, "https")),
+        ("unix:/run/model.sock", Url("", 0, "unix", "/run/model.sock")),
+        ("unix:///run/model.sock", Url("", 0, "unix", "/run/model.sock")),
     ],
 )
 def test_endpoints(text: str, url: Url) -> None:
@@ -42,7 +46,7 @@ def test_nothing_else_is_an_endpoint(value: object) -> None:
         ENDPOINT.validate_python(value)
     except ValidationError:
         return
-    assert str(value).startswith("http://")
+    assert str(value).startswith(("http://", "https://", "unix:/"))
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "postgresql"])
