@@ -25,6 +25,10 @@ from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS, W_TURNED_AWAY
 
 READ_BYTES: Final = 256 << 10
 """The most that one read brings: how much of what came with a head may not be of it."""
+LINGER_BYTES: Final = 64 << 20
+LINGER_S: Final = 5.0
+"""A client that is answered before it has sent everything may go on for this much: a connection that is closed while
+bytes arrive is reset, and the client loses the answer (RFC 9112, section 9.6). nginx waits as long for each piece."""
 _NOBODY: Final = Caller(LOCAL, secure=False)
 
 
@@ -42,6 +46,7 @@ class ClientConnection(asyncio.Protocol):
         "_fields",
         "_full",
         "_head_bytes",
+        "_lingering",
         "_listener",
         "_open",
         "_parser",
@@ -69,6 +74,8 @@ class ClientConnection(asyncio.Protocol):
         self._begun_s = 0.0
         self._admitted = self._closing = self._eof = self._reading_head = self._full = False
         self._refused: Refused | None = None
+        self._lingering = 0
+        """How much the client may still send after its last answer."""
         self._caller = _NOBODY
 
     # ------------------------------------------------------------------ the transport's calls
@@ -94,6 +101,7 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse what came; then start or feed exchanges."""
         if self._closing or self._refused is not None:
+            self._discard(data)
             return
         self._head_bytes = len(data) + (self._head_bytes if self._reading_head else 0)
         try:
@@ -117,12 +125,12 @@ class ClientConnection(asyncio.Protocol):
             self._exchange.request_flush()
         else:
             self._next()
-        if self._queue:
+        if self._queue and not self._closing:
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """The client is done sending; answers that are due still go out (a half-closed connection)."""
-        self._eof = self._open is None and (self._exchange is not None or bool(self._queue))
+        self._eof = not self._closing and self._open is None and (self._exchange is not None or bool(self._queue))
         return self._eof
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -229,9 +237,7 @@ class ClientConnection(asyncio.Protocol):
         """An answer is out: the next request has its turn, or the connection closes."""
         self._exchange = None
         if not keep or self._closing or (self._eof and not self._queue):
-            self._begun_s = monotonic()
-            self._closing = True
-            self._transport.close()
+            self._end(heard=self._open is None and not self._queue and self._refused is None)
             return
         if self._queue or self._refused is not None:
             # On the next turn of the loop: a client that pipelines a thousand requests must not recurse.
@@ -250,10 +256,37 @@ class ClientConnection(asyncio.Protocol):
             if exchange.head.expects and exchange is self._open and exchange is self._exchange:
                 self._transport.write(CONTINUE)
         elif self._refused is not None:
-            self._closing = True
             self._context.writer.refuse(self._refused.fault)
             self._transport.write(refusal(self._refused.fault, self._refused.detail, close=True))
+            self._end(heard=False)
+
+    def _end(self, heard: bool) -> None:
+        """Close after the last answer. A client that may not have been `heard` out is told that nothing follows, and
+        may finish."""
+        self._closing = True
+        self._begun_s = monotonic()
+        if heard:
             self._transport.close()
+            return
+        self._open = None
+        self._queue.clear()
+        self._lingering = LINGER_BYTES
+        if self._transport.can_write_eof():  # TLS cannot; its clients know from `connection: close`
+            self._transport.write_eof()
+        self._transport.resume_reading()
+
+    def _discard(self, data: bytes) -> None:
+        """What a client sends after its last answer is nobody's."""
+        if self._lingering:
+            self._lingering -= len(data)
+            if self._lingering <= 0:
+                self._part()
+
+    def _part(self) -> None:
+        """The client had its time to finish."""
+        self._lingering = 0
+        self._begun_s = monotonic()
+        self._transport.close()
 
     # ------------------------------------------------------------------ the worker's calls
     def sweep(self, now_s: float) -> None:
@@ -262,7 +295,10 @@ class ClientConnection(asyncio.Protocol):
             return
         waited_s = now_s - self._begun_s
         limits = self._context.routing.limits
-        if self._closing or self._full:
+        if self._lingering:
+            if waited_s > LINGER_S:
+                self._part()
+        elif self._closing or self._full:
             if waited_s > limits.keep_alive_idle_s:
                 self.abort()  # a close would wait until the client has read everything
         elif self._reading_head:

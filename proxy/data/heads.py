@@ -113,15 +113,16 @@ class ToClient(NamedTuple):
     keep_alive: bool
 
 
-def to_client(head: ResponseHead, request: Head, backend_field: bytes, draining: bool) -> ToClient:
-    """The head of an answer on its way to the client. Bodies without a length are chunked, or end with it."""
+def to_client(head: ResponseHead, request: Head, backend_field: bytes, last: bool) -> ToClient:
+    """The head of an answer on its way to the client. Bodies without a length are chunked, or end with it.
+    `last` says that the connection takes no other request."""
     own = RESPONSE_OWN
     for name, _ in head.headers:
         if name == b"connection":
             own = own | connection_fields(head.headers)
     framing = b""
     chunked = False
-    keep_alive = request.keep_alive and not draining
+    keep_alive = request.keep_alive and not last
     if head.bodyless or head.length is not None:
         framing = length_field(None if head.status == 204 else head.length, chunked=False)
     elif request.modern:

@@ -53,7 +53,9 @@ class Reply(Attempt):
         self._answer = Answer.HEAD
         self._status = head.status
         self.deadline_s = monotonic() + plan.route.stream_idle_s
-        written = to_client(head, request, arm.field_line, self._context.draining)
+        # A client that still sends will not be read any more after its answer, and is told so.
+        last = self._context.draining or not self._request_complete
+        written = to_client(head, request, arm.field_line, last)
         self._chunk_out, request.keep_alive = written.chunked, written.keep_alive
         self._to_client.append(written.data)
         if plan.reader is not None and head.status == 200 and not head.bodyless:

@@ -9,7 +9,8 @@ class FakeTransport(asyncio.Transport):
     """One side of a connection that leads nowhere.
 
     `room` is how many bytes fit before the protocol is told to pause, at once and inside `write`, as uvloop does it;
-    `drain` makes room again. Closing tells the protocol on the next turn of the loop, as a real transport does.
+    `drain` makes room again. Closing tells the protocol on the next turn of the loop, as a real transport does. The
+    other side closes when it is told that nothing follows, unless it is `stubborn`.
     """
 
     def __init__(self, protocol: asyncio.Protocol, room: int = 1 << 40) -> None:
@@ -18,7 +19,7 @@ class FakeTransport(asyncio.Transport):
         self.writes: list[bytes] = []
         self.room = room
         self.reading = True
-        self.closed = self.aborted = self.lost = False
+        self.ended = self.shut = self.aborted = self.lost = self.stubborn = False
         self._waiting = 0
         self._paused = False
 
@@ -26,6 +27,11 @@ class FakeTransport(asyncio.Transport):
     def written(self) -> bytes:
         """All that was written."""
         return b"".join(self.writes)
+
+    @property
+    def closed(self) -> bool:
+        """Nothing more can be written."""
+        return self.ended or self.shut
 
     def take(self) -> bytes:
         """What was written since the last time."""
@@ -58,11 +64,24 @@ class FakeTransport(asyncio.Transport):
         self.reading = True
 
     def is_closing(self) -> bool:
-        return self.closed
+        return self.shut
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = True
+        if not self.stubborn:
+            asyncio.get_running_loop().call_soon(self.finish)
+
+    def finish(self) -> None:
+        """The other side is done sending."""
+        if not self.shut and not self.protocol.eof_received():
+            self.close()
 
     def close(self) -> None:
-        if not self.closed:
-            self.closed = True
+        if not self.shut:
+            self.shut = True
             asyncio.get_running_loop().call_soon(self.lose)
 
     def abort(self) -> None:
@@ -72,7 +91,7 @@ class FakeTransport(asyncio.Transport):
     def lose(self, exc: Exception | None = None) -> None:
         """The connection is gone."""
         if not self.lost:
-            self.closed = self.lost = True
+            self.shut = self.lost = True
             self.protocol.connection_lost(exc)
 
 
