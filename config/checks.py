@@ -222,6 +222,13 @@ def _time(route: Route) -> Iterator[Finding]:
         yield Finding(("strategy", "canary", "steps"), message, "shorten them, or raise `analysis.maxDuration`")
 
 
+def _tries(route: Route) -> Iterator[Finding]:
+    one_s, all_s = route.retries.per_try_timeout if route.retries else None, route.timeouts.request
+    if one_s is not None and one_s >= all_s:
+        message = f"{format_duration(one_s)} leaves nothing of timeouts.request, {format_duration(all_s)}, for a retry"
+        yield Finding(("retries", "perTryTimeout"), message, "lower it, or raise `timeouts.request`")
+
+
 _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
     (frozenset({"backendRefs", "mirrors", "strategy"}), _once),
     (frozenset({"backendRefs", "strategy"}), _roles),
@@ -229,5 +236,6 @@ _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
     (frozenset({"analysis", "predictions"}), _metrics),
     (frozenset({"analysis", "strategy"}), _guardrails),
     (frozenset({"analysis", "strategy"}), _time),
+    (frozenset({"retries", "timeouts"}), _tries),
 )
 """Each check with the keys of a route that must be valid for it."""

@@ -29,6 +29,7 @@ from config.predictions import Predictions
 from config.problems import Finding
 from config.rate_limits import RateLimit
 from config.reaching import BackendTls, Dns
+from config.retries import Retries
 from config.section import Section, refusals
 from config.strategy import Strategy
 
@@ -186,6 +187,10 @@ class Route(Section):
 
     timeouts: Timeouts = Timeouts()
     """How long things may take."""
+
+    retries: Retries | None = None
+    """When a request that failed is sent again. Without it none is, apart from those that met a connection which the
+    backend closed for its age."""
 
     max_body_bytes: Annotated[int, whole(0, 1 << 40)] = 0
     """Requests with a larger body are answered 413. 0 is no limit: bodies are passed on as they come and take no memory

@@ -51,7 +51,7 @@ class Facts:
     """What is known of a fault before it happens.
 
     `flag` is the short word in logs and metrics, `status` what a client is told while nothing of an answer was sent,
-    `retryable` whether a request whose body can be sent again may be, `counts` whether it is evidence against the
+    `retryable` whether a route may ask for another attempt, `counts` whether it is evidence against the
     version that served the request.
     """
 
@@ -75,7 +75,7 @@ FACTS: dict[Fault, Facts] = {
         "connect-timeout", Side.UPSTREAM, 504, True, True, "the backend did not accept a connection in time"
     ),
     Fault.REQUEST_TIMEOUT: Facts(
-        "request-timeout", Side.UPSTREAM, 504, False, True, "the backend did not answer in time"
+        "request-timeout", Side.UPSTREAM, 504, True, True, "the backend did not answer in time"
     ),
     Fault.STREAM_IDLE: Facts(
         "stream-idle", Side.UPSTREAM, 504, False, True, "the backend's answer stood still for too long"
@@ -84,13 +84,13 @@ FACTS: dict[Fault, Facts] = {
         "upstream-reset", Side.UPSTREAM, 502, True, True, "the backend closed the connection before it answered"
     ),
     Fault.BAD_RESPONSE: Facts(
-        "bad-response", Side.UPSTREAM, 502, False, True, "the backend's answer is not valid HTTP/1.1"
+        "bad-response", Side.UPSTREAM, 502, True, True, "the backend's answer is not valid HTTP/1.1"
     ),
     Fault.RESPONSE_CUT: Facts(
         "response-cut", Side.UPSTREAM, 502, False, True, "the backend's answer ended before it was complete"
     ),
     Fault.OVERFLOW: Facts(
-        "overflow", Side.UPSTREAM, 503, False, True, "all connections to the backend are busy and its queue is full"
+        "overflow", Side.UPSTREAM, 503, True, True, "all connections to the backend are busy and its queue is full"
     ),
     Fault.NO_BACKEND: Facts("no-backend", Side.PROXY, 503, False, False, "the route has no backend to serve it"),
     Fault.DRAINING: Facts("draining", Side.PROXY, 503, False, False, "this proxy is shutting down"),
@@ -135,6 +135,35 @@ class Skip(enum.IntEnum):
 
 
 SKIP_FLAGS: dict[Skip, str] = {skip: skip.name.lower().replace("_", "-") for skip in Skip}
+
+
+class Retry(enum.IntEnum):
+    """What became of an attempt after the first, or why none was made; the value is its cell (0 to 8).
+
+    Each attempt that ends counts once in RESENT to ABANDONED, each failure that could have been tried again and was not
+    once in the others.
+    """
+
+    RESENT = 0
+    """The pooled connection was stale, which is nobody's failure: the request went out again at once."""
+    SUCCEEDED = 1
+    """The client has the answer of this attempt: it does not see that the first one failed."""
+    FAILED = 2
+    ABANDONED = 3
+    """The client left, or the rest of its request could not be read."""
+    EXHAUSTED = 4
+    OVER_BUDGET = 5
+    NOT_REPLAYABLE = 6
+    """The body was too large to be kept."""
+    METHOD = 7
+    """The request may have been acted upon, and its method does not say that this may happen twice."""
+    LATE = 8
+    """The time of the whole request would be over."""
+
+
+RETRY_FLAGS: dict[Retry, str] = {retry: retry.name.lower().replace("_", "-") for retry in Retry}
+ATTEMPTED: tuple[Retry, ...] = (Retry.RESENT, Retry.SUCCEEDED, Retry.FAILED, Retry.ABANDONED)
+"""Results of attempts that were made; the others are reasons why none was."""
 
 
 def counts_against(fault: Fault, status: int) -> bool:

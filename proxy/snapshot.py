@@ -10,7 +10,7 @@ All that a worker would otherwise compute per request is decided here: weights a
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -204,6 +204,29 @@ class Predictions(msgspec.Struct, frozen=True):
     max_body_bytes: int = 1 << 20
 
 
+Condition = Literal["connect-failure", "refused-stream", "reset", "gateway-error", "5xx"]
+CONDITIONS: Final[tuple[Condition, ...]] = get_args(Condition)
+
+
+class Retries(msgspec.Struct, frozen=True):
+    """When a failed attempt of a route's request is made again: what failures, how often, of which methods.
+
+    `statuses` are answers that count as such failures beside those that `conditions` name. `try_timeout_s` 0 is no
+    limit for one attempt but that for all. Of requests in flight `budget_share` may be retries, and `budget_floor` in
+    any case; both are per worker and backend.
+    """
+
+    attempts: int
+    conditions: tuple[Condition, ...]
+    statuses: tuple[int, ...] = ()
+    methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
+    try_timeout_s: float = 0.0
+    base_interval_s: float = 0.025
+    max_interval_s: float = 0.25
+    budget_share: float = 0.2
+    budget_floor: int = 3
+
+
 class Route(msgspec.Struct, frozen=True):
     """A match that leads to one model. `segments` cover the circle; `keys` empty means a fresh draw per request.
 
@@ -224,6 +247,7 @@ class Route(msgspec.Struct, frozen=True):
     max_body_bytes: int = 0
     predictions: Predictions | None = None
     rate_limits: tuple[RateLimit, ...] = ()
+    retries: Retries | None = None
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -112,7 +112,7 @@ def _arms(arms: Sequence[Json]) -> Table:
             arm["role"],
             f"{words.plain(arm['weight'])} %",
             words.count(arm["requests"]),
-            words.count(arm["failed"]),
+            words.failures(arm),
             words.count(arm["users"]),
             words.milliseconds(arm["latencyMs"]["p50"]),
             words.milliseconds(arm["latencyMs"]["p99"]),

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from proxy.admin.latency import Arm, Latencies
 from proxy.admin.surface import Controls, Json
 from proxy.control.rollout import Phase
-from proxy.faults import FACTS, SKIP_FLAGS, Fault, Skip
+from proxy.faults import ATTEMPTED, FACTS, RETRY_FLAGS, SKIP_FLAGS, Fault, Retry, Skip
 from proxy.ledger.layout import (
     W_ACCEPTED,
     W_CONNECTIONS,
@@ -55,14 +55,14 @@ class _Sums:
     """Totals of one arm over all workers, rows and stages."""
 
     in_flight: int = 0
-    retries: int = 0
+    retries: Counter[Retry] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     faults: Counter[Fault] = field(default_factory=Counter)
     skips: Counter[Skip] = field(default_factory=Counter)
 
     def add(self, totals: Totals, live: bool) -> None:
         self.in_flight += totals.in_flight if live else 0
-        self.retries += totals.retries
+        self.retries.update(totals.retries)
         self.statuses.update(totals.statuses)
         self.faults.update(totals.faults)
         self.skips.update(totals.skips)
@@ -177,7 +177,8 @@ def _control_plane(status: Json) -> Iterator[Metric]:
 def _arms(sums: dict[Arm, _Sums]) -> Iterator[Metric]:
     requests = _counter("understudy_requests", "Finished requests by status; 0: no answer.", *_ARM, "code")
     faults = _counter("understudy_faults", "Finished requests by fault.", *_ARM, "fault")
-    retries = _counter("understudy_retries", "Upstream attempts after the first.", *_ARM)
+    retries = _counter("understudy_retries", "Upstream attempts after the first, by result.", *_ARM, "result")
+    denied = _counter("understudy_retries_denied", "Failures that were not tried again, by reason.", *_ARM, "reason")
     skips = _counter("understudy_mirror_skips", "Copies not sent or not compared.", "route", "backend", "reason")
     in_flight = _gauge("understudy_requests_in_flight", "Requests without their answer.", *_ARM)
     skipped: Counter[tuple[str, str, Skip]] = Counter()
@@ -188,11 +189,12 @@ def _arms(sums: dict[Arm, _Sums]) -> Iterator[Metric]:
             faults.add_metric([*arm, FACTS[fault].flag], count)
         for skip, count in sum_.skips.items():
             skipped[arm[0], arm[1], skip] += count
-        retries.add_metric(arm, sum_.retries)
+        for retry, count in sorted(sum_.retries.items()):
+            (retries if retry in ATTEMPTED else denied).add_metric([*arm, RETRY_FLAGS[retry]], count)
         in_flight.add_metric(arm, sum_.in_flight)
     for (route, backend, skip), count in sorted(skipped.items()):
         skips.add_metric([route, backend, SKIP_FLAGS[skip]], count)
-    yield from (requests, faults, retries, skips, in_flight)
+    yield from (requests, faults, retries, denied, skips, in_flight)
 
 
 def _weights(routes: list[Json]) -> Iterator[Metric]:

@@ -183,10 +183,21 @@ def _arms(route: Json) -> list[str]:
             count(arm["users"]),
             *(milliseconds(latency[quantile]) for quantile in ("p50", "p95", "p99")),
         ))  # fmt: skip
-    lines = ["## Versions", "", *_table(head, rows, numbers=range(2, 10))]
+    lines = ["## Versions", "", *_table(head, rows, numbers=range(2, 10)), *_saved(route["arms"])]
     if route["phase"]:
         lines += ["", "Requests are of the whole rollout; latency and predictions of the stage that was compared last."]
     return lines
+
+
+def _saved(arms: Iterable[Json]) -> list[str]:
+    """What clients saw of the failures, where that is less than what is judged."""
+    texts = [
+        f"Of the {count(arm['failed'])} failures of {_safe(arm['backend'])} ({arm['role']}), which are those of first "
+        f"attempts, clients saw {count(arm['failedToClients'])}: a retry answered the others."
+        for arm in arms
+        if arm["failedToClients"] != arm["failed"]
+    ]
+    return ["", *texts] if texts else []
 
 
 def _part(part: float, whole: float) -> str:
@@ -196,7 +207,7 @@ def _part(part: float, whole: float) -> str:
 def _outcomes(route: Json) -> list[str]:
     arms = route["arms"]
     rows = []
-    for group, title in (("statuses", "status"), ("faults", "fault"), ("skips", "copy skipped")):
+    for group, title in (("statuses", "status"), ("faults", "fault"), ("retries", "retry"), ("skips", "copy skipped")):
         names = sorted({name for arm in arms for name in arm[group]})
         rows += [
             (f"{title} {_safe('none' if (group, name) == ('statuses', '0') else name)}",

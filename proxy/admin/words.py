@@ -42,6 +42,16 @@ def count(number: float | None) -> str:
     return NOTHING if number is None else wording.count(number)
 
 
+def failures(arm: dict[str, Any]) -> str:
+    """How many requests of a version failed, and how many of these failures its clients saw, if a retry hid some.
+
+    >>> failures({"failed": 1200.0, "failedToClients": 1200.0}), failures({"failed": 1200.0, "failedToClients": 7.0})
+    ('1,200', '1,200 (7 to clients)')
+    """
+    failed, seen = arm["failed"], arm["failedToClients"]
+    return count(failed) if seen == failed else f"{count(failed)} ({count(seen)} to clients)"
+
+
 def milliseconds(number: float | None) -> str:
     """A latency that is given in milliseconds.
 

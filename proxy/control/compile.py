@@ -14,7 +14,7 @@ from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
-from config import balancing, health, limits, matching, reaching, schema
+from config import balancing, health, limits, matching, reaching, retries, schema
 from config.listening import Listen
 from config.rate_limits import RateLimit
 from proxy import snapshot
@@ -228,7 +228,8 @@ def _route(
         connect_timeout_s=route.timeouts.connect,
         request_timeout_s=route.timeouts.request,
         stream_idle_s=route.timeouts.stream_idle,
-        first_byte_s=route.timeouts.first_byte or 0.0,
+        first_byte_s=_first_byte_s(route),
+        retries=_retries(route.retries),
         max_body_bytes=route.max_body_bytes,
         predictions=_predictions(route, tables),
         rate_limits=tuple(_rate_limit(limit) for limit in route.rate_limits),
@@ -303,6 +304,30 @@ def _keys(affinity: matching.SessionAffinity | None) -> tuple[snapshot.Key, ...]
     if affinity is None:
         return ()
     return tuple(snapshot.Key(source, name.lower() if source == "header" else name) for source, name in affinity.keys)
+
+
+def _first_byte_s(route: schema.Route) -> float:
+    """The limit that starts with the request sent; what one attempt may take in all bounds it."""
+    first_byte_s = route.timeouts.first_byte or 0.0
+    if first_byte_s and route.retries is not None and route.retries.per_try_timeout is not None:
+        return min(first_byte_s, route.retries.per_try_timeout)
+    return first_byte_s
+
+
+def _retries(given: retries.Retries | None) -> snapshot.Retries | None:
+    if given is None:
+        return None
+    return snapshot.Retries(
+        attempts=given.attempts,
+        conditions=tuple(word for word in snapshot.CONDITIONS if word in given.retry_on),
+        statuses=tuple(sorted({item for item in given.retry_on if isinstance(item, int)})),
+        methods=tuple(given.retriable_methods),
+        try_timeout_s=given.per_try_timeout or 0.0,
+        base_interval_s=given.backoff.base_interval,
+        max_interval_s=given.backoff.longest_s,
+        budget_share=given.budget.percent / 100,
+        budget_floor=given.budget.min_retry_concurrency,
+    )
 
 
 def _predictions(route: schema.Route, tables: Mapping[OutputKey, TableRef]) -> snapshot.Predictions | None:

@@ -23,7 +23,7 @@ _Number = TypeVar("_Number", int, float)
 
 Confusion = Mapping[str, Mapping[tuple[str, str], float]]
 """By output: pairs by (stable's label, shadow's label)."""
-NO_TOTALS: Final = Totals(0, 0, 0, 0, 0, 0, {}, {}, {})
+NO_TOTALS: Final = Totals(0, 0, 0, 0, 0, {}, {}, {}, {})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ def add_totals(left: Totals, right: Totals) -> Totals:
         failed=left.failed + right.failed,
         lost=left.lost + right.lost,
         late=left.late + right.late,
-        retries=left.retries + right.retries,
+        retries=merged(left.retries, right.retries),
         skips=merged(left.skips, right.skips),
         faults=merged(left.faults, right.faults),
         statuses=merged(left.statuses, right.statuses),

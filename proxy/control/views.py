@@ -23,7 +23,7 @@ from proxy.control.holdings import Arm
 from proxy.control.store import Entry
 from proxy.control.subject import Subject
 from proxy.control.tally import ArmTally, merged
-from proxy.faults import FACTS, SKIP_FLAGS
+from proxy.faults import FACTS, RETRY_FLAGS, SKIP_FLAGS
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
 from proxy.snapshot import CIRCLE
@@ -156,12 +156,14 @@ def _arm(subject: Subject, arm: Arm, weight: float, counted: ArmTally, track: Tr
         "weight": weight,
         "requests": totals.arrived,
         "failed": totals.failed,
+        "failedToClients": totals.failed_to_clients,
         "late": totals.late,
         "lost": totals.lost,
         "inFlight": totals.in_flight,
         "users": user_count(counted.users) if knows_users else None,
         "statuses": {str(status): count for status, count in sorted(totals.statuses.items())},
         "faults": {FACTS[fault].flag: count for fault, count in totals.faults.items()},
+        "retries": {RETRY_FLAGS[retry]: count for retry, count in sorted(totals.retries.items())},
         "skips": {SKIP_FLAGS[skip]: count for skip, count in totals.skips.items()},
         "latencyMs": _latency(sums),
         "labels": {} if sums is None else {name: _shares(labels) for name, labels in sums.labels.items()},

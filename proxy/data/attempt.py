@@ -7,16 +7,19 @@ kept up to a bound for another attempt.
 from __future__ import annotations
 
 import enum
+from math import inf
 from time import monotonic
 from typing import Final, Protocol
 
 from proxy.data.connection import Borrower, Connection
 from proxy.data.heads import to_backend
 from proxy.data.http1 import LAST_CHUNK, chunk
+from proxy.data.leftover import Leftover
 from proxy.data.pool import Pool
-from proxy.data.router import Head
+from proxy.data.retries import Retrying
+from proxy.data.router import Draw, Head
 from proxy.data.routing import ArmPlan, Context, RoutePlan
-from proxy.faults import Fault
+from proxy.faults import Fault, Retry, counts_against
 
 REPLAY_BYTES: Final = 64 << 10
 """A request's body is kept up to here for a second attempt on a stale connection; larger ones are not sent again."""
@@ -56,15 +59,19 @@ class Attempt(Borrower):
     __slots__ = (
         "_answer",
         "_arm",
+        "_arrived_s",
         "_client",
+        "_complete_s",
         "_connection",
         "_context",
+        "_draw",
         "_held",
         "_kept",
         "_out",
         "_plan",
         "_pool",
         "_request_complete",
+        "_retrying",
         "_sent_head",
         "_waiting_bytes",
         "deadline_s",
@@ -73,9 +80,13 @@ class Attempt(Borrower):
 
     _answer: Answer
     _arm: ArmPlan | None
+    _arrived_s: float
     _client: Client
+    _complete_s: float
+    """When the request was complete; 0 where it was so when it arrived."""
     _connection: Connection | None
     _context: Context
+    _draw: Draw | None
     _held: bool
     """The backend reads slowly, and so the client is not read."""
     _kept: list[bytes] | None
@@ -85,6 +96,8 @@ class Attempt(Borrower):
     _plan: RoutePlan | None
     _pool: Pool | None
     _request_complete: bool
+    _retrying: Retrying | None
+    """There once the first attempt has failed and another is due."""
     _sent_head: bool
     _waiting_bytes: int
     deadline_s: float
@@ -125,24 +138,80 @@ class Attempt(Borrower):
         plan, arm, pool = self._plan, self._arm, self._pool
         if plan is None or arm is None or pool is None or self._kept is None:
             return
-        self._context.writer.retry(arm.row)
-        self._out = [chunk(piece) for piece in self._kept] if self.head.chunked else list(self._kept)
+        self._context.writer.retry(arm.row, Retry.RESENT)
+        self._rewind(self._kept)
+        pool.acquire(self, self.head.method == b"HEAD", plan.route.connect_timeout_s, fresh=True)
+
+    def _rewind(self, kept: list[bytes]) -> None:
+        """What the client has sent so far waits again."""
+        self._out = [chunk(piece) for piece in kept] if self.head.chunked else list(kept)
         if self.head.chunked and self._request_complete:
             self._out.append(LAST_CHUNK)
         self._sent_head = False
-        pool.acquire(self, self.head.method == b"HEAD", plan.route.connect_timeout_s, fresh=True)
+        self._waiting_bytes = 0
+
+    def _try_again(self, fault: Fault, status: int) -> bool:
+        """Whether the attempt, which failed with nothing sent to the client, is followed by another. If so it is given
+        up, and if it is the first its outcome is counted: it is what is judged, whatever the others bring."""
+        context, plan, arm, kept = self._context, self._plan, self._arm, self._kept
+        if plan is None or plan.retries is None or arm is None or not plan.retries.wants(fault, status):
+            return False
+        now_s, retrying, upstream = monotonic(), self._retrying, arm.upstream
+        if retrying is not None and retrying.waiting:
+            return False
+        retries = 0 if retrying is None else retrying.retries
+        wait_s = plan.retries.wait_s(retries)
+        left_s = self._end_s(plan) - now_s - wait_s
+        denial = plan.retries.denial(upstream, self.head.method, self._sent_head, kept is not None, retries, left_s)
+        if denial is not None or kept is None:
+            context.writer.retry(arm.row, denial or Retry.NOT_REPLAYABLE)
+            return False
+        if retrying is None:
+            retrying = self._retrying = Retrying(upstream, arm.row, context.writer)
+            failed, group = counts_against(fault, status), -1 if self._draw is None else self._draw.group
+            context.writer.finish(arm.row, self._arrived_s, now_s, failed, status, fault, group)
+        self._leave(fault, now_s)
+        retrying.wait(wait_s, self._begin_again, self._pool)
+        self._pool = None
+        self._rewind(kept)
+        self._be_patient()
+        return True
+
+    def _leave(self, fault: Fault, now_s: float) -> None:
+        """Give up the attempt: an answer is read to its end, for the sake of its connection."""
+        connection, pool = self._connection, self._pool
+        if fault or connection is None or pool is None or not self._request_complete or self._held:
+            self._drop_upstream(fault or Fault.RESPONSE_CUT)
+        else:
+            self._connection = None
+            connection.pass_on(Leftover(self._context, pool, connection, now_s))
+
+    def _begin_again(self) -> None:
+        if self._retrying is None or self._plan is None:
+            return
+        self._pool = self._retrying.begin()
+        self._be_patient()
+        self._pool.acquire(self, self.head.method == b"HEAD", self._plan.route.connect_timeout_s)
 
     def _be_patient(self) -> None:
         """Whoever has to move next has time from now, unless it is not yet or no longer the request's turn."""
         if self._plan is not None and self._answer is Answer.NONE:
             self.deadline_s = monotonic() + self._patience_s(self._plan)
+            if self._retrying is not None:
+                self.deadline_s = min(self.deadline_s, self._end_s(self._plan))
+
+    def _end_s(self, plan: RoutePlan) -> float:
+        """When all attempts together have to have an answer: the client's own time does not count."""
+        if not self._request_complete:
+            return inf
+        return (self._complete_s or self._arrived_s) + plan.route.request_timeout_s
 
     def _patience_s(self, plan: RoutePlan) -> float:
         """The backend has the time of its route, a client that still owes a part of its body that of the limits."""
         if self._request_complete and self._sent_head and not self._held:
-            return plan.route.first_byte_s or plan.route.request_timeout_s
+            return plan.route.first_byte_s or plan.try_timeout_s
         if self._request_complete or self._held:
-            return plan.route.request_timeout_s
+            return plan.try_timeout_s
         return self._context.routing.limits.body_timeout_s
 
     def _drop_upstream(self, fault: Fault) -> None:

@@ -148,6 +148,10 @@ class Connection(asyncio.Protocol):
         self._borrower = None
         self.transport.abort()
 
+    def pass_on(self, borrower: Borrower) -> None:
+        """The rest of the answer under way is somebody else's."""
+        self._borrower = borrower
+
     def close(self) -> None:
         """Close an idle connection."""
         self.transport.close()

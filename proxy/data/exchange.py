@@ -19,7 +19,7 @@ from proxy.data.http1 import LAST_CHUNK, chunk
 from proxy.data.reply import Reply
 from proxy.data.router import Head
 from proxy.data.routing import Context
-from proxy.faults import Fault
+from proxy.faults import FACTS, Fault
 
 
 class Exchange(Reply):
@@ -40,6 +40,7 @@ class Exchange(Reply):
         self._pool = None
         self._connection = None
         self._draw = None
+        self._retrying = None
         self._out = []
         self._to_client = []
         self._kept = []
@@ -48,7 +49,7 @@ class Exchange(Reply):
         self._answer = Answer.NONE
         self._request_complete = self._sent_head = self._chunk_out = self._paused_by_client = self._held = False
         self._response_headers = []
-        self._arrived_s = self.deadline_s = 0.0
+        self._arrived_s = self._complete_s = self.deadline_s = 0.0
 
     # ------------------------------------------------------------------ the request
     def start(self) -> None:
@@ -99,12 +100,17 @@ class Exchange(Reply):
         self._request_complete = True
         if self.head.chunked:
             self._out.append(LAST_CHUNK)
-        self._be_patient()
+        if self._plan is not None:
+            self._complete_s = monotonic()
+            self._be_patient()
 
     # ------------------------------------------------------------------ faults
     def upstream_failed(self, fault: Fault) -> None:
         """No connection could be had."""
-        pool, self._pool = self._pool, None  # it knows of us no more
+        pool = self._pool
+        if self._try_again(fault, FACTS[fault].status):
+            return
+        self._pool = None  # it knows of us no more
         said = pool.why(fault) if pool is not None else ""
         self._refuse(fault, self._who() + (f": {said}" if said else ""))
 
@@ -118,7 +124,7 @@ class Exchange(Reply):
             self._cut(fault)
         elif connection is not None and connection.stale and self._kept is not None and fault is Fault.UPSTREAM_RESET:
             self._resend()
-        else:
+        elif not self._try_again(fault, FACTS[fault].status):
             problem = f": {connection.problem}" if connection is not None and connection.problem else ""
             self._refuse(fault, self._who() + problem)
 
@@ -138,7 +144,9 @@ class Exchange(Reply):
     def expire(self, now_s: float) -> None:
         """The deadline has passed: who is late?"""
         if self._answer is Answer.NONE:
-            late = Fault.REQUEST_TIMEOUT if self._request_complete or self._held else Fault.CLIENT_TIMEOUT
-            self._refuse(late, self._who() if late is Fault.REQUEST_TIMEOUT else "")
+            if not self._request_complete and not self._held:
+                self._refuse(Fault.CLIENT_TIMEOUT, "")
+            elif not self._try_again(Fault.REQUEST_TIMEOUT, FACTS[Fault.REQUEST_TIMEOUT].status):
+                self._refuse(Fault.REQUEST_TIMEOUT, self._who())
         else:
             self._cut(Fault.CLIENT_GONE if self._paused_by_client else Fault.STREAM_IDLE)

@@ -36,7 +36,7 @@ REQUEST_OWN: Final = HOP_BY_HOP | {
     b"x-forwarded-proto",
 }
 """Fields of a request that are written anew or not at all."""
-RESPONSE_OWN: Final = HOP_BY_HOP | {b"content-length", b"x-understudy-backend"}
+RESPONSE_OWN: Final = HOP_BY_HOP | {b"content-length", b"x-understudy-backend", b"x-understudy-attempts"}
 
 STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii")) for status in http.HTTPStatus

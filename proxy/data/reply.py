@@ -12,7 +12,6 @@ from proxy.data.attempt import Answer, Attempt
 from proxy.data.connection import ResponseHead
 from proxy.data.heads import to_client
 from proxy.data.http1 import LAST_CHUNK, Headers, chunk, refusal
-from proxy.data.router import Draw
 from proxy.data.shadow import mirror
 from proxy.faults import FACTS, Fault, counts_against
 from proxy.ledger.writer import Reading
@@ -24,9 +23,7 @@ class Reply(Attempt):
     __slots__ = (
         "_answer_bytes",
         "_answer_kept",
-        "_arrived_s",
         "_chunk_out",
-        "_draw",
         "_paused_by_client",
         "_response_headers",
         "_status",
@@ -36,9 +33,7 @@ class Reply(Attempt):
     _answer_bytes: int
     _answer_kept: list[bytes] | None
     """The answer's body for the reader of predictions; None where it is not wanted, or over the bound."""
-    _arrived_s: float
     _chunk_out: bool
-    _draw: Draw | None
     _paused_by_client: bool
     _response_headers: Headers
     _status: int
@@ -50,12 +45,15 @@ class Reply(Attempt):
         plan, arm, request = self._plan, self._arm, self.head
         if plan is None or arm is None:
             return
+        if head.status >= 500 and self._try_again(Fault.NONE, head.status):
+            return
+        field_lines = arm.field_line if self._retrying is None else self._retrying.field_lines(arm.field_line)
         self._answer = Answer.HEAD
         self._status = head.status
         self.deadline_s = monotonic() + plan.route.stream_idle_s
         # A client that still sends will not be read any more after its answer, and is told so.
         last = self._context.draining or not self._request_complete
-        written = to_client(head, request, arm.field_line, last)
+        written = to_client(head, request, field_lines, last)
         self._chunk_out, request.keep_alive = written.chunked, written.keep_alive
         self._to_client.append(written.data)
         if plan.reader is not None and head.status == 200 and not head.bodyless:
@@ -145,12 +143,16 @@ class Reply(Attempt):
             return
         now_s = monotonic()
         readings: list[Reading] = []
-        kept = self._answer_kept
-        if plan.reader is not None and fault is Fault.NONE and (kept is not None or self._answer_bytes):
-            readings = plan.reader.read(self._response_headers, None if kept is None else b"".join(kept))
-        failed = counts_against(fault, self._status)
-        status = 0 if fault is Fault.CLIENT_GONE else self._status
-        context.writer.finish(arm.row, self._arrived_s, now_s, failed, status, fault, self._draw.group, readings)
+        if self._retrying is not None:
+            self._retrying.end(fault, self._status)
+            failed = True
+        else:
+            kept = self._answer_kept
+            if plan.reader is not None and fault is Fault.NONE and (kept is not None or self._answer_bytes):
+                readings = plan.reader.read(self._response_headers, None if kept is None else b"".join(kept))
+            failed = counts_against(fault, self._status)
+            status = 0 if fault is Fault.CLIENT_GONE else self._status
+            context.writer.finish(arm.row, self._arrived_s, now_s, failed, status, fault, self._draw.group, readings)
         if plan.mirrors and arm.mirrored:
             latency_s = 0.0 if failed else now_s - self._arrived_s
             mirror(context, plan, self.head, self._kept if self._request_complete else None, readings, latency_s, fault)

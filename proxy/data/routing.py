@@ -14,6 +14,7 @@ from proxy.data.admission import Admission
 from proxy.data.limiting import Limiter, RouteLimit
 from proxy.data.listening import CLOSED, ListenerPlan
 from proxy.data.predictions import PredictionReader
+from proxy.data.retries import RetryPlan
 from proxy.data.router import Choice, Condition, Head, any_of
 from proxy.data.upstream import Upstream
 from proxy.ledger.guards import Guards
@@ -46,7 +47,8 @@ class MirrorPlan:
 
 @dataclass(frozen=True, slots=True)
 class RoutePlan:
-    """A route, ready for requests. `keep_bytes` is how much of a request's body is kept for a copy."""
+    """A route, ready for requests. `keep_bytes` is how much of a request's body is kept for a copy, `try_timeout_s`
+    how long one attempt may take to its first byte."""
 
     route: Route
     choice: Choice
@@ -54,6 +56,8 @@ class RoutePlan:
     mirrors: tuple[MirrorPlan, ...]
     reader: PredictionReader | None
     keep_bytes: int
+    retries: RetryPlan | None
+    try_timeout_s: float
     limit: RouteLimit | None = None
 
 
@@ -126,6 +130,8 @@ def _plan(
         mirrors,
         PredictionReader(route.predictions, writer) if route.predictions else None,
         max((mirror.mirror.max_body_bytes for mirror in mirrors), default=0),
+        None if route.retries is None else RetryPlan(route.retries),
+        (route.retries and route.retries.try_timeout_s) or route.request_timeout_s,
         _limit(route, writer.guards, limiters) if route.rate_limits else None,
     )
 

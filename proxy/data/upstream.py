@@ -36,14 +36,15 @@ class Nobody(Pool):
 
 
 class Upstream:
-    """A backend in one worker. `copies` counts mirrored requests under way, `panic` says that health is ignored.
+    """A backend in one worker. `copies` counts mirrored requests under way, `retrying` requests whose first attempt
+    failed, `panic` says that health is ignored.
 
     `news` are lines for the log as (level, event, facts); whoever sweeps takes them.
     """
 
     def __init__(self, backend: Backend, before: Upstream | None = None) -> None:
         self.backend = backend
-        self.copies = 0
+        self.copies = self.retrying = 0
         self.panic = False
         self.news: deque[tuple[str, str, dict[str, Any]]] = deque(maxlen=NEWS)
         self._policy = policy(backend.balancing)
@@ -61,9 +62,16 @@ class Upstream:
             self._pools = tuple(known[pool.endpoint] for pool in pools if pool.endpoint in known)
         self.pools = pools
 
-    def pool(self) -> Pool:
-        """The pool that serves next."""
+    @property
+    def in_flight(self) -> int:
+        """Requests of all endpoints that have a connection or wait for one."""
+        return sum(pool.in_flight for pool in self._pools)
+
+    def pool(self, avoid: Pool | None = None) -> Pool:
+        """The pool that serves next; where there is any other, not the one to `avoid`."""
         usable = self._usable
+        if avoid is not None:
+            usable = [pool for pool in usable if pool is not avoid] or usable
         return usable[0] if len(usable) == 1 else self._policy.pick(usable)
 
     @property

@@ -76,7 +76,6 @@ R_FAILED: Final = 3
 R_LOST: Final = 4
 R_LATE: Final = 5
 R_LATE_FAILED: Final = 6
-R_RETRIES: Final = 7
 R_SKIPS: Final = 8
 """First of 16 cells: copies not sent or not compared, by reason (rows of shadows)."""
 R_FAULTS: Final = 24
@@ -85,7 +84,9 @@ R_STATUSES: Final = 64
 """First of 512 cells: answers by status, status 100 first; 200 is never counted, `Reader.totals` derives it.
 Outcomes without an answer count at NO_STATUS."""
 NO_STATUS: Final = 611
-R_CONFUSION: Final = 576
+R_RETRIES: Final = 576
+"""First of 16 cells: attempts after the first by what became of them, and failures that were not tried again."""
+R_CONFUSION: Final = 592
 """First of OUTPUTS * LABELS * LABELS cells: pairs by (stable's label, shadow's label) of each output."""
 R_USERS: Final = R_CONFUSION + OUTPUTS * LABELS * LABELS
 """USER_SLOTS bytes: 1 where a user whose key hashes there was assigned to the row."""

@@ -6,7 +6,7 @@ from array import array
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.faults import Fault, Skip
+from proxy.faults import Fault, Retry, Skip
 from proxy.ledger.guards import GuardTotals, totals
 from proxy.ledger.layout import (
     L_ARRIVED,
@@ -47,11 +47,16 @@ class Totals:
     failed: int
     lost: int
     late: int
-    retries: int
+    retries: dict[Retry, int]
     skips: dict[Skip, int]
     faults: dict[Fault, int]
     statuses: dict[int, int]
     """Answers by status; 0 counts outcomes without an answer."""
+
+    @property
+    def failed_to_clients(self) -> int:
+        """Failures that clients saw: `failed` counts first attempts, and some requests had an answer of a later one."""
+        return max(0, self.failed - self.retries.get(Retry.SUCCEEDED, 0))
 
     @property
     def in_flight(self) -> int:
@@ -86,7 +91,7 @@ class Reader:
         if found is None:
             return None
         head, (arrived, on_time, failed, lost, late, late_failed) = found
-        statuses = {100 + i: int(n) for i, n in enumerate(head[R_STATUSES:R_CONFUSION]) if n}
+        statuses = {100 + i: int(n) for i, n in enumerate(head[R_STATUSES:R_RETRIES]) if n}
         unanswered = statuses.pop(NO_STATUS, 0)
         ok = on_time + late - unanswered - sum(statuses.values())
         if ok > 0:
@@ -99,7 +104,7 @@ class Reader:
             failed=failed + late_failed,
             lost=lost,
             late=late,
-            retries=int(head[R_RETRIES]),
+            retries={retry: int(head[R_RETRIES + retry]) for retry in Retry if head[R_RETRIES + retry]},
             skips={skip: int(head[R_SKIPS + skip]) for skip in Skip if head[R_SKIPS + skip]},
             faults={fault: int(head[R_FAULTS + fault]) for fault in Fault if head[R_FAULTS + fault]},
             statuses=statuses,

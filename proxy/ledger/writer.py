@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import log
 from typing import Final
 
-from proxy.faults import Fault, Skip
+from proxy.faults import Fault, Retry, Skip
 from proxy.ledger.guards import Guards
 from proxy.ledger.layout import (
     GRACE_S,
@@ -298,10 +298,10 @@ class Writer:
         if row.live:
             self._cells[row.base + R_SKIPS + reason] += 1
 
-    def retry(self, row: Row) -> None:
-        """Count an upstream attempt after the first."""
+    def retry(self, row: Row, result: Retry) -> None:
+        """Count what became of an attempt after the first, or why none was made."""
         if row.live:
-            self._cells[row.base + R_RETRIES] += 1
+            self._cells[row.base + R_RETRIES + result] += 1
 
     def labels(self, index: int, tenant: int) -> LabelTable:
         """The one hold on a table of label texts for its tenant, with what is in it already."""

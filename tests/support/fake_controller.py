@@ -10,7 +10,7 @@ from typing import Any
 
 from proxy.control import rollout
 from proxy.control.store import StoreError
-from proxy.faults import Fault, Skip
+from proxy.faults import Fault, Retry, Skip
 from proxy.ledger import guards, layout
 from proxy.ledger.reader import Reader, Totals
 from proxy.ledger.writer import Writer
@@ -56,7 +56,7 @@ class FakeController:
                 failed=2,
                 lost=0,
                 late=0,
-                retries=3,
+                retries={Retry.RESENT: 3, Retry.SUCCEEDED: 2, Retry.OVER_BUDGET: 5},
                 skips={},
                 faults={Fault.REQUEST_TIMEOUT: 2},
                 statuses={200: 998, 504: 2},
@@ -261,10 +261,12 @@ def arm(backend: str, role: str, **changes: Any) -> dict[str, Any]:
         "weight": 95.0,
         "requests": 19_000,
         "failed": 228,
+        "failedToClients": 228,
         "inFlight": 4,
         "users": 1_900,
         "statuses": {"200": 18_772, "502": 228},
         "faults": {"upstream-reset": 12},
+        "retries": {},
         "skips": {},
         "latencyMs": {"p50": 12.3, "p95": 48.1, "p99": 1_204.0},
         "labels": {"label": {"legit": 0.97, "fraud": 0.03}},
@@ -294,8 +296,8 @@ def route_document() -> dict[str, Any]:
         "arms": [
             arm("fraud-v1", "stable"),
             arm(
-                "fraud-v2", "canary", weight=5.0, requests=1_000, failed=14, users=101,
-                statuses={"200": 986, "0": 14}, faults={"connect-failed": 14},
+                "fraud-v2", "canary", weight=5.0, requests=1_000, failed=14, failedToClients=5, users=101,
+                statuses={"200": 986, "0": 14}, faults={"connect-failed": 14}, retries={"succeeded": 9, "exhausted": 5},
                 labels={"label": {"legit": 0.95, "fraud": 0.04, "<script>alert(1)</script>|x\n": 0.01}},
             ),
             arm("fraud-v2", "shadow", weight=0.0, users=None, skips={"busy": 2}, labels={}, numbers={}),

@@ -53,7 +53,9 @@ def test_requests_are_counted_over_workers_and_past_stages(controller):
     assert value("understudy_requests_total", **CANARY, code="502") == 1
     assert value("understudy_faults_total", **CANARY, fault="upstream-reset") == 1
     assert value("understudy_faults_total", **STABLE, fault="request-timeout") == 2
-    assert value("understudy_retries_total", **STABLE) == 3
+    assert value("understudy_retries_total", **STABLE, result="resent") == 3
+    assert value("understudy_retries_total", **STABLE, result="succeeded") == 2
+    assert value("understudy_retries_denied_total", **STABLE, reason="over-budget") == 5
     assert value("understudy_requests_in_flight", **CANARY) == 1
     assert value("understudy_requests_in_flight", **STABLE) == 0
 

@@ -229,6 +229,23 @@ def test_limits_reach_the_workers() -> None:
     assert compile(config(canary()), {}, {}, {}, 1).limits == snapshot.Limits()
 
 
+def test_retries_reach_the_workers() -> None:
+    """Retries of the file would not be made, or without their bounds."""
+    said = {
+        "attempts": 3, "perTryTimeout": "2s", "retryOn": (503, "reset", "connect-failure", 500),
+        "retriableMethods": ("POST",), "backoff": {"baseInterval": "10ms"},
+        "budget": {"percent": 12.5, "minRetryConcurrency": 7},
+    }  # fmt: skip
+    made = compile(config(canary(retries=said, timeouts={"firstByte": "3s"})), {}, {}, {}, 1).routes[0]
+    assert made.retries == snapshot.Retries(
+        3, ("connect-failure", "reset"), (500, 503), ("POST",), 2.0, 0.01, 0.1, 0.125, 7
+    )
+    assert made.first_byte_s == 2.0  # within one attempt
+    default = compile(config(canary(retries={})), {}, {}, {}, 1).routes[0].retries
+    assert default == snapshot.Retries(1, ("connect-failure", "refused-stream"))
+    assert compile(config(canary()), {}, {}, {}, 1).routes[0].retries is None
+
+
 def test_pools_reach_the_workers() -> None:
     """A bound of the file would hold nowhere."""
     pool = {"maxConnections": 8, "maxPendingRequests": 4, "maxRequestsPerConnection": 100, "idleTimeout": "5s"}

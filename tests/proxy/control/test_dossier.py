@@ -14,7 +14,7 @@ from proxy.control import dossier
 from proxy.control.evidence import Track
 from proxy.control.lending import Loan
 from proxy.control.tally import ArmTally
-from proxy.faults import Fault, Skip
+from proxy.faults import Fault, Retry, Skip
 from proxy.ledger.layout import USER_SLOTS
 from proxy.ledger.reader import Totals
 from proxy.snapshot import TableRef
@@ -44,7 +44,7 @@ def test_everything_comes_back() -> None:
     track = Track(3, 0.2, True, True, (LOAN,), 77, 80, 2, {"stable": counts()}, 5.0, {"a": (3.0, 1.0)})
     users = np.zeros(USER_SLOTS, dtype=np.bool_)
     users[[0, 17, USER_SLOTS - 1]] = True
-    totals = Totals(9, 8, 7, 6, 5, 4, {Skip.BUSY: 1}, {Fault.STREAM_IDLE: 2}, {200: 3, 0: 1})
+    totals = Totals(9, 8, 7, 6, 5, {Retry.RESENT: 4}, {Skip.BUSY: 1}, {Fault.STREAM_IDLE: 2}, {200: 3, 0: 1})
     arm = ArmTally(totals, users, {"a": {("x", "y"): 2}})
     before = dossier.Dossier(
         boot=11,

@@ -12,7 +12,7 @@ import pytest
 from proxy.control import tally
 from proxy.control.evidence import user_count
 from proxy.control.lending import Lending, Loan
-from proxy.faults import Fault, Skip
+from proxy.faults import Fault, Retry, Skip
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
 from proxy.ledger.writer import Writer
@@ -46,9 +46,14 @@ def test_workers_and_stages_add_up(world: World) -> None:
             writer.arrive(row, NOW_S, user)
         writer.finish(row, NOW_S, NOW_S + 0.1, True, 502, Fault.UPSTREAM_RESET)
         writer.skip(row, Skip.BUSY)
-        writer.retry(row)
+        writer.retry(row, Retry.RESENT)
     once = tally.read(world.reader, world.stable)
-    assert (once.totals.arrived, once.totals.failed, once.totals.in_flight, once.totals.retries) == (4, 2, 2, 2)
+    assert (once.totals.arrived, once.totals.failed, once.totals.in_flight, once.totals.retries) == (
+        4,
+        2,
+        2,
+        {Retry.RESENT: 2},
+    )
     assert user_count(once.users) == 2
     twice = once + once
     assert (twice.totals.arrived, twice.totals.statuses) == (8, {502: 4})

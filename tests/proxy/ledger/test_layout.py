@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from proxy.faults import Fault, Skip
+from proxy.faults import Fault, Retry, Skip
 from proxy.ledger import layout
 from proxy.ledger.layout import (
     GRACE_S,
@@ -60,10 +60,10 @@ def test_cells_do_not_overlap() -> None:
         "row": [
             (layout.R_TENANT, 1),
             (layout.R_ARRIVED, 6),
-            (layout.R_RETRIES, 1),
             (layout.R_SKIPS, len(Skip)),
             (layout.R_FAULTS, len(Fault)),
             (layout.R_STATUSES, 512),
+            (layout.R_RETRIES, len(Retry)),
             (layout.R_CONFUSION, layout.OUTPUTS * layout.LABELS**2),
             (layout.R_USERS, layout.USER_SLOTS // 8),
             (layout.R_LANES, LANES * layout.LANE_CELLS),

@@ -17,7 +17,7 @@ def totals(book: Book) -> Totals:
 
 def test_nothing_happened(book: Book) -> None:
     """An empty row is zeros, another tenant's is nothing."""
-    assert totals(book) == Totals(0, 0, 0, 0, 0, 0, {}, {}, {})
+    assert totals(book) == Totals(0, 0, 0, 0, 0, {}, {}, {}, {})
     assert book.reader.totals(0, 0, 8) is None
     assert book.reader.totals(1, 0, 7) is None
     assert book.reader.confusion(0, 0, 8, 0) is None

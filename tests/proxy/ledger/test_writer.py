@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.faults import Fault, Skip
+from proxy.faults import Fault, Retry, Skip
 from proxy.ledger import layout
 from proxy.ledger.layout import (
     GRACE_S,
@@ -160,10 +160,10 @@ def test_skips_and_retries(book: Book) -> None:
     """Small counts that people ask for."""
     book.writer.skip(book.row, Skip.BUSY)
     book.writer.skip(book.row, Skip.BUSY)
-    book.writer.retry(book.row)
+    book.writer.retry(book.row, Retry.RESENT)
     totals = book.reader.totals(0, 0, 7)
     assert totals is not None
-    assert (totals.skips, totals.retries) == ({Skip.BUSY: 2}, 1)
+    assert (totals.skips, totals.retries) == ({Skip.BUSY: 2}, {Retry.RESENT: 1})
 
 
 # --- tenants
@@ -192,10 +192,10 @@ def test_old_hold_writes_nothing(book: Book) -> None:
     book.writer.arrive(old, 5.0)
     book.writer.pair(old, 5.0, 5.1, 1.0, [])
     book.writer.skip(old, Skip.BUSY)
-    book.writer.retry(old)
+    book.writer.retry(old, Retry.RESENT)
     totals = book.reader.totals(0, 0, 8)
     assert totals is not None
-    assert (totals.arrived, totals.finished, totals.skips, totals.retries) == (0, 0, {}, 0)
+    assert (totals.arrived, totals.finished, totals.skips, totals.retries) == (0, 0, {}, {})
     assert new.live
     book.writer.arrive(NOWHERE, 5.0)
     book.writer.finish(NOWHERE, 5.0, 5.1, True, 500, 4)
