@@ -23,6 +23,10 @@ class Listen(Section):
     X-Real-IP) is replaced by what its connection shows. The client's address, for `sourceIp` and in logs, is the last
     one in X-Forwarded-For that is not in this list. See docs/listeners.md."""
 
+    proxy_protocol: bool = False
+    """Each connection begins with a header of the PROXY protocol, version 1 or 2, which says who the client is: for
+    load balancers that pass on bytes. One without it is closed; with `trustedProxies` so is one from anybody else."""
+
     @property
     def place(self) -> str:
         """What a socket is opened by: it cannot change while it is open."""

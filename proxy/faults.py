@@ -44,6 +44,7 @@ class Fault(enum.IntEnum):
     INJECTED = 20
     NO_ENDPOINT = 21
     TLS_FAILED = 22
+    PROXY_HEADER = 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,9 @@ FACTS: dict[Fault, Facts] = {
     ),
     Fault.RATE_LIMITED: Facts(
         "rate-limited", Side.CLIENT, 429, False, False, "the client sent more than its rate limit"
+    ),
+    Fault.PROXY_HEADER: Facts(
+        "proxy-header", Side.CLIENT, 400, False, False, "the connection does not begin with a sound PROXY header"
     ),
     Fault.INJECTED: Facts("injected", Side.PROXY, 503, False, False, "this fault was injected on purpose"),
     Fault.TLS_FAILED: Facts(

@@ -266,12 +266,14 @@ class Limits(msgspec.Struct, frozen=True):
 class Listener(msgspec.Struct, frozen=True):
     """How clients come in on one listening socket. `closed` takes none: nothing is known of it.
 
-    `trusted` are the networks of proxies whose word about a client is taken, or `unix`.
+    `trusted` are the networks of proxies whose word about a client is taken, or `unix`. With `proxy_protocol` each
+    connection begins with a PROXY header.
     """
 
     address: str = ""
     closed: bool = False
     trusted: tuple[str, ...] = ()
+    proxy_protocol: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -113,7 +113,9 @@ def listeners(
 
 
 def _listener(given: Listen) -> snapshot.Listener:
-    return snapshot.Listener(given.place, trusted=tuple(map(str, given.trusted_proxies)))
+    return snapshot.Listener(
+        given.place, trusted=tuple(map(str, given.trusted_proxies)), proxy_protocol=given.proxy_protocol
+    )
 
 
 def _limits(given: limits.Limits) -> snapshot.Limits:

@@ -17,9 +17,10 @@ import httptools
 
 from proxy.data.exchange import Exchange
 from proxy.data.http1 import CONTINUE, Headers, refusal
+from proxy.data.listening import ListenerPlan
 from proxy.data.request_head import NO_UPGRADE, Refused, read_head, too_large
 from proxy.data.routing import Context
-from proxy.data.trust import LOCAL, Caller, plain
+from proxy.data.trust import LOCAL, Caller, peer_address
 from proxy.faults import Fault
 from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS, W_TURNED_AWAY
 
@@ -47,9 +48,9 @@ class ClientConnection(asyncio.Protocol):
         "_full",
         "_head_bytes",
         "_lingering",
-        "_listener",
         "_open",
         "_parser",
+        "_plan",
         "_queue",
         "_reading_head",
         "_refused",
@@ -58,9 +59,16 @@ class ClientConnection(asyncio.Protocol):
         "_transport",
     )
 
-    def __init__(self, context: Context, registry: set[ClientConnection], listener: int = 0) -> None:
+    def __init__(
+        self,
+        context: Context,
+        registry: set[ClientConnection],
+        plan: ListenerPlan | None = None,
+        caller: Caller | None = None,
+    ) -> None:
+        """`plan` is its listener, by default the first; `caller` is who it is where its address does not say so."""
         self._context = context
-        self._listener = context.routing.listener(listener)
+        self._plan = plan or context.routing.listener(0)
         self._registry = registry
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
@@ -76,17 +84,18 @@ class ClientConnection(asyncio.Protocol):
         self._refused: Refused | None = None
         self._lingering = 0
         """How much the client may still send after its last answer."""
-        self._caller = _NOBODY
+        self._caller = caller or _NOBODY
 
     # ------------------------------------------------------------------ the transport's calls
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note who it is, and whether there is room."""
         self._transport = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername")
-        self._caller = caller = self._listener.caller(plain(peer[0]) if peer else LOCAL, secure=False)
+        if self._caller is _NOBODY:
+            self._caller = self._plan.caller(peer_address(transport.get_extra_info("peername")), secure=False)
+        caller = self._caller
         self._context.writer.add_worker(W_ACCEPTED, 1)
         limits = self._context.routing.limits
-        self._admitted = not self._listener.listener.closed and self._context.admission.enter(
+        self._admitted = not self._plan.listener.closed and self._context.admission.enter(
             caller.address, limits, bounded=not caller.trusted
         )
         if not self._admitted:
@@ -213,7 +222,10 @@ class ClientConnection(asyncio.Protocol):
 
     def _own_host(self) -> bytes:
         """What HTTP/1.0 leaves unsaid: the address that the client connected to."""
-        host, port = self._transport.get_extra_info("sockname")[:2]
+        own = self._transport.get_extra_info("sockname")
+        if not isinstance(own, tuple):
+            return b"localhost"  # a unix socket has no other name
+        host, port = own[:2]
         return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode("latin-1")
 
     # ------------------------------------------------------------------ the exchange's calls

@@ -15,6 +15,15 @@ class ListenerPlan:
         self.listener = listener
         self.trust = Trust(listener.trusted)
 
+    @property
+    def direct(self) -> bool:
+        """Whether a connection is a client from its first byte on."""
+        return not self.listener.proxy_protocol
+
+    def stranger(self, address: str, secure: bool) -> Caller:
+        """Somebody of whom nothing is believed, whoever it is."""
+        return Caller(address, secure)
+
     def caller(self, address: str, secure: bool) -> Caller:
         """Who is at the other end of a connection."""
         if self.trust.includes(address):

@@ -109,6 +109,11 @@ def plain(address: str) -> str:
     return address.removeprefix("::ffff:") if "." in address else address
 
 
+def peer_address(peername: object) -> str:
+    """The address of the other end of a connection, of what the socket tells; a unix socket has none."""
+    return plain(peername[0]) if isinstance(peername, tuple) else LOCAL
+
+
 class Caller:
     """Who is at the other end of a connection: a client, and what it says of others is not believed."""
 

@@ -16,13 +16,13 @@ import secrets
 import signal
 import socket
 from collections.abc import Sequence
-from functools import partial
 from time import monotonic, time
 from typing import Final, cast
 
 import uvloop
 
 from proxy import channel
+from proxy.data.acceptor import Acceptor
 from proxy.data.downstream import ClientConnection
 from proxy.data.notices import log
 from proxy.data.routing import Context, Routing
@@ -42,7 +42,6 @@ from proxy.snapshot import Snapshot, decode
 SWEEP_S: Final = 0.1
 """How often deadlines are looked at; they are exact to this much."""
 RECONNECT_S: Final = 0.05
-BACKLOG: Final = 4096
 
 
 class Worker:
@@ -53,7 +52,7 @@ class Worker:
         self._writer = writer
         self._slot = slot
         self._listening = listening
-        self._servers: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
         self._clients: set[ClientConnection] = set()
         self._stop = asyncio.Event()
         self._sweeps = 0
@@ -82,14 +81,14 @@ class Worker:
         routing = Routing(snapshot, self._writer, self.context.routing)
         self.context.routing = routing
         self._writer.set_worker(W_GENERATION, snapshot.generation)
-        if not self._servers:
-            loop = asyncio.get_running_loop()
-            self._servers = [
-                await loop.create_server(
-                    partial(ClientConnection, self.context, self._clients, index), sock=sock, backlog=BACKLOG
-                )
-                for index, sock in enumerate(self._listening)
+        first = not self._acceptors
+        if first:
+            self._acceptors = [
+                Acceptor(self.context, self._clients, index, sock, log) for index, sock in enumerate(self._listening)
             ]
+        for acceptor in self._acceptors:
+            await acceptor.adopt()
+        if first:
             log("info", "serving", generation=snapshot.generation, worker=self._index)
 
     async def _listen(self, path: str) -> None:
@@ -139,14 +138,18 @@ class Worker:
         writer.set_worker(W_IN_FLIGHT, len(context.live))
         asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
+    @property
+    def _busy(self) -> bool:
+        return bool(self._clients or self.context.live or any(acceptor.waiting for acceptor in self._acceptors))
+
     async def _drain(self, timeout_s: float) -> None:
         """Accept nobody, let what is under way end, and close what is idle."""
         log("info", "draining", connections=len(self._clients), worker=self._index)
         self.context.draining = True
-        for server in self._servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         end_s = monotonic() + timeout_s
-        while (self._clients or self.context.live) and monotonic() < end_s:
+        while self._busy and monotonic() < end_s:
             for client in list(self._clients):
                 client.drain()
             await asyncio.sleep(0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.echo_server import echo_server
-from tests.support.system import Understudy, wait_for
+from tests.support.system import Understudy, fetch, wait_for
 
 pytestmark = pytest.mark.system
 
@@ -66,3 +67,25 @@ def test_a_proxy_is_trusted_from_the_next_connection_on(tmp_path: Path) -> None:
         told = wait_for("trust", lambda: t if (t := curl(url, *claims))["x-forwarded-proto"] == "https" else None, 5)
         assert (told["x-forwarded-for"], told["x-real-ip"]) == ("203.0.113.9, 127.0.0.1", "10.0.0.1")
         assert system.get("/status")["restartNeeded"] == []
+
+
+def test_a_load_balancer_that_passes_on_bytes_says_who_it_is(tmp_path: Path) -> None:
+    """If this fails, behind such a load balancer no client has an address, or the header is taken for a request."""
+    with serving(tmp_path) as system:
+        url = f"http://127.0.0.1:{system.port}/"
+        edit(system, proxyProtocol=True)
+
+        def asked() -> dict[str, str] | None:
+            with contextlib.suppress(ConnectionError):
+                return curl(url, "--haproxy-protocol")
+            return None
+
+        assert wait_for("the PROXY protocol", asked, 5)["x-forwarded-for"] == "127.0.0.1"
+        with socket.create_connection(("127.0.0.1", system.port)) as conn:
+            conn.sendall(b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 443\r\n")
+            conn.sendall(b"GET / HTTP/1.1\r\nHost: m.test\r\nConnection: close\r\n\r\n")
+            assert b'"x-forwarded-for": "203.0.113.9"' in conn.makefile("rb").read()
+        with pytest.raises(ConnectionError):
+            curl(url)
+        counted = 'understudy_refused_requests_total{fault="proxy-header"} 1.0'
+        wait_for("the count", lambda: counted in fetch(f"{system.admin}/metrics")[1], 5)

@@ -1,0 +1,230 @@
+"""Listening sockets of a worker, with real connections on the loopback address."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from proxy.data import acceptor as acceptor_module
+from proxy.data.acceptor import Acceptor
+from proxy.data.downstream import ClientConnection
+from proxy.data.routing import Context, Routing
+from proxy.faults import Fault
+from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS, W_TURNED_AWAY, create
+from proxy.ledger.reader import Reader
+from proxy.ledger.writer import Writer
+from proxy.snapshot import Limits, Listener, Snapshot
+
+HELLO = b"GET / HTTP/1.1\r\nHost: m.test\r\n\r\n"
+LINE = b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 443\r\n"
+
+
+class Doors:
+    """One acceptor, and what came of it."""
+
+    def __init__(self, folder: Any) -> None:
+        fd = create(1, 2, 2)
+        self.writer, self.reader = Writer(fd, 0), Reader(fd)
+        os.close(fd)
+        self.context = Context(Routing(Snapshot(0), self.writer), self.writer, b"test")
+        self.clients: set[ClientConnection] = set()
+        self.told: list[tuple[str, str, dict[str, object]]] = []
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.listening.setblocking(False)
+        self.port = self.listening.getsockname()[1]
+        self.acceptor = Acceptor(self.context, self.clients, 0, self.listening, self._log)
+
+    def _log(self, level: str, event: str, **facts: object) -> None:
+        self.told.append((level, event, facts))
+
+    async def adopt(self, listener: Listener, **limits: Any) -> None:
+        snapshot = Snapshot(self.context.routing.generation + 1, listeners=(listener,), limits=Limits(**limits))
+        self.context.routing = Routing(snapshot, self.writer, self.context.routing)
+        await self.acceptor.adopt()
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def ask(self, *pieces: bytes) -> bytes:
+        """The first line of the answer to what is sent in pieces; empty if the connection is closed."""
+        reader, writer = await self.connect()
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(0.005)
+        with contextlib.suppress(ConnectionError):
+            return await asyncio.wait_for(reader.readline(), 5)
+        return b""
+
+    def refused(self) -> float:
+        return self.reader.worker(0)[16 + Fault.PROXY_HEADER]
+
+    async def until(self, holds: Any) -> None:
+        """Poll, for things that happen in the kernel first."""
+        async with asyncio.timeout(5):
+            while not holds():  # noqa: ASYNC110 - what is polled is in the ledger, which has no events
+                await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+async def doors(tmp_path: Any) -> AsyncIterator[Doors]:
+    doors = Doors(tmp_path)
+    yield doors
+    doors.acceptor.close()
+    for client in list(doors.clients):
+        client.abort()
+
+
+PROXIED = Listener("x", proxy_protocol=True)
+
+
+async def test_a_client_is_who_the_header_says(doors: Doors) -> None:
+    """All clients of a load balancer would be one, and its bytes would be taken for a request."""
+    await doors.adopt(PROXIED)
+    _, writer = await doors.connect()
+    for byte in LINE:
+        writer.write(bytes((byte,)))
+        await asyncio.sleep(0)
+    await doors.until(lambda: doors.clients)
+    (client,) = doors.clients
+    assert client._caller.address == "203.0.113.9"
+    assert doors.reader.worker(0)[W_ACCEPTED] == 1
+
+
+@pytest.mark.parametrize("pieces", [(LINE + HELLO,), (LINE, HELLO), (LINE[:3], LINE[3:] + HELLO[:5], HELLO[5:])])
+async def test_what_follows_the_header_is_the_request(doors: Doors, pieces: tuple[bytes, ...]) -> None:
+    """A request that comes with the header, or in pieces after it, would be lost."""
+    await doors.adopt(PROXIED)
+    assert await doors.ask(*pieces) == b"HTTP/1.1 404 Not Found\r\n"
+
+
+BLOCK = b"\r\n\r\n\x00\r\nQUIT\n" + struct.pack("!BBH", 0x21, 0x99, 0)
+
+
+@pytest.mark.parametrize("sent", [HELLO, LINE[:-6] + b"\r\n", b"\x16\x03\x01", BLOCK])
+async def test_no_header_no_client(doors: Doors, sent: bytes) -> None:
+    """Whoever reaches the port beside the load balancer would be served, under the address of his choice."""
+    await doors.adopt(PROXIED)
+    assert await doors.ask(sent) == b""
+    await doors.until(lambda: doors.refused() == 1)
+    assert not doors.clients
+    (level, event, facts) = doors.told[0]
+    assert (level, event, facts["fault"], facts["listener"]) == ("warning", "connection refused", "proxy-header", "x")
+
+
+async def test_half_a_header_and_the_end(doors: Doors) -> None:
+    """It would wait for ever, or be counted as a client."""
+    await doors.adopt(PROXIED)
+    _, writer = await doors.connect()
+    writer.write(LINE[:10])
+    writer.write_eof()
+    await doors.until(lambda: doors.refused() == 1)
+
+
+async def test_a_health_check_that_says_nothing_is_no_fault(doors: Doors) -> None:
+    """Every check of a load balancer would be counted and logged as an attack."""
+    await doors.adopt(PROXIED)
+    _, writer = await doors.connect()
+    await doors.until(lambda: doors.acceptor.waiting)
+    writer.close()
+    await doors.until(lambda: not doors.acceptor.waiting)
+    assert doors.refused() == 0
+    assert doors.told == []
+
+
+async def test_a_header_that_does_not_come_is_not_awaited_for_ever(doors: Doors) -> None:
+    """Connections that say nothing would use up descriptors."""
+    await doors.adopt(PROXIED, head_timeout_s=0.05)
+    reader, writer = await doors.connect()
+    writer.write(LINE[:-1])
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    await doors.until(lambda: doors.refused() == 1)
+
+
+async def test_only_trusted_proxies_may_say_who_it_is(doors: Doors) -> None:
+    """Anybody who reaches the port could choose an address."""
+    await doors.adopt(msgspec.structs.replace(PROXIED, trusted=("10.0.0.0/8",)))
+    assert await doors.ask(LINE + HELLO) == b""
+    await doors.adopt(msgspec.structs.replace(PROXIED, trusted=("127.0.0.0/8",)))
+    assert (await doors.ask(LINE + HELLO)).startswith(b"HTTP/1.1 404")
+
+
+@pytest.mark.parametrize(
+    ("line", "address", "trusted"),
+    [
+        (LINE, "203.0.113.9", False),
+        (LINE.replace(b"203.0.113.9", b"127.0.0.9"), "127.0.0.9", True),
+        (b"PROXY UNKNOWN\r\n", "127.0.0.1", False),
+    ],
+)
+async def test_trust_is_for_whom_the_header_names(doors: Doors, line: bytes, address: str, trusted: bool) -> None:
+    """A load balancer passes on bytes: what a client writes of itself would be believed because of who passes it on."""
+    await doors.adopt(msgspec.structs.replace(PROXIED, trusted=("127.0.0.0/8",)))
+    _, writer = await doors.connect()
+    writer.write(line)
+    await doors.until(lambda: doors.clients)
+    (client,) = doors.clients
+    assert (client._caller.address, client._caller.trusted) == (address, trusted)
+
+
+async def test_an_edit_holds_for_connections_to_come(doors: Doors) -> None:
+    """An edit would cut connections, or hold only after a restart."""
+    await doors.adopt(Listener())
+    reader, writer = await doors.connect()
+    writer.write(HELLO)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 404")
+    await doors.adopt(PROXIED)
+    assert await doors.ask(HELLO) == b""
+    assert (await doors.ask(LINE + HELLO)).startswith(b"HTTP/1.1 404")
+    await reader.readuntil(b"}\n")
+    writer.write(HELLO)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 404"), "who was there before goes on"
+    await doors.adopt(Listener())
+    assert (await doors.ask(HELLO)).startswith(b"HTTP/1.1 404")
+
+
+async def test_who_waits_counts(doors: Doors) -> None:
+    """Connections that never say who they are would not be bounded."""
+    await doors.adopt(PROXIED, max_connections=2)
+    _kept = [await doors.connect() for _ in range(2)]
+    await doors.until(lambda: len(doors.acceptor.waiting) == 2)
+    assert await doors.ask() == b""
+    assert doors.reader.worker(0)[W_TURNED_AWAY] == 1
+    assert doors.reader.worker(0)[W_CONNECTIONS] == 0
+
+
+async def test_no_descriptor_left_is_not_the_end(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop would turn without a pause, or never accept anybody again."""
+    monkeypatch.setattr(acceptor_module, "EXHAUSTED_S", 0.01)
+    await doors.adopt(PROXIED)
+    accept, failures = doors.acceptor._listening.accept, [errno.EMFILE, errno.ECONNABORTED]
+
+    class Exhausted:
+        def accept(self) -> Any:
+            if failures:
+                raise OSError(code := failures.pop(0), os.strerror(code))
+            return accept()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(doors.listening, name)
+
+    monkeypatch.setattr(doors.acceptor, "_listening", Exhausted())
+    assert (await doors.ask(LINE + HELLO)).startswith(b"HTTP/1.1 404")
+    assert [event for _, event, _ in doors.told] == ["cannot accept"]
+
+
+async def test_the_log_is_not_flooded(doors: Doors) -> None:
+    """Whoever scans ports would fill the disk."""
+    await doors.adopt(PROXIED)
+    for _ in range(5):
+        assert await doors.ask(HELLO) == b""
+    await doors.until(lambda: doors.refused() == 5)
+    assert len(doors.told) == 1
