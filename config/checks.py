@@ -229,6 +229,15 @@ def _tries(route: Route) -> Iterator[Finding]:
         yield Finding(("retries", "perTryTimeout"), message, "lower it, or raise `timeouts.request`")
 
 
+def _fault(route: Route) -> Iterator[Finding]:
+    """Faults are injected where clients are answered."""
+    name = route.fault.backend if route.fault else None
+    live = [ref.name for ref in route.backend_refs if ref.role != "shadow"]
+    if name is not None and name not in live:
+        message = f"{shown(name)} answers no client of this route"
+        yield Finding(("fault", "backend"), message, f"name one that does, of {', '.join(live)}, or none")
+
+
 _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
     (frozenset({"backendRefs", "mirrors", "strategy"}), _once),
     (frozenset({"backendRefs", "strategy"}), _roles),
@@ -237,5 +246,6 @@ _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
     (frozenset({"analysis", "strategy"}), _guardrails),
     (frozenset({"analysis", "strategy"}), _time),
     (frozenset({"retries", "timeouts"}), _tries),
+    (frozenset({"backendRefs", "fault"}), _fault),
 )
 """Each check with the keys of a route that must be valid for it."""

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from config.addresses import Address, AddressAt, Endpoint, StoreUrl
 from config.balancing import LoadBalancer
 from config.durations import duration, format_duration
+from config.fault_injection import FaultInjection
 from config.health import OutlierDetection
 from config.limits import Limits
 from config.listening import Listen
@@ -198,6 +199,9 @@ class Route(Section):
 
     rate_limits: Annotated[tuple[RateLimit, ...], Field(max_length=16)] = ()
     """How many requests are let through; what comes beyond is answered 429. All of these must let a request through."""
+
+    fault: FaultInjection | None = None
+    """Faults that are injected on purpose, for game days."""
 
     predictions: Predictions | None = None
     """What is read from answers. Without it versions are compared by errors and latency alone."""

@@ -113,6 +113,9 @@ def validate(file: ConfigFile, as_json: AsJson = False) -> None:
     loaded = _load(file)
     backends, routes = len(loaded.config.backends), len(loaded.config.routes)
     typer.echo(f"{file}: valid; backends: {backends}, routes: {routes}, digest: {loaded.digest[:12]}")
+    for route in loaded.config.routes:
+        if route.fault is not None:
+            typer.echo(f"{file}: route {route.name} injects {route.fault}, on purpose", err=True)
 
 
 @app.command()

@@ -177,6 +177,20 @@ class RateLimit(msgspec.Struct, frozen=True):
     max_keys: int = 10_000
 
 
+class Injection(msgspec.Struct, frozen=True):
+    """Faults that are injected on purpose; shares are in parts of `CIRCLE`.
+
+    `backend` indexes `Snapshot.backends`; below 0 faults come before a version is chosen.
+    """
+
+    delay_s: float = 0.0
+    delay_share: int = 0
+    abort_status: int = 0
+    abort_share: int = 0
+    backend: int = -1
+    matches: tuple[Match, ...] = ()
+
+
 class TableRef(msgspec.Struct, frozen=True):
     """A table of label texts in the ledger, and the (route, output) that it is lent to."""
 
@@ -248,6 +262,7 @@ class Route(msgspec.Struct, frozen=True):
     predictions: Predictions | None = None
     rate_limits: tuple[RateLimit, ...] = ()
     retries: Retries | None = None
+    injection: Injection | None = None
 
 
 class Limits(msgspec.Struct, frozen=True):

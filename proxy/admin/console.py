@@ -38,6 +38,8 @@ def status(answer: Json) -> RenderableType:
         lines.append(
             Text(f"the store {answer['store']['url']} fails, rollouts stand still: {answer['store']['error']}", "red")
         )
+    for fault in answer["faultInjection"]:
+        lines.append(Text(f"faults are injected on purpose: {fault['injects']} of route {fault['route']}", "bold red"))
     if answer["restartNeeded"]:
         changed = ", ".join(answer["restartNeeded"])
         lines.append(Text(f"changed in the file, and needs a restart: {changed}", "yellow"))

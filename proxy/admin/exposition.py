@@ -127,11 +127,14 @@ class _Exposition(Collector):
 
     def _guards(self, routes: list[Json]) -> Iterator[Metric]:
         limited = _counter("understudy_rate_limited", "Requests that a rate limit of the route turned away.", "route")
+        injected = _counter("understudy_injected", "Faults injected on purpose, by kind.", "route", "kind")
         reader = self._controls.reader
-        for route in routes:
-            totals = [reader.guards(worker, route["name"]) for worker in reader.workers()]
-            limited.add_metric([route["name"]], sum(total.rate_limited for total in totals))
-        yield limited
+        for name in (route["name"] for route in routes):
+            totals = [reader.guards(worker, name) for worker in reader.workers()]
+            limited.add_metric([name], sum(total.rate_limited for total in totals))
+            injected.add_metric([name, "delay"], sum(total.delayed for total in totals))
+            injected.add_metric([name, "abort"], sum(total.aborted for total in totals))
+        yield from (limited, injected)
 
     def _durations(self) -> Metric:
         family = HistogramMetricFamily(

@@ -15,6 +15,7 @@ from typing import Final
 from xxhash import xxh3_64_intdigest
 
 from config import balancing, health, limits, matching, reaching, retries, schema
+from config.fault_injection import FaultInjection
 from config.listening import Listen
 from config.rate_limits import RateLimit
 from proxy import snapshot
@@ -235,6 +236,7 @@ def _route(
         max_body_bytes=route.max_body_bytes,
         predictions=_predictions(route, tables),
         rate_limits=tuple(_rate_limit(limit) for limit in route.rate_limits),
+        injection=None if route.fault is None else _injection(route.fault, numbers),
     )
 
 
@@ -246,6 +248,17 @@ def _rate_limit(limit: RateLimit) -> snapshot.RateLimit:
         keys=_keys(limit.key),
         matches=tuple(_match(match) for match in limit.match),
         max_keys=limit.max_keys,
+    )
+
+
+def _injection(fault: FaultInjection, numbers: Mapping[str, int]) -> snapshot.Injection:
+    return snapshot.Injection(
+        delay_s=fault.delay.fixed_delay if fault.delay else 0.0,
+        delay_share=round(fault.delay.percent * _PER_PERCENT) if fault.delay else 0,
+        abort_status=fault.abort.http_status if fault.abort else 0,
+        abort_share=round(fault.abort.percent * _PER_PERCENT) if fault.abort else 0,
+        backend=-1 if fault.backend is None else numbers[fault.backend],
+        matches=tuple(_match(match) for match in fault.match),
     )
 
 

@@ -159,6 +159,9 @@ class Controller:
         await self._plane.go_live(loaded)
         self._loaded, self._loaded_s = loaded, self._clock()
         text = str(reload.plan(before.config, loaded.config)) if before else "loaded"
+        for fault in views.injected(loaded.config):
+            _LOG.warning("faults are injected on purpose", **fault)
+            text += f"; into route {fault['route']} is injected {fault['injects']}"
         _LOG.info("configuration live", actor=actor, digest=loaded.digest[:12], generation=self._fleet.generation,
                   change=text)  # fmt: skip
         entry = Entry(0, self._clock(), "", "config", actor, f"configuration {loaded.digest[:12]}: {text}")
@@ -257,6 +260,7 @@ class Controller:
             "workers": views.workers(self.reader, self._monotonic()),
             "routes": self.routes(),
             "restartNeeded": self._restart_needed(),
+            "faultInjection": [] if self._loaded is None else views.injected(self._loaded.config),
         }
 
     def routes(self) -> list[Json]:

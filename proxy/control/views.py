@@ -16,6 +16,7 @@ import numpy as np
 
 from analysis.summaries import OTHER, ArmCounts
 from config.matching import Match, StringMatch
+from config.schema import Config
 from proxy.control import holdings, steps
 from proxy.control.evidence import GRID, Track, add_pairs, user_count
 from proxy.control.fleet import is_alive
@@ -38,6 +39,11 @@ _QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _NO_VERDICT: Final[Json] = {
     "metrics": [], "ratio": None, "missing": [], "forecastSeconds": None, "abortEvidence": None, "abortNeeded": None,
 }  # fmt: skip
+
+
+def injected(config: Config) -> list[Json]:
+    """The faults that are injected on purpose, by route."""
+    return [{"route": route.name, "injects": str(route.fault)} for route in config.routes if route.fault is not None]
 
 
 def summary(subject: Subject) -> Json:

@@ -11,14 +11,17 @@ Whatever happens, `finish` runs once and adds one outcome to the ledger.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from math import ceil
 from time import monotonic
 
 from proxy.data.attempt import PENDING_BYTES, REPLAY_BYTES, Answer, Client
 from proxy.data.http1 import LAST_CHUNK, chunk
+from proxy.data.injection import Strike
 from proxy.data.reply import Reply
 from proxy.data.router import Head
-from proxy.data.routing import Context
+from proxy.data.routing import Context, RoutePlan
 from proxy.faults import FACTS, Fault
 
 
@@ -53,7 +56,7 @@ class Exchange(Reply):
 
     # ------------------------------------------------------------------ the request
     def start(self) -> None:
-        """Choose a route and a version, count the arrival, and ask for a connection."""
+        """Choose a route; its guards may turn the request away, or have it wait."""
         context, head = self._context, self.head
         self._arrived_s = now_s = monotonic()
         plan = context.routing.find(head)
@@ -64,19 +67,58 @@ class Exchange(Reply):
         if plan.limit is not None and (wait_s := plan.limit.wait_s(head, now_s)):
             self._refuse(Fault.RATE_LIMITED, f"the rate limit of route {route.name} is used up", ceil(wait_s))
             return
+        if plan.injector is not None and (strike := plan.injector.draw(head)) is not None:
+            self._meet(strike, lambda: self._choose(plan, delayed=strike.delay_s > 0))
+        else:
+            self._choose(plan, delayed=False)
+
+    def _choose(self, plan: RoutePlan, delayed: bool) -> None:
+        """Choose a version, count the arrival, and ask for a connection."""
+        context, head, route = self._context, self.head, plan.route
         draw = plan.choice.draw(head)
-        if (arm := plan.choice.arm(draw.place)) < 0:
+        if (place := plan.choice.arm(draw.place)) < 0:
             self._refuse(Fault.NO_BACKEND, f"route {route.name} gives no backend any weight")
             return
-        self._plan, self._draw, self._arm = plan, draw, plan.arms[arm]
-        context.writer.arrive(self._arm.row, now_s, draw.user)
+        arm = plan.arms[place]
+        if delayed:
+            self._arrived_s = monotonic()  # what comes before a version is chosen is not its latency
+            arm = arm.delayed or arm
+        self._plan, self._draw, self._arm = plan, draw, arm
+        now_s = self._arrived_s
+        context.writer.arrive(arm.row, now_s, draw.user)
         self.deadline_s = now_s + self._patience_s(plan)
         context.live.add(self)
         if route.max_body_bytes and max(head.length or 0, self._body_bytes) > route.max_body_bytes:
             self._refuse(Fault.BODY_TOO_LARGE, f"route {route.name} takes bodies up to {route.max_body_bytes} bytes")
             return
-        self._pool = self._arm.upstream.pool()
-        self._pool.acquire(self, head.method == b"HEAD", route.connect_timeout_s)
+        if arm.injector is not None and (strike := arm.injector.draw(head)) is not None:
+            if strike.delay_s:
+                self._arm = arm.delayed
+            self._meet(strike, self._ask)
+        else:
+            self._ask()
+
+    def _ask(self) -> None:
+        """Ask for a connection."""
+        if self._plan is not None and self._arm is not None:
+            self._pool = self._arm.upstream.pool()
+            self._pool.acquire(self, self.head.method == b"HEAD", self._plan.route.connect_timeout_s)
+
+    def _meet(self, strike: Strike, go_on: Callable[[], None]) -> None:
+        """Have the first attempt meet an injected fault; what ends it meanwhile is found by its timer."""
+
+        def met() -> None:
+            if self._answer is Answer.DONE or self._retrying is not None:
+                return
+            if not strike.status:
+                go_on()
+            elif not self._try_again(Fault.INJECTED, strike.status):
+                self._refuse(Fault.INJECTED, self._who(), status=strike.status)
+
+        if strike.delay_s:
+            asyncio.get_running_loop().call_later(strike.delay_s, met)
+        else:
+            met()
 
     def request_body(self, data: bytes) -> None:
         """Take a piece of the request's body."""

@@ -75,17 +75,20 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def refusal(fault: Fault, detail: str, close: bool, with_body: bool = True, retry_after_s: int = 0) -> bytes:
-    """The proxy's own answer to a request that failed: a problem document (RFC 9457)."""
+def refusal(
+    fault: Fault, detail: str, close: bool, with_body: bool = True, retry_after_s: int = 0, status: int = 0
+) -> bytes:
+    """The proxy's own answer to a request that failed: a problem document (RFC 9457); `status` 0 is the fault's own."""
     facts = FACTS[fault]
+    status = status or facts.status
     if fault is Fault.OVERFLOW:
         retry_after_s = retry_after_s or 1
-    problem = {"type": "about:blank", "title": facts.text, "status": facts.status, "fault": facts.flag}
+    problem = {"type": "about:blank", "title": facts.text, "status": status, "fault": facts.flag}
     if detail:
         problem["detail"] = detail
     body = json.dumps(problem).encode() + b"\n"
     head = b"%bcontent-type: application/problem+json\r\ncontent-length: %d\r\nx-understudy-fault: %b\r\n%b\r\n" % (
-        status_line(facts.status),
+        status_line(status),
         len(body),
         facts.flag.encode(),
         (b"retry-after: %d\r\n" % retry_after_s if retry_after_s else b"")

@@ -112,14 +112,14 @@ class Reply(Attempt):
                 transport.pause_reading()
 
     # ------------------------------------------------------------------ ends
-    def _refuse(self, fault: Fault, detail: str, retry_after_s: int = 0) -> None:
+    def _refuse(self, fault: Fault, detail: str, retry_after_s: int = 0, status: int = 0) -> None:
         """Answer in the backend's place; only while nothing of an answer was sent."""
         self._drop_upstream(fault)
         if self._answer is not Answer.NONE:
             return
         keep = self.head.keep_alive and self.head.modern and self._request_complete and not self._context.draining
-        self._status = FACTS[fault].status
-        self._client.write(refusal(fault, detail, not keep, self.head.method != b"HEAD", retry_after_s))
+        self._status = status or FACTS[fault].status
+        self._client.write(refusal(fault, detail, not keep, self.head.method != b"HEAD", retry_after_s, status))
         self._finish(fault, keep)
 
     def _cut(self, fault: Fault) -> None:

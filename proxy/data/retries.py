@@ -25,6 +25,7 @@ from proxy.snapshot import Condition, Retries
 
 _UNREACHED: Final = frozenset((Fault.CONNECT_FAILED, Fault.CONNECT_TIMEOUT, Fault.TLS_FAILED))
 _UNANSWERED: Final = frozenset((Fault.UPSTREAM_RESET, Fault.BAD_RESPONSE, Fault.REQUEST_TIMEOUT))
+_ANSWERED: Final = frozenset((Fault.NONE, Fault.INJECTED))
 CONDITIONS: Final[dict[Condition, tuple[frozenset[Fault], range]]] = {
     "connect-failure": (_UNREACHED, range(0)),
     "refused-stream": (frozenset((Fault.OVERFLOW,)), range(0)),
@@ -49,8 +50,9 @@ class RetryPlan:
         self._draw = draw
 
     def wants(self, fault: Fault, status: int) -> bool:
-        """Whether the route asks for another attempt after this fault, or this answer where there was no fault."""
-        return fault in self._faults if fault else status in self._statuses
+        """Whether the route asks for another attempt after this fault, or this answer where there was no fault, or
+        where it was injected in the place of one."""
+        return fault in self._faults if fault not in _ANSWERED else status in self._statuses
 
     def wait_s(self, retries: int) -> float:
         """How long to wait before another attempt, after so many retries."""

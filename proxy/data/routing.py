@@ -7,10 +7,11 @@ opens and closes no connection. Exchanges in flight keep the plan that they bega
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from proxy.data.admission import Admission
+from proxy.data.injection import DELAYED_LINE, Injector
 from proxy.data.limiting import Limiter, RouteLimit
 from proxy.data.listening import CLOSED, ListenerPlan
 from proxy.data.predictions import PredictionReader
@@ -19,17 +20,20 @@ from proxy.data.router import Choice, Condition, Head, any_of
 from proxy.data.upstream import Upstream
 from proxy.ledger.guards import Guards
 from proxy.ledger.writer import NOWHERE, Row, Writer
-from proxy.snapshot import Backend, Mirror, RateLimit, Route, RowRef, Snapshot
+from proxy.snapshot import Arm, Backend, Mirror, RateLimit, Route, RowRef, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class ArmPlan:
-    """A version that live traffic meets. `field_line` names it to the client."""
+    """A version that live traffic meets. `field_line` names it to the client; `delayed` is what a request meets that an
+    injected fault made wait, so that the client is told."""
 
     upstream: Upstream
     row: Row
     field_line: bytes
     mirrored: bool
+    injector: Injector | None = None
+    delayed: ArmPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class RoutePlan:
     retries: RetryPlan | None
     try_timeout_s: float
     limit: RouteLimit | None = None
+    injector: Injector | None = None
 
 
 class Routing:
@@ -111,15 +116,8 @@ def _plan(
     def row(ref: RowRef) -> Row:
         return writer.occupy(ref.index, ref.tenant, outputs) if ref.index >= 0 else NOWHERE
 
-    arms = tuple(
-        ArmPlan(
-            upstreams[arm.backend],
-            row(arm.row),
-            b"x-understudy-backend: %b\r\n" % upstreams[arm.backend].backend.name.encode("latin-1", "replace"),
-            arm.mirrored,
-        )
-        for arm in route.arms
-    )
+    injector = None if route.injection is None else Injector(route.injection, writer.guards.route(route.name))
+    arms = tuple(_arm(route, arm, upstreams[arm.backend], row(arm.row), injector) for arm in route.arms)
     mirrors = tuple(
         _mirror(mirror, upstreams[mirror.backend], row(mirror.row)) for mirror in route.mirrors if mirror.share > 0
     )
@@ -133,7 +131,17 @@ def _plan(
         None if route.retries is None else RetryPlan(route.retries),
         (route.retries and route.retries.try_timeout_s) or route.request_timeout_s,
         _limit(route, writer.guards, limiters) if route.rate_limits else None,
+        injector if route.injection is not None and route.injection.backend < 0 else None,
     )
+
+
+def _arm(route: Route, arm: Arm, upstream: Upstream, row: Row, injector: Injector | None) -> ArmPlan:
+    name = upstream.backend.name.encode("latin-1", "replace")
+    plain = ArmPlan(upstream, row, b"x-understudy-backend: %b\r\n" % name, arm.mirrored)
+    if route.injection is None:
+        return plain
+    delayed = replace(plain, field_line=plain.field_line + DELAYED_LINE)
+    return replace(plain, delayed=delayed, injector=injector if route.injection.backend == arm.backend else None)
 
 
 def _limit(route: Route, guards: Guards, known: Mapping[tuple[str, RateLimit], Limiter]) -> RouteLimit:

@@ -81,7 +81,16 @@ def test_status_is_a_table_for_people(admin):
     """Broken: one cannot see at a glance what runs."""
     result = run("status", "--admin", admin)
     assert result.exit_code == 0, result.output
-    for text in ("fraud-v2", "Progressing", "5 %", "generation 7", "serving", "down", "needs a restart: workers"):
+    for text in (
+        "fraud-v2",
+        "Progressing",
+        "5 %",
+        "generation 7",
+        "serving",
+        "down",
+        "needs a restart: workers",
+        "injected",
+    ):
         assert text in result.output
     assert "refused" not in result.output
 

@@ -80,6 +80,7 @@ class FakeController:
             writer.set_worker(layout.W_ACCEPTED, 50)
             writer.set_worker(layout.W_TURNED_AWAY, 4)
             writer.guards.route("fraud").add(guards.RATE_LIMITED)
+            writer.guards.route("fraud").add(guards.ABORTED)
             writer.set_worker(layout.W_IN_FLIGHT, 1)
             writer.refuse(Fault.NO_ROUTE)
             stable, canary, shadow = (writer.occupy(row.index, row.tenant, 1) for row in self._rows)
@@ -126,6 +127,7 @@ class FakeController:
             ],
             "routes": self.routes(),
             "restartNeeded": ["workers"],
+            "faultInjection": [{"route": "fraud", "injects": "status 503 into 50 % of the requests of fraud-v2"}],
         }
 
     def routes(self) -> list[dict[str, Any]]:

@@ -1,13 +1,14 @@
-"""What guards a route, under real load: rate limits."""
+"""What guards a route, under real load: rate limits, and faults that are injected on purpose."""
 
 from __future__ import annotations
 
+import asyncio
 from time import monotonic
 
 import pytest
 
 from tests.support.load import Load
-from tests.support.system import fetch, models, understudy, wait_for
+from tests.support.system import canary, fetch, models, understudy, wait_for
 
 pytestmark = pytest.mark.system
 
@@ -57,3 +58,33 @@ async def test_a_user_has_a_limit_of_its_own(tmp_path):
         with understudy(tmp_path, plain(v1, rateLimits=limits)) as system:
             tally = await Load(system.port, user_count=20, connections=16).send(400)
             assert tally.statuses == {200: 100, 429: 300}, tally.problems
+
+
+async def test_a_game_day_aborts_the_candidate(tmp_path):
+    """If this fails, nobody knows whether a rollout would be aborted before it has to be."""
+    with models("v1", "v2") as (v1, v2):
+        config = canary(v1, v2, [{"setWeight": 50}, {"analysis": {"minSamples": 100_000}}])
+        config["routes"][0]["fault"] = {"abort": {"httpStatus": 503, "percent": 50}, "backend": "v2"}
+        with understudy(tmp_path, config) as system:
+            assert "faults are injected on purpose" in system.log.read_text()
+            assert system.get("/status")["faultInjection"][0]["route"] == "m"
+            async with Load(system.port, rate=200) as load:
+                phase = await asyncio.to_thread(system.wait_phase, "Aborted", "Succeeded", "Failed")
+            assert phase == "Aborted", system.route()
+            assert load.tally.statuses[503] > 0
+            counted = metric(system, "understudy_injected_total", route="m", kind="abort")
+            assert counted == load.tally.statuses[503]
+            assert metric(system, "understudy_faults_total", backend="v2", fault="injected") == counted
+            assert metric(system, "understudy_faults_total", backend="v1") == 0
+
+
+async def test_a_fault_of_nobody_is_judged_against_nobody(tmp_path):
+    """If this fails, a test of the clients takes the candidate out of service."""
+    with models("v1", "v2") as (v1, v2):
+        config = canary(v1, v2, [{"setWeight": 50}, {"analysis": {"minSamples": 400}}])
+        config["routes"][0]["fault"] = {"abort": {"httpStatus": 503, "percent": 50}}
+        with understudy(tmp_path, config) as system:
+            async with Load(system.port, rate=200) as load:
+                phase = await asyncio.to_thread(system.wait_phase, "Succeeded", "Aborted", "Failed")
+            assert phase == "Succeeded", system.route()
+            assert load.tally.statuses[503] > 0.3 * load.tally.sent

@@ -72,6 +72,13 @@ def test_what_a_rate_limit_turned_away_is_counted_by_route(controller):
     assert scrape(controller)("understudy_rate_limited_total", route="fraud") == 2
 
 
+def test_injected_faults_are_counted_by_kind(controller):
+    """Broken: a game day that was forgotten looks like an outage."""
+    value = scrape(controller)
+    assert value("understudy_injected_total", route="fraud", kind="abort") == 2
+    assert value("understudy_injected_total", route="fraud", kind="delay") == 0
+
+
 def test_durations_are_a_histogram(controller):
     """Broken: latency graphs are wrong, or `histogram_quantile` fails."""
     value = scrape(controller)

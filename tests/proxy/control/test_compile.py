@@ -110,6 +110,19 @@ def test_a_mirror_keeps_its_match_through_a_rollout() -> None:
     assert (copy.set_headers, copy.remove_headers) == ((("x-tenant", "shadow"),), ("authorization",))
 
 
+def test_guards_are_in_parts_of_the_circle_and_by_number() -> None:
+    """A fault would strike another version, or a limit count another key."""
+    fault = {"delay": {"fixedDelay": "1s500ms", "percent": 0.5}, "backend": "v1"}
+    limit = {"requests": 10, "per": "1m", "key": {"header": "X-User", "fallback": ("sourceIp",)}}
+    route = compiled(canary(fault=fault, rateLimits=(limit,)))
+    assert route.injection == snapshot.Injection(delay_s=1.5, delay_share=5000, backend=0)
+    keys = (snapshot.Key("header", "x-user"), snapshot.Key("sourceIp"))
+    assert route.rate_limits == (snapshot.RateLimit(10, 60.0, 10, keys),)
+    assert compiled(canary(fault={"abort": {"httpStatus": 500, "percent": 1.0}})).injection == snapshot.Injection(
+        abort_status=500, abort_share=10_000
+    )
+
+
 def test_a_shadow_role_gets_every_request() -> None:
     """A version that is only to rehearse would be served to clients, or get nothing."""
     route = compiled({"name": "r", "backendRefs": ({"name": "v1"}, {"name": "v2", "role": "shadow"})})

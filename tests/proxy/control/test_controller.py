@@ -210,6 +210,19 @@ async def test_a_reload_of_something_else_keeps_the_progress(make: Make) -> None
     assert [route.name for route in world.workers[0].snapshot.routes] == ["r", "other"]
 
 
+async def test_injected_faults_are_told_loudly(make: Make) -> None:
+    """A game day that was forgotten would look like an outage."""
+    world = await make(config(*STEPS))
+    assert world.controller.status()["faultInjection"] == []
+    edited = copy.deepcopy(world.config)
+    edited["routes"][0]["fault"] = {"abort": {"httpStatus": 503, "percent": 50}, "backend": "v2"}
+    world.write(edited)
+    assert (await world.controller.reload("ann"))["ok"]
+    injects = "status 503 into 50 % of the requests of v2"
+    assert world.controller.status()["faultInjection"] == [{"route": "r", "injects": injects}]
+    assert world.workers[0].snapshot.routes[0].injection.abort_share == 500_000
+
+
 async def test_a_bad_edit_changes_nothing_and_says_why(make: Make) -> None:
     """A typing mistake would take down what runs, or be ignored in silence."""
     world = await make(config(*STEPS))
