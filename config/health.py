@@ -1,4 +1,4 @@
-"""Which endpoints of a backend are fit to serve, by what became of requests."""
+"""Which endpoints of a backend are fit to serve: by asking them, and by what became of requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,44 @@ from pydantic import Field
 
 from config.durations import duration
 from config.numbers import Percent, whole
-from config.section import Section
+from config.problems import shown
+from config.section import Parsed, Section, refusal
+
+
+def _path(value: object) -> str:
+    wanted = "write a path, such as /v2/health/ready"
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise refusal(f"{shown(value)} is not a path", wanted)
+    if not all("!" <= char <= "~" for char in value) or "#" in value:
+        raise refusal(f"{shown(value)} has characters that a path cannot have", "write them as %20 and the like")
+    return value
+
+
+Path = Annotated[str, Parsed(_path, str, {"type": "string", "title": "path", "pattern": "^/"})]
+Status = Annotated[int, whole(100, 599)]
+
+
+class HealthCheck(Section):
+    """Every endpoint is asked whether it is well, by the controller alone, however many workers there are. Until enough
+    answers have come an endpoint is used. While no controller is there, workers go on with what they knew last."""
+
+    path: Path = Field(examples=["/v2/health/ready"])
+    """What is asked for, with GET."""
+
+    interval: Annotated[float, duration(0.1, 86_400)] = 5.0
+    """From one question to the next; up to a tenth is added at random, so that not all are asked at once."""
+
+    timeout: Annotated[float, duration(0.01, 3_600)] = 1.0
+    """How long the head of an answer may take, connection included."""
+
+    unhealthy_threshold: Annotated[int, whole(1, 100)] = 3
+    """Failures in a row after which an endpoint gets no more traffic."""
+
+    healthy_threshold: Annotated[int, whole(1, 100)] = 2
+    """Passes in a row after which it gets traffic again."""
+
+    expected_statuses: Annotated[tuple[Status, ...], Field(min_length=1, max_length=32)] | None = None
+    """Statuses that pass; without it 200 to 299."""
 
 
 class OutlierDetection(Section):

@@ -17,7 +17,7 @@ from config.addresses import Address, AddressAt, Endpoint, StoreUrl
 from config.balancing import LoadBalancer
 from config.durations import duration, format_duration
 from config.fault_injection import FaultInjection
-from config.health import OutlierDetection
+from config.health import HealthCheck, OutlierDetection
 from config.limits import Limits
 from config.listening import Listen
 from config.matching import Match, Method, SessionAffinity
@@ -74,6 +74,9 @@ class Backend(Section):
 
     load_balancer: LoadBalancer = LoadBalancer()
     """Which of its endpoints serves next."""
+
+    health_check: HealthCheck | None = None
+    """How its endpoints are asked whether they are well. Without it they are not."""
 
     outlier_detection: OutlierDetection | None = None
     """When an endpoint is left out because its answers fail. Without it none is."""

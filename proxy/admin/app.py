@@ -329,7 +329,12 @@ def _json(value: Any) -> web.Response:
 _ROUTE: Final = "/api/v1/routes/{name}"
 ENDPOINTS: Final = (
     Endpoint("GET", "/", _index, "this list"),
-    Endpoint("GET", "/api/v1/status", _status, "the process, its configuration and workers, a summary of each route"),
+    Endpoint(
+        "GET",
+        "/api/v1/status",
+        _status,
+        "the process, its workers, the endpoints of backends, a summary of each route",
+    ),
     Endpoint("GET", "/api/v1/routes", _routes, "a summary of each route, in order of precedence"),
     Endpoint("GET", _ROUTE, _route, "one route: rollout, arms, metrics with evidence, sample ratio, pairs"),
     Endpoint("GET", f"{_ROUTE}/report", _report, "the same with its history; ?format=json (default) or markdown"),

@@ -43,7 +43,8 @@ def status(answer: Json) -> RenderableType:
     if answer["restartNeeded"]:
         changed = ", ".join(answer["restartNeeded"])
         lines.append(Text(f"changed in the file, and needs a restart: {changed}", "yellow"))
-    return Group(*lines, _workers(answer["workers"], config["generation"]), routes(answer["routes"]))
+    tables = (_workers(answer["workers"], config["generation"]), _backends(answer["backends"]))
+    return Group(*lines, *tables, routes(answer["routes"]))
 
 
 def _workers(workers: Sequence[Json], generation: int) -> Table:
@@ -54,6 +55,31 @@ def _workers(workers: Sequence[Json], generation: int) -> Table:
         table.add_row(str(worker["index"]), str(worker["pid"]), state, held,
                       words.count(worker["connections"]), words.count(worker["inFlight"]))  # fmt: skip
     return table
+
+
+def _backends(backends: Sequence[Json]) -> Table:
+    """One line for each backend: how many of its endpoints are usable, and what is wrong with the others."""
+    table = _table("Backend", "Endpoints", "Healthy", "In flight", "", title="Backends")
+    for backend in backends:
+        lines = backend["endpoints"]
+        wrong = [f"{line['address']} {_wrong(line)}" for line in lines if line["state"] in ("unhealthy", "ejected")]
+        if backend["panic"]:
+            wrong.insert(0, "too few are usable, so that health is ignored:")
+        healthy = sum(1 for line in lines if line["state"] == "healthy")
+        table.add_row(
+            Text(backend["name"]),
+            words.count(len(lines)),
+            Text(words.count(healthy), "red" if wrong else ""),
+            words.count(sum(line["inFlight"] for line in lines)),
+            Text("\n".join(wrong), "red"),
+        )
+    return table
+
+
+def _wrong(line: Json) -> str:
+    if line["state"] == "ejected":
+        return f"is ejected until {words.moment(line['ejectedUntil'])}"
+    return f"is unhealthy: {line['reason']}"
 
 
 def routes(summaries: Sequence[Json]) -> Table:

@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 
 from proxy.admin.latency import Arm, Latencies
 from proxy.admin.surface import Controls, Json
+from proxy.control.endpoints import STATES as ENDPOINT_STATES
 from proxy.control.rollout import Phase
 from proxy.faults import ATTEMPTED, FACTS, RETRY_FLAGS, SKIP_FLAGS, Fault, Retry, Skip
 from proxy.ledger.layout import (
@@ -91,6 +92,7 @@ class _Exposition(Collector):
         )
         yield from _control_plane(status)
         yield from self._workers(status)
+        yield from _endpoints(status["backends"])
         yield from _arms(_sums(controls))
         yield from self._guards(routes)
         yield self._durations()
@@ -175,6 +177,22 @@ def _control_plane(status: Json) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "understudy_config_generation", "Generation of the snapshot pushed last.", value=float(config["generation"])
     )
+
+
+def _endpoints(backends: list[Json]) -> Iterator[Metric]:
+    endpoints = _gauge("understudy_backend_endpoints", "Endpoints of a backend by state.", "backend", "state")
+    panic = _gauge("understudy_backend_panic", "Workers that ignore health, as too few are usable.", "backend")
+    in_flight = _gauge("understudy_backend_requests_in_flight", "Requests and copies at a backend.", "backend")
+    ejections = _counter("understudy_backend_ejections", "Endpoints left out for their failures.", "backend")
+    for backend in backends:
+        name, lines = backend["name"], backend["endpoints"]
+        counts = Counter(line["state"] for line in lines)
+        for state in ENDPOINT_STATES:
+            endpoints.add_metric([name, state], counts[state])
+        panic.add_metric([name], backend["panic"])
+        in_flight.add_metric([name], sum(line["inFlight"] for line in lines))
+        ejections.add_metric([name], sum(line["ejections"] for line in lines))
+    yield from (endpoints, panic, in_flight, ejections)
 
 
 def _arms(sums: dict[Arm, _Sums]) -> Iterator[Metric]:

@@ -62,7 +62,7 @@ class Controls(Protocol):
         """The rows that are lent now."""
 
     def status(self) -> Json:
-        """The process, its configuration, its workers, and a summary of each route."""
+        """The process, its configuration, its workers, the endpoints of backends, and a summary of each route."""
 
     def routes(self) -> list[Json]:
         """A summary of each route, in order of precedence."""

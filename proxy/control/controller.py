@@ -25,8 +25,9 @@ import structlog
 from config import loader, reload
 from config.loader import Loaded
 from config.problems import ConfigError, Problem
-from proxy.control import views
+from proxy.control import endpoints, views
 from proxy.control.fleet import Fleet
+from proxy.control.health import Checks
 from proxy.control.keeper import Keeper
 from proxy.control.launch import places, restart_needed
 from proxy.control.lending import Loan
@@ -64,7 +65,10 @@ class Controller:
         self._push = PushServer()
         self._fleet = Fleet(self.reader, Slot(slot_fd), self._push, monotonic)
         self._keeper = Keeper(launch.store_url)
-        self._plane = Plane(self.reader, self._fleet, self._keeper, places(launch), clock, monotonic)
+        self._health_news = asyncio.Event()
+        self._checks = Checks(self._health_news.set, clock)
+        self._checks.inherit(self._fleet.snapshot)
+        self._plane = Plane(self.reader, self._fleet, self._keeper, places(launch), clock, monotonic, self._checks)
         self._recovered = False
         self._loaded: Loaded | None = None
         self._loaded_s = self._started_s
@@ -85,13 +89,16 @@ class Controller:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tick_on())
             tasks.create_task(self._follow_file())
+            tasks.create_task(self._follow_health())
 
     def stop(self) -> None:
         """Have `run` return."""
         self._stop.set()
+        self._health_news.set()
 
     async def close(self) -> None:
         """Judge and keep the last seconds, then let go of workers and store. The workers serve on."""
+        await self._checks.close()
         await self.tick()
         await self._push.close()
         await self._keeper.close()
@@ -117,6 +124,14 @@ class Controller:
         seen = "" if self._loaded is None else self._loaded.digest
         async for _ in reload.watch(self._launch.config_path, self._stop, seen):
             await self.reload("file")
+
+    async def _follow_health(self) -> None:
+        """Tell the workers at once what the checks found; what changes meanwhile is told together."""
+        while not self._stop.is_set():
+            await self._health_news.wait()
+            self._health_news.clear()
+            async with self._turn:
+                await self._plane.publish()
 
     # --- configuration
     async def _begin(self) -> None:
@@ -244,7 +259,7 @@ class Controller:
         return self._plane.lending.held()
 
     def status(self) -> Json:
-        """The process, its configuration, its workers, its store, and a summary of each route."""
+        """The process, its configuration, store and workers, the endpoints of backends, a summary of each route."""
         return {
             "version": version(),
             "pid": os.getpid(),
@@ -258,10 +273,17 @@ class Controller:
             },
             "store": {"url": self._launch.store_url, "error": self._keeper.error or None},
             "workers": views.workers(self.reader, self._monotonic()),
+            "backends": self._backends(),
             "routes": self.routes(),
             "restartNeeded": self._restart_needed(),
             "faultInjection": [] if self._loaded is None else views.injected(self._loaded.config),
         }
+
+    def _backends(self) -> list[Json]:
+        held = self._fleet.snapshot
+        known = () if held is None else held.backends
+        alive = sorted(self._fleet.alive())
+        return endpoints.backends(known, self._checks, self.reader, alive, self._monotonic(), self._clock())
 
     def routes(self) -> list[Json]:
         """A summary of each route, in order of precedence."""

@@ -20,6 +20,7 @@ from proxy.control import compile as compiler
 from proxy.control import holdings, rollout, tally, views
 from proxy.control.compile import layout
 from proxy.control.fleet import Fleet
+from proxy.control.health import Checks
 from proxy.control.keeper import Keeper
 from proxy.control.lending import Lending, Loan
 from proxy.control.rollout import TERMINAL, Action, Applied, Event, Record, Route, State
@@ -43,8 +44,9 @@ class Plane:
         places: Sequence[str],
         clock: Callable[[], float],
         monotonic: Callable[[], float],
+        checks: Checks,
     ) -> None:
-        self._reader, self._fleet, self._keeper = reader, fleet, keeper
+        self._reader, self._fleet, self._keeper, self._checks = reader, fleet, keeper, checks
         self._places = places
         self._clock, self._monotonic = clock, monotonic
         self._loaded: Loaded | None = None
@@ -144,6 +146,9 @@ class Plane:
             self._places,
             before.listeners if before is not None else (),
         )
+        questions = (backend.health_check for backend in loaded.config.backends)
+        self._checks.follow(zip(snapshot.backends, questions, strict=True))
+        snapshot = changed(snapshot, unhealthy=self._checks.unhealthy(snapshot.backends))
         if snapshot != before:
             snapshot = changed(snapshot, generation=await self._next_generation())
             await self._fleet.publish(snapshot)

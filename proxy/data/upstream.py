@@ -10,7 +10,7 @@ user is chosen before, and no health ever changes it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from proxy.data.connection import Borrower
 from proxy.data.pool import Pool
 from proxy.data.standing import Standing, Watch
 from proxy.faults import Fault
+from proxy.ledger.endpoints import EndpointState, tag
 from proxy.snapshot import Backend, Endpoint
 
 NEWS: Final = 64
@@ -47,6 +48,7 @@ class Upstream:
         self.copies = self.retrying = 0
         self.panic = False
         self.news: deque[tuple[str, str, dict[str, Any]]] = deque(maxlen=NEWS)
+        self._tags = tuple(tag(backend.name, endpoint) for endpoint in backend.endpoints)
         self._policy = policy(backend.balancing)
         self._slow_start = self._policy if isinstance(self._policy, SlowStart) else None
         self._look_s = 0.0
@@ -91,6 +93,23 @@ class Upstream:
                 pool.watch = Watch(pool.standing, self.backend.outliers, self._eject)
         self._pools = pools
         self.assess(now_s)
+
+    def states(self) -> Iterator[tuple[int, EndpointState]]:
+        """How each endpoint of the file stands, with its tag; a name stands for all of its addresses."""
+        for tagged, endpoint in zip(self._tags, self.backend.endpoints, strict=True):
+            pools = [pool for pool in self._pools if pool.endpoint == endpoint]
+            yield (
+                tagged,
+                EndpointState(
+                    addresses=len(pools),
+                    in_flight=sum(pool.in_flight for pool in pools),
+                    ejected=sum(1 for pool in pools if pool.standing.ejected_until_s),
+                    until_s=max((pool.standing.ejected_until_s for pool in pools), default=0.0),
+                    ejections=sum(pool.standing.ejected for pool in pools),
+                    share=min((pool.standing.share for pool in pools), default=1.0),
+                    panic=self.panic,
+                ),
+            )
 
     # --- what changes
     def judge(self, unhealthy: frozenset[Endpoint]) -> None:
@@ -156,5 +175,4 @@ class Upstream:
 
     def _tell(self, level: str, event: str, pools: Sequence[Pool], **facts: object) -> None:
         for pool in pools:
-            address = f"{pool.endpoint.host}:{pool.endpoint.port}"
-            self.news.append((level, event, {"backend": self.backend.name, "endpoint": address, **facts}))
+            self.news.append((level, event, {"backend": self.backend.name, "endpoint": str(pool.endpoint), **facts}))

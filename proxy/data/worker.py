@@ -16,6 +16,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Sequence
+from itertools import chain, islice
 from time import monotonic, time
 from typing import Final, cast
 
@@ -26,7 +27,9 @@ from proxy.data.acceptor import Acceptor
 from proxy.data.downstream import ClientConnection
 from proxy.data.notices import log
 from proxy.data.routing import Context, Routing
+from proxy.ledger import endpoints
 from proxy.ledger.layout import (
+    ENDPOINTS,
     W_GENERATION,
     W_HEARTBEAT,
     W_IN_FLIGHT,
@@ -131,6 +134,9 @@ class Worker:
         if self._sweeps % 10 == 0:
             for client in list(self._clients):
                 client.sweep(now_s)
+            states = chain.from_iterable(upstream.states() for upstream in context.routing.upstreams.values())
+            for number, (tag, state) in enumerate(islice(states, ENDPOINTS)):
+                endpoints.write(writer, number, tag, state)
             pools = [pool for upstream in context.routing.upstreams.values() for pool in upstream.pools]
             writer.set_worker(W_UPSTREAM_OPENED, sum(pool.opened for pool in pools))
             writer.set_worker(W_UPSTREAM_REUSED, sum(pool.reused for pool in pools))

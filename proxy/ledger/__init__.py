@@ -2,11 +2,11 @@
 
 The memory is one anonymous file, made by the supervisor and inherited by every process, so that it outlives each of
 them. It holds one slab per worker, and a slab has one writer: no lock, no atomic operation. A slab has cells of the
-worker itself, what guards its routes, tables of label texts, and rows. A row is lent to one tenant (one stage of one
-backend in one route):
+worker itself, what guards its routes, how endpoints stand, tables of label texts, and rows. A row is lent to one
+tenant (one stage of one backend in one route):
 
     file   header | slab of worker 0 | slab of worker 1 | …
-    slab   worker cells | guards | label tables | row 0 | row 1 | …
+    slab   worker cells | guards | endpoints | label tables | row 0 | row 1 | …
     row    totals since the tenant moved in | statuses | confusion | users | lane 0 … lane 15
     lane   what happened to the requests that ARRIVED during one slice (one second)
 
@@ -25,5 +25,5 @@ The ordinary sample (on time, status 200, no fault) is four cells. Whatever can 
 a row are what was carried out of its cleared lanes plus what its lanes hold, and status 200 is what remains.
 
 Rooms: `layout` (where every cell is), `writer` (a worker's side), `reader` (the controller's side), `guards`
-(what guards routes, both sides).
+(what guards routes, both sides), `endpoints` (gauges of the endpoints of backends, both sides).
 """

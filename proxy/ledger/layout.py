@@ -61,6 +61,13 @@ G_KEYS: Final = (GUARD_ROUTES + 1) * GUARD_ROUTE_CELLS
 """After the routes, and one place more for those that found none."""
 GUARD_CELLS: Final = G_KEYS + 2 * GUARD_KEYS
 
+# --- endpoints of a worker
+ENDPOINTS: Final = 2048
+"""Endpoints of all backends that a worker tells of; each takes 64 bytes, and only if it is there."""
+E_TAG: Final = 0
+"""What the entry is about (`proxy.ledger.endpoints`, which knows the other cells); 0 is nothing."""
+ENDPOINT_CELLS: Final = 8
+
 # --- a label table: tenant, count, then LABELS texts of LABEL_BYTES
 T_TENANT: Final = 0
 T_COUNT: Final = 1
@@ -142,7 +149,8 @@ class Shape:
     @property
     def slab_cells(self) -> int:
         """Cells of one worker's slab."""
-        return WORKER_CELLS + GUARD_CELLS + self.tables * TABLE_CELLS + self.rows * ROW_CELLS
+        fixed = WORKER_CELLS + GUARD_CELLS + ENDPOINTS * ENDPOINT_CELLS
+        return fixed + self.tables * TABLE_CELLS + self.rows * ROW_CELLS
 
     @property
     def size(self) -> int:
@@ -157,9 +165,13 @@ class Shape:
         """First cell of what guards routes."""
         return self.slab(worker) + WORKER_CELLS
 
+    def endpoint(self, worker: int, number: int) -> int:
+        """First cell of an endpoint."""
+        return self.guards(worker) + GUARD_CELLS + number * ENDPOINT_CELLS
+
     def table(self, worker: int, table: int) -> int:
         """First cell of a label table."""
-        return self.guards(worker) + GUARD_CELLS + table * TABLE_CELLS
+        return self.endpoint(worker, ENDPOINTS) + table * TABLE_CELLS
 
     def row(self, worker: int, row: int) -> int:
         """First cell of a row."""

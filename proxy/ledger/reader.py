@@ -9,6 +9,7 @@ from typing import Final
 from proxy.faults import Fault, Retry, Skip
 from proxy.ledger.guards import GuardTotals, totals
 from proxy.ledger.layout import (
+    ENDPOINT_CELLS,
     L_ARRIVED,
     L_LATE_FAILED,
     L_LOST,
@@ -84,6 +85,11 @@ class Reader:
     def guards(self, worker: int, route: str) -> GuardTotals:
         """What the guards of a route did in a worker."""
         return totals(self._cells, self.shape.guards(worker), route)
+
+    def endpoint(self, worker: int, number: int) -> array[float]:
+        """The cells of an endpoint (`proxy.ledger.endpoints`)."""
+        base = self.shape.endpoint(worker, number)
+        return array("d", self._cells[base : base + ENDPOINT_CELLS])
 
     def totals(self, worker: int, row: int, tenant: int) -> Totals | None:
         """What happened in a row since its tenant moved in."""

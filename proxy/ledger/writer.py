@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
@@ -10,6 +11,7 @@ from typing import Final
 from proxy.faults import Fault, Retry, Skip
 from proxy.ledger.guards import Guards
 from proxy.ledger.layout import (
+    ENDPOINT_CELLS,
     GRACE_S,
     INV_LOG_BASE,
     L_ARRIVED,
@@ -140,6 +142,11 @@ class Writer:
     def add_worker(self, cell: int, amount: float) -> None:
         """Add to one of the worker's own cells (W_…)."""
         self._cells[self._slab + cell] += amount
+
+    def set_endpoint(self, number: int, values: array[float]) -> None:
+        """Write the cells of an endpoint (`proxy.ledger.endpoints`)."""
+        at = self.shape.endpoint(self._worker, number)
+        self._cells[at : at + ENDPOINT_CELLS] = memoryview(values)
 
     def refuse(self, fault: Fault) -> None:
         """Count a request that no version saw."""

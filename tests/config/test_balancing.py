@@ -23,7 +23,7 @@ def backend(text: str) -> Backend:
 def test_balancing_is_no_new_version() -> None:
     """Changing how a version is reached would throw its evidence away."""
     plain = backend("version: a")
-    changed = backend("version: a, loadBalancer: {policy: leastRequest}, outlierDetection: {}")
+    changed = backend("version: a, loadBalancer: {policy: leastRequest}, healthCheck: {path: /}, outlierDetection: {}")
     assert plain.load_balancer == LoadBalancer()
     assert changed.digest() == plain.digest()
 

@@ -23,6 +23,15 @@ def test_names_are_those_of_istio() -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "healthCheck: {}",
+        "healthCheck: {path: health}",
+        "healthCheck: {path: '/a b'}",
+        "healthCheck: {path: '/a#b'}",
+        "healthCheck: {path: 'http://a/b'}",
+        "healthCheck: {path: /, interval: 5}",
+        "healthCheck: {path: /, unhealthyThreshold: 0}",
+        "healthCheck: {path: /, expectedStatuses: []}",
+        "healthCheck: {path: /, expectedStatuses: [20]}",
         "outlierDetection: {consecutiveErrors: 5}",
         "outlierDetection: {baseEjectionTime: 0s}",
         "outlierDetection: {maxEjectionPercent: 110}",

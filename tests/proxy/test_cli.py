@@ -121,6 +121,13 @@ def test_json_is_what_the_api_answers(admin, controller, arguments, expected):
     assert json.loads(result.stdout) == expected(controller)
 
 
+def test_status_says_which_endpoints_are_left_out_and_why(admin):
+    """Broken: an operator sees a slow version, and not that half of it is down."""
+    output = " ".join(run("status", "--admin", admin).output.split())
+    for text in ("fraud-v1", "is unhealthy:", "503", "is ejected until", "health is ignored"):
+        assert text in output, output
+
+
 def test_routes_and_history_are_tables_for_people(admin):
     """Broken: rollouts cannot be followed on a terminal."""
     assert "static weights/" in run("routes", "--admin", admin).output

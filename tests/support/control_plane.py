@@ -174,6 +174,7 @@ class World:
     async def kill(self) -> None:
         """The controller is gone, without a word to anybody."""
         assert self.controller is not None
+        await self.controller._checks.close()
         await self.controller._push.close()
         await self.controller._keeper.close()
         self.controller = None

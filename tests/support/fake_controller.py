@@ -125,6 +125,7 @@ class FakeController:
                 {"index": i, "pid": 5000 + i, "generation": 7, "connections": 3, "inFlight": 1, "alive": i == 0}
                 for i in range(2)
             ],
+            "backends": backend_documents(),
             "routes": self.routes(),
             "restartNeeded": ["workers"],
             "faultInjection": [{"route": "fraud", "injects": "status 503 into 50 % of the requests of fraud-v2"}],
@@ -367,3 +368,24 @@ def plain_document() -> dict[str, Any]:
         "error": "",
         "pairs": None,
     }
+
+
+def backend_documents() -> list[dict[str, Any]]:
+    """A backend of which one endpoint is down and one ejected, and one that is not checked."""
+    line = {
+        "state": "healthy", "reason": "", "since": STARTED_S, "checkedAt": STARTED_S, "inFlight": 2,
+        "ejectedBy": 0, "ejectedUntil": None, "ejections": 0, "share": 1.0,
+    }  # fmt: skip
+    return [
+        {
+            "name": "fraud-v1",
+            "panic": 0,
+            "endpoints": [
+                {"address": "http://10.0.0.11:8080", **line},
+                {"address": "http://10.0.0.12:8080", **line, "state": "unhealthy", "reason": "status 503"},
+                {"address": "http://10.0.0.13:8080", **line, "state": "ejected", "ejectedBy": 1, "ejections": 3,
+                 "ejectedUntil": STARTED_S + 30},
+            ],
+        },
+        {"name": "fraud-v2", "panic": 2, "endpoints": [{"address": "http://10.0.0.21:8080", **line, "since": None}]},
+    ]  # fmt: skip

@@ -168,6 +168,18 @@ def test_labels_from_outside_are_escaped(controller):
     assert scrape(controller)("understudy_mirror_percent", route='fr"au\\d\n') == 0
 
 
+def test_endpoints_are_counted_by_state(controller):
+    """Broken: no alert can say that replicas of a version are down."""
+    value = scrape(controller)
+    counts = {state: value("understudy_backend_endpoints", backend="fraud-v1", state=state)
+              for state in ("healthy", "unhealthy", "ejected", "unknown")}  # fmt: skip
+    assert counts == {"healthy": 1, "unhealthy": 1, "ejected": 1, "unknown": 0}
+    assert value("understudy_backend_endpoints", backend="fraud-v2", state="unhealthy") == 0
+    assert value("understudy_backend_panic", backend="fraud-v2") == 2
+    assert value("understudy_backend_requests_in_flight", backend="fraud-v1") == 6
+    assert value("understudy_backend_ejections_total", backend="fraud-v1") == 3
+
+
 def test_the_document_names_every_metric(controller):
     """Broken: docs/admin-api.md is stale."""
     document = (Path(__file__).parents[3] / "docs" / "admin-api.md").read_text("utf-8")

@@ -108,7 +108,8 @@ def test_shape_is_kept_in_the_memory() -> None:
         assert shape.boot > 0
         assert len(memory) == shape.size
         assert shape.row(2, 5 - 1) + layout.ROW_CELLS == shape.size // 8
-        assert shape.guards(1) + layout.GUARD_CELLS == shape.table(1, 0)
+        assert shape.guards(1) + layout.GUARD_CELLS == shape.endpoint(1, 0)
+        assert shape.endpoint(1, layout.ENDPOINTS) == shape.table(1, 0)
         assert shape.slab(1) == shape.row(0, 4) + layout.ROW_CELLS
         assert shape.row(0, 0) == shape.table(0, 6) + layout.TABLE_CELLS
         assert attach(fd)[1] == shape

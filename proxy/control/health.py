@@ -1,0 +1,203 @@
+"""Whether the endpoints of backends are well: each is asked, by the controller alone, and the workers are told.
+
+    question ─▶ answer ─▶ `judged` (pure) ─▶ Condition ─▶ changed? ─▶ Snapshot.unhealthy ─▶ workers
+
+What is not known yet counts as well. A controller that starts takes up what its predecessor told the workers, and
+workers whose controller died go on with what they knew last. A name is asked as it is configured: where it has
+several addresses, one of them answers for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random as randomness
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import aiohttp
+import structlog
+
+from config.durations import format_duration
+from config.health import HealthCheck
+from proxy.snapshot import Backend, Endpoint, Snapshot, Tls
+from proxy.tls import client_context, reason, server_name
+
+Key = tuple[str, Endpoint]
+"""(backend's name, endpoint)."""
+JITTER: Final = 0.1
+"""Part of the interval that is added at random: endpoints and proxies that started together drift apart."""
+FIRST_S: Final = 1.0
+"""All endpoints are asked for the first time within this time, or within their interval if it is shorter."""
+_USER_AGENT: Final = "understudy-health-check"
+_LOG = structlog.get_logger("understudy.health")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What is known of an endpoint. `healthy` is None until enough answers have come.
+
+    `streak` counts the answers in a row that speak against `healthy`. Times are seconds since 1970.
+    """
+
+    healthy: bool | None = None
+    streak: int = 0
+    reason: str = ""
+    since_s: float = 0.0
+    asked_s: float = 0.0
+
+    @property
+    def usable(self) -> bool:
+        """Whether requests are sent there."""
+        return self.healthy is not False
+
+
+def judged(known: Condition, reason: str, check: HealthCheck, now_s: float) -> Condition:
+    """What is known after one more answer. `reason` says why it failed, and is empty where it passed."""
+    passed = not reason
+    if known.healthy is passed:
+        return replace(known, streak=0, reason=reason, asked_s=now_s)
+    needed = check.unhealthy_threshold if not passed else 1 if known.healthy is None else check.healthy_threshold
+    if known.streak + 1 >= needed:
+        return Condition(passed, 0, reason, now_s, now_s)
+    return replace(known, streak=known.streak + 1, reason=reason or known.reason, asked_s=now_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What an endpoint is asked, and how it is reached."""
+
+    endpoint: Endpoint
+    check: HealthCheck
+    tls: Tls
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    question: _Question
+    task: asyncio.Task[None]
+
+
+class Checks:
+    """The checks that go on. `changed` is called when an endpoint became usable or unusable."""
+
+    def __init__(
+        self,
+        changed: Callable[[], None],
+        clock: Callable[[], float] = time.time,
+        random: Callable[[], float] = randomness.random,
+    ) -> None:
+        self._changed, self._clock, self._random = changed, clock, random
+        self._probes: dict[Key, _Probe] = {}
+        self._conditions: dict[Key, Condition] = {}
+
+    def inherit(self, snapshot: Snapshot | None) -> None:
+        """Take up what the workers hold."""
+        if snapshot is None:
+            return
+        for number, at in snapshot.unhealthy:
+            backend = snapshot.backends[number]
+            known = Condition(healthy=False, reason="found before the controller started", since_s=self._clock())
+            self._conditions[backend.name, backend.endpoints[at]] = known
+
+    def unhealthy(self, backends: Sequence[Backend]) -> tuple[tuple[int, int], ...]:
+        """The endpoints that are not well, as (backend, endpoint) by number."""
+        down = {key for key, known in self._conditions.items() if not known.usable}
+        return tuple(
+            (number, at)
+            for number, backend in enumerate(backends)
+            for at, endpoint in enumerate(backend.endpoints)
+            if (backend.name, endpoint) in down
+        )
+
+    def condition(self, backend: str, endpoint: Endpoint) -> Condition | None:
+        """What is known of an endpoint; None where it is not checked."""
+        return self._conditions.get((backend, endpoint), Condition()) if (backend, endpoint) in self._probes else None
+
+    def follow(self, wanted: Iterable[tuple[Backend, HealthCheck | None]]) -> None:
+        """Check these from now on. A check that did not change goes on, one that did keeps what it knows."""
+        questions = {
+            (backend.name, endpoint): _Question(endpoint, check, backend.tls)
+            for backend, check in wanted
+            if check is not None
+            for endpoint in backend.endpoints
+        }
+        for key in [key for key, probe in self._probes.items() if questions.get(key) != probe.question]:
+            self._probes.pop(key).task.cancel()
+        for key in [key for key in self._conditions if key not in questions]:
+            del self._conditions[key]
+        for key, question in questions.items():
+            if key not in self._probes:
+                self._probes[key] = _Probe(question, asyncio.create_task(self._ask_on(key, question)))
+
+    async def close(self) -> None:
+        """Ask nobody any more."""
+        tasks = [probe.task for probe in self._probes.values()]
+        self._probes.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask_on(self, key: Key, question: _Question) -> None:
+        interval_s = question.check.interval
+        await asyncio.sleep(self._random() * min(FIRST_S, interval_s))
+        async with _session(question.endpoint) as session:
+            while True:
+                asked_s = time.monotonic()
+                self._note(key, question.check, await _ask(session, question))
+                wait_s = interval_s * (1 + JITTER * self._random())
+                await asyncio.sleep(max(0.0, asked_s + wait_s - time.monotonic()))
+
+    def _note(self, key: Key, check: HealthCheck, failure: str) -> None:
+        before = self._conditions.get(key, Condition())
+        after = self._conditions[key] = judged(before, failure, check, self._clock())
+        if after.healthy is before.healthy:
+            return
+        if after.usable:
+            _LOG.info("endpoint is well", backend=key[0], endpoint=str(key[1]))
+        else:
+            _LOG.warning("endpoint is not well", backend=key[0], endpoint=str(key[1]), reason=failure)
+        if after.usable is not before.usable:
+            self._changed()
+
+
+def _session(endpoint: Endpoint) -> aiohttp.ClientSession:
+    """Each question has a connection of its own, as a new client has."""
+    connector: aiohttp.BaseConnector
+    if endpoint.path:
+        connector = aiohttp.UnixConnector(endpoint.path, force_close=True)
+    else:
+        connector = aiohttp.TCPConnector(force_close=True)
+    return aiohttp.ClientSession(connector=connector, headers={"User-Agent": _USER_AGENT})
+
+
+async def _ask(session: aiohttp.ClientSession, question: _Question) -> str:
+    """Why an endpoint is not well; empty if it is."""
+    endpoint, check = question.endpoint, question.check
+    name = server_name(question.tls, endpoint)
+    url = f"http://localhost{check.path}" if endpoint.path else f"{endpoint}{check.path}"
+    try:
+        context = await asyncio.to_thread(client_context, question.tls) if endpoint.tls else True
+        async with session.get(
+            url,
+            timeout=aiohttp.ClientTimeout(total=check.timeout),
+            allow_redirects=False,
+            ssl=context,
+            server_hostname=name if endpoint.tls else None,
+        ) as answer:
+            status = answer.status
+    except TimeoutError:
+        return f"no answer within {format_duration(check.timeout)}"
+    except aiohttp.ClientConnectorCertificateError as error:
+        return _said(error.certificate_error, name)
+    except aiohttp.ClientConnectorSSLError as error:
+        return _said(error.os_error, name)
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        return str(error) or type(error).__name__
+    expected = status in check.expected_statuses if check.expected_statuses else 200 <= status < 300
+    return "" if expected else f"status {status}"
+
+
+def _said(error: Exception, name: str) -> str:
+    return reason(error, name)[0] if isinstance(error, OSError) else str(error)
