@@ -13,12 +13,13 @@ from typing import Final, Protocol
 
 from proxy.data.connection import Borrower, Connection
 from proxy.data.heads import to_backend
-from proxy.data.http1 import LAST_CHUNK, chunk
+from proxy.data.http1 import chunk
 from proxy.data.leftover import Leftover
 from proxy.data.pool import Pool
 from proxy.data.retries import Retrying
 from proxy.data.router import Draw, Head
 from proxy.data.routing import ArmPlan, Context, RoutePlan
+from proxy.data.trailers import last_chunk
 from proxy.faults import Fault, Retry, counts_against
 
 REPLAY_BYTES: Final = 64 << 10
@@ -146,7 +147,7 @@ class Attempt(Borrower):
         """What the client has sent so far waits again."""
         self._out = [chunk(piece) for piece in kept] if self.head.chunked else list(kept)
         if self.head.chunked and self._request_complete:
-            self._out.append(LAST_CHUNK)
+            self._out.append(last_chunk(self.head.trailers, self.head.headers))
         self._sent_head = False
         self._waiting_bytes = 0
 

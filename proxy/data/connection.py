@@ -60,6 +60,9 @@ class Borrower(Protocol):
     def response_flush(self) -> None:
         """All that one read brought has been told."""
 
+    def response_trailers(self, trailers: Headers, headers: Headers) -> None:
+        """Fields that follow the body of a chunked answer with these headers; its end follows."""
+
     def response_end(self) -> None:
         """The answer is complete; the connection is no longer yours."""
 
@@ -105,6 +108,7 @@ class Connection(asyncio.Protocol):
         "_quiet_bytes",
         "_start",
         "_started",
+        "_trailers",
         "idle_since_s",
         "problem",
         "served",
@@ -121,6 +125,7 @@ class Connection(asyncio.Protocol):
         self._head_only = False
         self._answered = self._complete = self._poisoned = self._close_delimited = self._started = False
         self._start = b""
+        self._trailers: Headers | None = None
         self._interim = 0
         self._quiet_bytes = 0
         """What came since the last piece of a body: fields that have no end would fill the parser's memory."""
@@ -231,14 +236,17 @@ class Connection(asyncio.Protocol):
             raise httptools.HttpParserError("control bytes in the status line")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header field; fields after the head are trailers, which are not passed on."""
+        """Keep a header field, or a trailer."""
+        kept = self._headers
         if self._answered:
-            if not self._complete and name.lower() == b"transfer-encoding":
+            if self._complete:
+                return
+            if name.lower() == b"transfer-encoding":
                 raise httptools.HttpParserError("a transfer coding among the trailers")
-            return
-        self._headers.append((name.lower(), value))
+            kept = self._trailers = self._trailers or []
+        kept.append((name.lower(), value))
         self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_HEAD_BYTES or len(self._headers) > MAX_FIELDS:
+        if self._head_bytes > MAX_HEAD_BYTES or len(kept) > MAX_FIELDS:
             raise httptools.HttpParserError("header fields over the limit")
 
     def on_headers_complete(self) -> None:
@@ -291,6 +299,10 @@ class Connection(asyncio.Protocol):
         if self._answered and not self._complete:
             self._complete = True
             self._poisoned = self._poisoned or not self._parser.should_keep_alive()
+            if self._trailers:
+                if self._borrower is not None:
+                    self._borrower.response_trailers(self._trailers, self._headers)
+                self._trailers = None
 
     # --- ends
     def _starts(self, data: bytes) -> bool:

@@ -19,6 +19,7 @@ from proxy.data.exchange import Exchange
 from proxy.data.http1 import CONTINUE, Headers, refusal
 from proxy.data.listening import ListenerPlan
 from proxy.data.request_head import NO_UPGRADE, Refused, read_head, too_large
+from proxy.data.router import Head
 from proxy.data.routing import Context
 from proxy.data.trust import LOCAL, Caller, peer_address
 from proxy.faults import Fault
@@ -52,6 +53,7 @@ class ClientConnection(asyncio.Protocol):
         "_parser",
         "_plan",
         "_queue",
+        "_read_bytes",
         "_reading_head",
         "_refused",
         "_registry",
@@ -78,7 +80,9 @@ class ClientConnection(asyncio.Protocol):
         self._queue: deque[Exchange] = deque()
         self._fields: Headers = []
         self._target = b""
-        self._head_bytes = 0
+        self._head_bytes = self._read_bytes = 0
+        """What came since the last piece of a body, and in the last read: fields and chunk extensions that have no end
+        would fill the parser's memory."""
         self._begun_s = 0.0
         self._admitted = self._closing = self._eof = self._reading_head = self._full = False
         self._refused: Refused | None = None
@@ -112,7 +116,8 @@ class ClientConnection(asyncio.Protocol):
         if self._closing or self._refused is not None:
             self._discard(data)
             return
-        self._head_bytes = len(data) + (self._head_bytes if self._reading_head else 0)
+        self._read_bytes = len(data)
+        self._head_bytes = len(data) + (self._head_bytes if self._reading_head or self._open is not None else 0)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -124,7 +129,7 @@ class ClientConnection(asyncio.Protocol):
             self._refused = error.__context__
         except httptools.HttpParserError as error:
             self._refused = Refused(Fault.BAD_REQUEST, str(error))
-        if self._reading_head and self._refused is None and self._head_bytes > READ_BYTES:
+        if self._head_bytes > READ_BYTES and self._refused is None and (self._reading_head or self._open is not None):
             limits = self._context.routing.limits
             if self._head_bytes > limits.max_head_bytes + READ_BYTES:
                 self._refused = too_large(limits)
@@ -183,9 +188,20 @@ class ClientConnection(asyncio.Protocol):
             raise Refused(Fault.URI_TOO_LONG, f"the target is over {limit} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header field, or a trailer, which is not passed on."""
+        """A header field, or a trailer."""
         if self._open is None:
             self._fields.append((name.lower(), value))
+        else:
+            self._trailer(self._open.head, name.lower(), value)
+
+    def _trailer(self, head: Head, name: bytes, value: bytes) -> None:
+        """A field after a chunked body. All of them together are held to the limits of a head."""
+        trailers = head.trailers = head.trailers or []
+        trailers.append((name, value))
+        limits = self._context.routing.limits
+        size = sum(len(name) + len(value) for name, value in trailers)
+        if size > limits.max_head_bytes or len(trailers) > limits.max_headers:
+            raise too_large(limits)
 
     def on_headers_complete(self) -> None:
         """The head is complete: an exchange is made, which waits for its turn."""
@@ -202,6 +218,7 @@ class ClientConnection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
+        self._head_bytes = self._read_bytes
         if self._open is not None:
             self._open.request_body(data)
 

@@ -17,11 +17,12 @@ from math import ceil
 from time import monotonic
 
 from proxy.data.attempt import PENDING_BYTES, REPLAY_BYTES, Answer, Client
-from proxy.data.http1 import LAST_CHUNK, chunk
+from proxy.data.http1 import chunk
 from proxy.data.injection import Strike
 from proxy.data.reply import Reply
 from proxy.data.router import Head
 from proxy.data.routing import Context, RoutePlan
+from proxy.data.trailers import last_chunk
 from proxy.faults import FACTS, Fault
 
 
@@ -141,7 +142,7 @@ class Exchange(Reply):
         """The request is complete."""
         self._request_complete = True
         if self.head.chunked:
-            self._out.append(LAST_CHUNK)
+            self._out.append(last_chunk(self.head.trailers, self.head.headers))
         if self._plan is not None:
             self._complete_s = monotonic()
             self._be_patient()

@@ -11,12 +11,14 @@ from typing import Final, NamedTuple
 from proxy.data.connection import ResponseHead
 from proxy.data.http1 import REQUEST_OWN, RESPONSE_OWN, connection_fields, fields, length_field, status_line
 from proxy.data.router import Head
+from proxy.data.trailers import announced, welcome
 
 MAX_ID_BYTES: Final = 128
 """A request id is written to logs everywhere: a longer one is replaced, and one with other than visible characters."""
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
-NOTED: Final = frozenset((b"x-request-id", b"connection", b"traceparent", b"tracestate"))
+NOTED: Final = frozenset((b"x-request-id", b"connection", b"traceparent", b"tracestate", b"te", b"trailer"))
 """Fields that are looked at before they are passed on."""
+_ANSWER_NOTED: Final = frozenset((b"connection", b"trailer"))
 _PLAIN_CONNECTION: Final = frozenset((b"keep-alive", b"close"))
 _ADDED: Final = frozenset((b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-request-id"))
 _TRACE: Final = frozenset((b"traceparent", b"tracestate"))
@@ -28,11 +30,12 @@ def to_backend(head: Head, new_id: Callable[[], bytes]) -> bytes:
     """The head of a request on its way to a backend; `new_id` names a request without a name."""
     if head.own is None:
         _settle(head, new_id)
-    return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (
+    return b"%b %b HTTP/1.1\r\n%b%b%b%b\r\n" % (
         head.method,
         head.target,
         fields(head.headers, head.own or REQUEST_OWN),
         length_field(head.length, head.chunked),
+        head.hop,
         head.forwarded,
     )
 
@@ -70,7 +73,7 @@ def _settle(head: Head, new_id: Callable[[], bytes]) -> None:
         return
     own = REQUEST_OWN
     ids = traced = 0
-    sound = trace = False
+    sound = trace = announces = welcomes = False
     for name, value in head.headers:
         if name not in NOTED:
             continue
@@ -80,6 +83,10 @@ def _settle(head: Head, new_id: Callable[[], bytes]) -> None:
         elif name == b"connection":
             if value.lower() not in _PLAIN_CONNECTION:
                 own = own | connection_fields(head.headers) - {b"x-request-id"}
+        elif name == b"te":
+            welcomes = head.modern
+        elif name == b"trailer":
+            announces = head.chunked
         elif name == b"traceparent":
             traced += 1
             trace = is_traceparent(value)
@@ -88,6 +95,10 @@ def _settle(head: Head, new_id: Callable[[], bytes]) -> None:
     if ids != 1 or not sound:
         own = own | {b"x-request-id"} if ids else own
         head.forwarded += b"x-request-id: %b\r\n" % new_id()
+    if announces:
+        head.hop += announced(head.headers)
+    if welcomes:
+        head.hop += welcome(head.headers)
     if traced and not (trace and traced == 1):
         own = own | _TRACE
     head.own = own
@@ -117,9 +128,14 @@ def to_client(head: ResponseHead, request: Head, backend_field: bytes, last: boo
     """The head of an answer on its way to the client. Bodies without a length are chunked, or end with it.
     `last` says that the connection takes no other request."""
     own = RESPONSE_OWN
+    announces = False
     for name, _ in head.headers:
+        if name not in _ANSWER_NOTED:
+            continue
         if name == b"connection":
             own = own | connection_fields(head.headers)
+        else:
+            announces = head.chunked
     framing = b""
     chunked = False
     keep_alive = request.keep_alive and not last
@@ -127,7 +143,7 @@ def to_client(head: ResponseHead, request: Head, backend_field: bytes, last: boo
         framing = length_field(None if head.status == 204 else head.length, chunked=False)
     elif request.modern:
         chunked = True
-        framing = length_field(None, chunked=True)
+        framing = length_field(None, chunked=True) + (announced(head.headers) if announces else b"")
     else:
         keep_alive = False
     if not keep_alive:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.data.connection import Borrower, Connection, ResponseHead
+from proxy.data.http1 import Headers
 from proxy.data.pool import Pool
 from proxy.data.routing import Context
 from proxy.faults import Fault
@@ -48,6 +49,9 @@ class Leftover(Borrower):
         self._bytes += len(data)
         if self._bytes > LEFTOVER_BYTES:
             self.expire(self.deadline_s)
+
+    def response_trailers(self, trailers: Headers, headers: Headers) -> None:
+        """Nobody waits."""
 
     def response_flush(self) -> None:
         """Nobody waits."""

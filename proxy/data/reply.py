@@ -13,6 +13,7 @@ from proxy.data.connection import ResponseHead
 from proxy.data.heads import to_client
 from proxy.data.http1 import LAST_CHUNK, Headers, chunk, refusal
 from proxy.data.shadow import mirror
+from proxy.data.trailers import last_chunk
 from proxy.faults import FACTS, Fault, counts_against
 from proxy.ledger.writer import Reading
 
@@ -70,6 +71,12 @@ class Reply(Attempt):
             else:
                 kept.append(data)
         self._to_client.append(chunk(data) if self._chunk_out else data)
+
+    def response_trailers(self, trailers: Headers, headers: Headers) -> None:
+        """The answer is complete, and fields follow its body."""
+        if self._chunk_out:
+            self._to_client.append(last_chunk(trailers, headers))
+            self._chunk_out = False
 
     def response_flush(self) -> None:
         """Send on what one read brought, in one write."""

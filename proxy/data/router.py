@@ -48,6 +48,11 @@ class Head:
     own: frozenset[bytes] | None = None
     """Fields that are not passed on; None until that was found out."""
 
+    trailers: Headers | None = None
+    """Fields after the body, if there were any; complete when the request is."""
+    hop: bytes = b""
+    """Lines for the next connection alone, which a copy goes without."""
+
     @property
     def path(self) -> str:
         """The path of the target, as it was sent."""

@@ -148,6 +148,9 @@ class Shadow:
             else:
                 self._kept.append(data)
 
+    def response_trailers(self, trailers: Headers, headers: Headers) -> None:
+        """Nobody waits for them."""
+
     def response_flush(self) -> None:
         """Nothing waits for a shadow's answer."""
 

@@ -40,6 +40,9 @@ REQUESTS = [
     request(target="/plain?x=1", headers=("X-A: b",)),
     request("POST", "/length", body=b"0123456789" * 5),
     request("POST", "/chunks", headers=("Transfer-Encoding: chunked",)) + chunked(b"abc", b"d" * 40),
+    request("POST", "/trailers", headers=("Transfer-Encoding: chunked",))
+    + chunked(b"abc")[:-2]
+    + b"X-T: 1\r\nHost: b\r\n\r\n",
     request("POST", "/expect", headers=("Expect: 100-continue",), body=b"xyz"),
     request("HEAD", "/head"),
     request("POST", "/empty", body=b""),
@@ -47,6 +50,7 @@ REQUESTS = [
 ANSWERS = [
     answer(b"hello", headers=("X-C: d",)),
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"12", b"3456789"),
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"12")[:-2] + b"X-T: 1\r\nAge: 2\r\n\r\n",
     b"HTTP/1.1 103 Early\r\n\r\n" + answer(b"", status=404),
     b"HTTP/1.1 204 No\r\n\r\n",
 ]

@@ -18,6 +18,7 @@ WELL_FORMED = [
     request("POST", "/length", body=b"0123456789"),
     request("POST", "/chunks", headers=("Transfer-Encoding: chunked",)) + chunked(b"abc", b"d" * 20),
     request("POST", "/expect", headers=("Expect: 100-continue",), body=b"xyz"),
+    request("POST", "/trailers", headers=("Transfer-Encoding: chunked",)) + chunked(b"abc")[:-2] + b"X-T: 1\r\n\r\n",
     request("OPTIONS", "*"),
     request(target="http://m.test/absolute?q", headers=("Connection: keep-alive, X-Gone", "X-Gone: 1")),
     request(headers=("Connection: keep-alive",), version="1.0"),
@@ -76,7 +77,8 @@ class Strict:
             elif isinstance(event, h11.Data):
                 self._body += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
-                self.messages.append((self._request.target, list(self._request.headers), self._body))
+                fields = [*self._request.headers, *event.headers]
+                self.messages.append((self._request.target, fields, self._body))
                 self._connection.send(h11.Response(status_code=200, headers=[(b"content-length", b"0")]))
                 self._connection.send(h11.EndOfMessage())
                 self._connection.start_next_cycle()
