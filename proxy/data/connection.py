@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from ssl import SSLError
 from typing import Final, Protocol, cast
 
 import httptools
@@ -86,8 +85,8 @@ class Lender(Protocol):
     def forget(self, connection: Connection) -> None:
         """A connection is closed."""
 
-    def explain(self, error: OSError) -> tuple[Fault, str]:
-        """The fault that an error on a new connection is, and why, in words."""
+    def explain(self, error: Exception | None) -> tuple[Fault, str]:
+        """The fault that the end of a new connection is, and why, in words."""
 
 
 class Connection(asyncio.Protocol):
@@ -209,7 +208,7 @@ class Connection(asyncio.Protocol):
             self._finish()
             return
         fault = Fault.RESPONSE_CUT if self._answered else Fault.UPSTREAM_RESET
-        if isinstance(exc, SSLError) and not self._answered and self.served == 1:
+        if not self._answered and self.served == 1:
             fault, self.problem = self._pool.explain(exc)
         self._lose(fault, clean=exc is None)
 

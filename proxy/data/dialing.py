@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from proxy.data.connection import Connection
+from proxy.data.resolving import Name
 from proxy.faults import Fault
 from proxy.snapshot import Backend, Endpoint
 from proxy.tls import client_context, reason, server_name
 
 Factory = Callable[[], Connection]
+
+STAGGER_S: Final = 0.25
+"""How long an address may say nothing before the next one is tried too (RFC 8305, section 8)."""
+MAX_TRIES: Final = 4
+"""Addresses that one connection tries: of a hundred that are down not every request should knock at all."""
 
 
 class DialError(Exception):
@@ -32,13 +38,15 @@ class DialError(Exception):
 class Dialer:
     """Makes connections to one endpoint of a backend."""
 
-    def __init__(self, backend: Backend, endpoint: Endpoint) -> None:
+    def __init__(self, backend: Backend, endpoint: Endpoint, name: Name | None = None, address: str = "") -> None:
         self._backend = backend
         self._endpoint = endpoint
+        self._name = name
+        self._address = address
         self._context: ssl.SSLContext | None = None
 
     def __str__(self) -> str:
-        return str(self._endpoint)
+        return f"{self._endpoint} ({self._address})" if self._address else str(self._endpoint)
 
     async def dial(self, factory: Factory) -> Connection:
         """A connection, ready to be lent.
@@ -46,7 +54,13 @@ class Dialer:
         Raises:
             DialError: there is none.
         """
-        return await self._connect(factory, self._endpoint.host)
+        if self._name is None:
+            return await self._connect(factory, self._endpoint.host)
+        addresses = await self._name.known()
+        if not addresses:
+            said = f"the name {self._name.host} does not resolve: {self._name.failure}"
+            raise DialError(Fault.CONNECT_FAILED, said, "check the name and the resolver")
+        return await self._first(factory, _in_order(addresses, self._address)[:MAX_TRIES])
 
     def explain(self, error: OSError) -> DialError:
         """What an error of the network means."""
@@ -57,11 +71,50 @@ class Dialer:
         said, remedy = _WORDS.get(type(error), ((error.strerror or str(error)).lower(), "check the endpoint"))
         return DialError(Fault.CONNECT_FAILED, said, remedy)
 
+    def explain_end(self, error: Exception | None) -> DialError | None:
+        """What it means that a new connection ended before any answer; None where it means nothing of its making."""
+        if isinstance(error, ssl.SSLError):
+            return self.explain(error)
+        if self._endpoint.tls and not self._backend.tls.cert_file:
+            said = "it closed a new TLS connection without an answer, as it does that wants a client certificate"
+            return DialError(Fault.UPSTREAM_RESET, said, "give tls.certFile and tls.keyFile, or look why it closes")
+        return None
+
     def late(self, timeout_s: float) -> DialError:
         """What it means that time was up."""
+        if self._name is not None and not self._name.addresses:
+            said = f"the name {self._name.host} did not resolve within {timeout_s:g} s"
+            return DialError(Fault.CONNECT_TIMEOUT, said, "check the resolver")
         handshake = ", TLS handshake included," if self._endpoint.tls else ""
         said = f"no connection{handshake} within {timeout_s:g} s"
         return DialError(Fault.CONNECT_TIMEOUT, said, "check the way there, or raise `timeouts.connect` of the route")
+
+    async def _first(self, factory: Factory, hosts: Sequence[str]) -> Connection:
+        """The first connection of several that are begun one after the other: the next one when one has failed, or has
+        said nothing for a while (Happy Eyeballs, RFC 8305, section 5)."""
+        if len(hosts) == 1:
+            return await self._connect(factory, hosts[0])
+        left = list(hosts)
+        under_way: set[asyncio.Task[Connection]] = set()
+        error: BaseException | None = None
+        try:
+            while left or under_way:
+                if left:
+                    under_way.add(asyncio.create_task(self._connect(factory, left.pop(0))))
+                done, under_way = await asyncio.wait(
+                    under_way, timeout=STAGGER_S if left else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                made = [task.result() for task in done if task.exception() is None]
+                for connection in made[1:]:
+                    connection.close()
+                if made:
+                    return made[0]
+                error = error or next((task.exception() for task in done), None)
+        finally:
+            for task in under_way:
+                task.add_done_callback(_close)
+                task.cancel()
+        raise error or AssertionError("no host to dial")
 
     async def _connect(self, factory: Factory, host: str) -> Connection:
         endpoint, loop = self._endpoint, asyncio.get_running_loop()
@@ -90,6 +143,25 @@ class Dialer:
                 said, remedy = reason(error, "")
                 raise DialError(Fault.TLS_FAILED, said, remedy) from error
         return {"ssl": self._context, "server_hostname": server_name(tls, self._endpoint)}
+
+
+def _in_order(addresses: Sequence[str], own: str) -> list[str]:
+    """Its own address, then those of the other family, then those of the same; none that is gone. Those behind it come
+    first, so that not all of the others fall back to the same one.
+
+    >>> _in_order(("10.0.0.1", "10.0.0.2", "10.0.0.3", "::1"), "10.0.0.2")
+    ['10.0.0.2', '::1', '10.0.0.3', '10.0.0.1']
+    """
+    at = addresses.index(own) if own in addresses else 0
+    family = ":" in addresses[at]
+    first, *others = *addresses[at:], *addresses[:at]
+    return [first, *sorted(others, key=lambda address: (":" in address) is family)]
+
+
+def _close(task: asyncio.Task[Connection]) -> None:
+    """A connection that came too late."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
 
 
 _WORDS: Final[dict[type[OSError], tuple[str, str]]] = {

@@ -15,6 +15,7 @@ from typing import Final
 from proxy.data.connection import Borrower, Connection
 from proxy.data.dialing import Dialer, DialError
 from proxy.data.notices import Seldom
+from proxy.data.resolving import Name
 from proxy.data.standing import Standing, Watch
 from proxy.faults import FACTS, Fault
 from proxy.snapshot import Backend, Endpoint
@@ -28,11 +29,14 @@ version that crashes on some requests must not be hidden by second attempts."""
 class Pool:
     """Connections to one endpoint. `max_connections` bounds them and `max_pending` the queue for them.
 
+    Of an endpoint with a name each `address` has a pool of its own; "" stands for all, before they are known.
+
     `watch` is told how every attempt ended, where the backend asks for it (`outlierDetection`).
     """
 
-    def __init__(self, backend: Backend, endpoint: Endpoint) -> None:
+    def __init__(self, backend: Backend, endpoint: Endpoint, name: Name | None = None, address: str = "") -> None:
         self.endpoint = endpoint
+        self.address = address
         self.standing = Standing()
         self.watch: Watch | None = None
         self._max_connections = backend.max_connections
@@ -45,11 +49,14 @@ class Pool:
         self._connecting: dict[Borrower, asyncio.Task[None]] = {}
         self._retired = False
         self._name = backend.name
-        self._dialer = Dialer(backend, endpoint)
+        self._dialer = Dialer(backend, endpoint, name, address)
         self._trouble: DialError | None = None
         self._seldom = Seldom()
         self.opened = 0
         self.reused = 0
+
+    def __str__(self) -> str:
+        return str(self._dialer)
 
     @property
     def in_flight(self) -> int:
@@ -137,10 +144,10 @@ class Pool:
         trouble = self._trouble
         return trouble.said if trouble is not None and trouble.fault is fault else ""
 
-    def explain(self, error: OSError) -> tuple[Fault, str]:
-        """What an error on a new connection is, and why: the handshake of TLS 1.3 may fail after its end."""
-        trouble = self._dialer.explain(error)
-        return self._note(trouble), trouble.said
+    def explain(self, error: Exception | None) -> tuple[Fault, str]:
+        """What the end of a new connection is, and why: the handshake of TLS 1.3 may fail after its end."""
+        trouble = self._dialer.explain_end(error)
+        return (Fault.UPSTREAM_RESET, "") if trouble is None else (self._note(trouble), trouble.said)
 
     async def _connect(self, borrower: Borrower, head_only: bool, timeout_s: float) -> None:
         try:

@@ -15,6 +15,7 @@ from proxy.data.injection import DELAYED_LINE, Injector
 from proxy.data.limiting import Limiter, RouteLimit
 from proxy.data.listening import CLOSED, ListenerPlan
 from proxy.data.predictions import PredictionReader
+from proxy.data.resolving import Names
 from proxy.data.retries import RetryPlan
 from proxy.data.router import Choice, Condition, Head, any_of
 from proxy.data.upstream import Upstream
@@ -69,21 +70,24 @@ class RoutePlan:
 class Routing:
     """All routes of one snapshot."""
 
-    __slots__ = ("generation", "limits", "listeners", "plans", "upstreams")
+    __slots__ = ("generation", "limits", "listeners", "names", "plans", "upstreams")
 
-    def __init__(self, snapshot: Snapshot, writer: Writer, previous: Routing | None = None) -> None:
+    def __init__(
+        self, snapshot: Snapshot, writer: Writer, previous: Routing | None = None, names: Names | None = None
+    ) -> None:
+        self.names: Names | None = names if names is not None or previous is None else previous.names
         known = {} if previous is None else previous.upstreams
         before = {backend.name: upstream for backend, upstream in known.items()}
         self.generation = snapshot.generation
         self.limits = snapshot.limits
         self.listeners = tuple(ListenerPlan(listener) for listener in snapshot.listeners)
         self.upstreams: dict[Backend, Upstream] = {
-            backend: known.get(backend) or Upstream(backend, before.get(backend.name)) for backend in snapshot.backends
+            backend: known.get(backend) or Upstream(backend, before.get(backend.name), self.names)
+            for backend in snapshot.backends
         }
         for backend, upstream in known.items():
             if backend not in self.upstreams:
-                for pool in upstream.pools:
-                    pool.retire()
+                upstream.retire()
         ordered = [self.upstreams[backend] for backend in snapshot.backends]
         for number, upstream in enumerate(ordered):
             endpoints = upstream.backend.endpoints

@@ -18,6 +18,7 @@ from proxy.data import outliers
 from proxy.data.balancing import SlowStart, policy
 from proxy.data.connection import Borrower
 from proxy.data.pool import Pool
+from proxy.data.resolving import Names, is_name
 from proxy.data.standing import Standing, Watch
 from proxy.faults import Fault
 from proxy.ledger.endpoints import EndpointState, tag
@@ -43,9 +44,10 @@ class Upstream:
     `news` are lines for the log as (level, event, facts); whoever sweeps takes them.
     """
 
-    def __init__(self, backend: Backend, before: Upstream | None = None) -> None:
+    def __init__(self, backend: Backend, before: Upstream | None = None, names: Names | None = None) -> None:
         self.backend = backend
         self.copies = self.retrying = 0
+        self._names = names
         self.panic = False
         self.news: deque[tuple[str, str, dict[str, Any]]] = deque(maxlen=NEWS)
         self._tags = tuple(tag(backend.name, endpoint) for endpoint in backend.endpoints)
@@ -55,13 +57,14 @@ class Upstream:
         self._pools: tuple[Pool, ...] = ()
         self._usable: Sequence[Pool] = ()
         self._nobody = Nobody(backend, _NOBODY)
-        pools = tuple(Pool(backend, endpoint) for endpoint in backend.endpoints)
+        pools = self._placed({})
         if before is not None:  # the same version, reached in another way than before
-            known = {pool.endpoint: pool for pool in before.pools}
+            known = {(pool.endpoint, pool.address): pool for pool in before.pools}
             for pool in pools:
-                if (old := known.get(pool.endpoint)) is not None:
+                if (old := known.get((pool.endpoint, pool.address))) is not None:
                     pool.standing = old.standing
-            self._pools = tuple(known[pool.endpoint] for pool in pools if pool.endpoint in known)
+            places = [(pool.endpoint, pool.address) for pool in pools]
+            self._pools = tuple(known[place] for place in places if place in known)
         self.pools = pools
 
     @property
@@ -112,6 +115,39 @@ class Upstream:
             )
 
     # --- what changes
+    def relocate(self) -> None:
+        """A name has other addresses: those that stay keep their connections, those that are gone end in peace."""
+        left = {(pool.endpoint, pool.address): pool for pool in self._pools}
+        healthy = {pool.endpoint: pool.standing.healthy for pool in self._pools}
+        pools = self._placed(left)
+        for pool in pools:
+            pool.standing.healthy = healthy.get(pool.endpoint, True)
+        self.pools = pools
+        for pool in left.values():
+            pool.retire()
+
+    def retire(self) -> None:
+        """The backend is gone, or reached in another way: what is under way ends in peace."""
+        if self._names is not None:
+            self._names.leave(self.relocate)
+        for pool in self._pools:
+            pool.retire()
+
+    def _placed(self, known: dict[tuple[Endpoint, str], Pool]) -> tuple[Pool, ...]:
+        """A pool for each address of each endpoint, taken from those that are known or made."""
+        backend = self.backend
+        pools: list[Pool] = []
+        for endpoint in backend.endpoints:
+            name = None
+            if self._names is not None and is_name(endpoint.host):
+                name = self._names.follow(endpoint.host, backend.dns_refresh_s, self.relocate)
+            addresses = (name.addresses if name is not None else ()) or ("",)
+            places = [(endpoint, address) for address in addresses]
+            pools += [
+                known.pop(place) if place in known else Pool(backend, place[0], name, place[1]) for place in places
+            ]
+        return tuple(pools)
+
     def judge(self, unhealthy: frozenset[Endpoint]) -> None:
         """Take the word of the controller's checks."""
         changed = False
@@ -175,4 +211,4 @@ class Upstream:
 
     def _tell(self, level: str, event: str, pools: Sequence[Pool], **facts: object) -> None:
         for pool in pools:
-            self.news.append((level, event, {"backend": self.backend.name, "endpoint": str(pool.endpoint), **facts}))
+            self.news.append((level, event, {"backend": self.backend.name, "endpoint": str(pool), **facts}))

@@ -26,6 +26,7 @@ from proxy import channel
 from proxy.data.acceptor import Acceptor
 from proxy.data.downstream import ClientConnection
 from proxy.data.notices import log
+from proxy.data.resolving import Names
 from proxy.data.routing import Context, Routing
 from proxy.ledger import endpoints
 from proxy.ledger.layout import (
@@ -59,7 +60,7 @@ class Worker:
         self._clients: set[ClientConnection] = set()
         self._stop = asyncio.Event()
         self._sweeps = 0
-        self.context = Context(Routing(Snapshot(0), writer), writer, secrets.token_hex(6).encode())
+        self.context = Context(Routing(Snapshot(0), writer, names=Names()), writer, secrets.token_hex(6).encode())
 
     async def run(self, channel_path: str, drain_timeout_s: float) -> None:
         """Serve until SIGTERM, then drain."""

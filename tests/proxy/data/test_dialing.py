@@ -8,16 +8,20 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from proxy.data import dialing
 from proxy.data.connection import Connection
-from proxy.data.dialing import Dialer, DialError
+from proxy.data.dialing import MAX_TRIES, Dialer, DialError
 from proxy.data.pool import Pool
+from proxy.data.resolving import Name
 from proxy.faults import Fault
 from proxy.snapshot import Backend, Endpoint, Tls
 from tests.support.certificates import Authority
 from tests.support.plane import Network, Plane, request
+from tests.support.transports import FakeTransport, settle
 
 PLAIN = Tls()
 
@@ -36,7 +40,7 @@ class Lender:
     def forget(self, connection: Connection) -> None:
         self.lost += 1
 
-    def explain(self, error: OSError) -> tuple[Fault, str]:
+    def explain(self, error: Exception | None) -> tuple[Fault, str]:
         return Fault.TLS_FAILED, ""
 
 
@@ -145,30 +149,43 @@ async def test_errors_without_a_name_of_their_own() -> None:
 class Borrower:
     """Notes the faults that it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, end: Exception | None) -> None:
+        self.end = end
         self.faults: list[Fault] = []
         self.told = asyncio.Event()
 
     def upstream_ready(self, connection: Connection) -> None:
         """The server has read the client's part of the handshake, and finds no certificate in it."""
-        error = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required")
-        error.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
-        connection.transport.lose(error)  # type: ignore[attr-defined]
+        connection.transport.lose(self.end)  # type: ignore[attr-defined]
 
     def upstream_lost(self, fault: Fault, clean: bool) -> None:
         self.faults.append(fault)
         self.told.set()
 
 
-async def test_an_alert_after_the_handshake_is_a_failure_of_tls(network: Network) -> None:
-    """A server of TLS 1.3 that wants a client certificate says so after the handshake: it is no crash of the model."""
+ALERT = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required")
+ALERT.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+
+
+@pytest.mark.parametrize(
+    ("end", "fault", "said"),
+    [
+        (ALERT, Fault.TLS_FAILED, "it asks for a client certificate"),
+        (None, Fault.UPSTREAM_RESET, "it closed a new TLS connection without an answer"),
+    ],
+)
+async def test_a_handshake_that_fails_after_its_end(
+    network: Network, end: Exception | None, fault: Fault, said: str
+) -> None:
+    """A server of TLS 1.3 that wants a client certificate says so after the handshake, or just closes: whoever looks
+    for a crash of the model would look for long."""
     endpoint = Endpoint("v1.test", 443, tls=True)
-    pool, borrower = Pool(Backend("v1", (endpoint,)), endpoint), Borrower()
+    pool, borrower = Pool(Backend("v1", (endpoint,)), endpoint), Borrower(end)
     pool.acquire(borrower, False, 5.0)  # type: ignore[arg-type]
     await asyncio.wait_for(borrower.told.wait(), 5)
-    assert borrower.faults == [Fault.TLS_FAILED]
-    assert pool.why(Fault.TLS_FAILED) == "it asks for a client certificate"
-    assert pool.why(Fault.UPSTREAM_RESET) == ""
+    assert borrower.faults == [fault]
+    assert pool.why(fault).startswith(said)
+    assert pool.why(Fault.CONNECT_FAILED) == ""
     assert network.dialled == ["v1.test"]
 
 
@@ -185,3 +202,107 @@ async def test_the_client_is_told_why(plane: Plane) -> None:
             answer = client.take()
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"route all, backend v1: there is no such socket" in answer
+
+
+# --- names
+
+
+def named(port: int, *addresses: str, own: str = "") -> Dialer:
+    """A dialer of a name that has these addresses."""
+    name = Name("m.test")
+    if addresses:
+        name.learn(addresses)
+    endpoint = Endpoint("m.test", port)
+    return Dialer(Backend("v1", (endpoint,)), endpoint, name, own)
+
+
+async def test_the_next_address_is_tried_when_one_refuses(network: Network) -> None:
+    """`localhost` has an address of IPv6, and the model server listens on that of IPv4 alone."""
+    network.refusing |= {"::1", "10.0.0.1"}
+    connection = await named(80, "10.0.0.1", "10.0.0.2", "::1", own="::1").dial(lambda: Connection(Lender()))
+    assert network.dialled == ["::1", "10.0.0.1", "10.0.0.2"]
+    assert network.made["10.0.0.2"][0].connection is connection
+
+
+async def test_the_next_address_is_tried_while_one_is_silent(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that swallows packets would eat the whole time for a connection."""
+    monkeypatch.setattr(dialing, "STAGGER_S", 0.001)
+    network.silent.add("10.0.0.1")
+    await asyncio.wait_for(named(80, "10.0.0.1", "10.0.0.2").dial(lambda: Connection(Lender())), 5)
+    assert network.dialled == ["10.0.0.1", "10.0.0.2"]
+    await settle()
+    assert len(asyncio.all_tasks()) == 1, "an attempt that lost goes on"
+
+
+async def test_of_two_connections_one_is_closed(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that nobody has would stay open for ever."""
+    both = asyncio.Event()
+    made: list[FakeTransport] = []
+
+    async def slow(factory: Any, host: str, port: int) -> tuple[FakeTransport, Connection]:
+        await both.wait()
+        transport = FakeTransport(connection := factory())
+        connection.connection_made(transport)
+        made.append(transport)
+        return transport, connection
+
+    monkeypatch.setattr(dialing, "STAGGER_S", 0.001)
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", slow)
+    dial = asyncio.ensure_future(named(80, "10.0.0.1", "10.0.0.2").dial(lambda: Connection(Lender())))
+    await asyncio.sleep(0.05)
+    both.set()
+    connection = await dial
+    await settle()
+    assert [transport.closed for transport in made].count(False) == 1
+    assert not connection.transport.is_closing()
+
+
+async def test_not_every_address_is_tried(network: Network) -> None:
+    """Of a hundred model servers that are down, each request would knock at a hundred doors."""
+    addresses = tuple(f"10.0.0.{n}" for n in range(100))
+    network.refusing |= set(addresses)
+    with pytest.raises(DialError) as caught:
+        await named(80, *addresses, own="10.0.0.7").dial(lambda: Connection(Lender()))
+    assert caught.value.said == "nobody listens there"
+    assert network.dialled == ["10.0.0.7", "10.0.0.8", "10.0.0.9", "10.0.0.10"]
+    assert len(network.dialled) == MAX_TRIES
+
+
+async def test_a_name_that_does_not_resolve_is_told(network: Network) -> None:
+    """The client would wait for its whole timeout, and the words would be those of a server that is down."""
+    dialer = named(80)
+    assert dialer._name is not None
+    dialer._name.learn((), "name or service not known")
+    with pytest.raises(DialError) as caught:
+        await dialer.dial(lambda: Connection(Lender()))
+    assert caught.value.said == "the name m.test does not resolve: name or service not known"
+    assert network.dialled == []
+
+
+async def test_first_requests_wait_for_a_name_no_longer_than_for_a_connection(network: Network) -> None:
+    """A resolver that hangs would hold requests for ten seconds each."""
+    name, endpoint = Name("m.test"), Endpoint("m.test", 80)
+    pool, borrower = Pool(Backend("v1", (endpoint,)), endpoint, name), Waiting()
+    pool.acquire(borrower, False, 0.01)  # type: ignore[arg-type]
+    await asyncio.wait_for(borrower.told.wait(), 5)
+    assert borrower.faults == [Fault.CONNECT_TIMEOUT]
+    assert pool.why(Fault.CONNECT_TIMEOUT) == "the name m.test did not resolve within 0.01 s"
+    pool.acquire(late := Waiting(), False, 5.0)  # type: ignore[arg-type]
+    name.learn(("10.0.0.1",))
+    await asyncio.wait_for(late.told.wait(), 5)
+    assert late.faults == []
+
+
+class Waiting:
+    """Waits for a connection."""
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+        self.told = asyncio.Event()
+
+    def upstream_ready(self, connection: Connection) -> None:
+        self.told.set()
+
+    def upstream_failed(self, fault: Fault) -> None:
+        self.faults.append(fault)
+        self.told.set()

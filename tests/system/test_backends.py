@@ -1,0 +1,183 @@
+"""How the whole reaches backends: TLS with right and wrong certificates, Unix-domain sockets, and names."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.support.certificates import Authority, Pair, self_signed
+from tests.support.system import Understudy, fetch, understudy, wait_for
+
+pytestmark = pytest.mark.system
+
+NO_CERTIFICATE = "it closed a new TLS connection without an answer, as it does that wants a client certificate"
+"""Servers made with Python's asyncio send no alert after a handshake of TLS 1.3; OpenSSL's own do."""
+
+
+def context(pair: Pair, asking: Authority | None = None) -> ssl.SSLContext:
+    """What a server is sure of itself with; `asking` for client certificates of an authority."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(*pair)
+    if asking is not None:
+        made.verify_mode = ssl.CERT_REQUIRED
+        made.load_verify_locations(asking.certificate)
+    return made
+
+
+@contextlib.asynccontextmanager
+async def server(
+    name: str, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0, path: str = ""
+) -> AsyncIterator[int]:
+    """An aiohttp server that answers with its name and what was asked of it; its port."""
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        body = await request.read()
+        peer = request.transport.get_extra_info("peercert") if request.transport else None
+        told = {"name": name, "host": request.host, "bytes": len(body), "client": bool(peer)}
+        return web.json_response(told)
+
+    runner = web.ServerRunner(web.Server(handle))
+    await runner.setup()
+    site: web.BaseSite = web.UnixSite(runner, path) if path else web.TCPSite(runner, host, port, ssl_context=tls)
+    await site.start()
+    try:
+        yield 0 if path else runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def config(*endpoints: str, **backend: Any) -> dict[str, Any]:
+    """One worker, one backend, one route for everything."""
+    return {
+        "workers": 1,
+        "backends": [{"name": "only", "endpoints": list(endpoints), **backend}],
+        "routes": [{"name": "m", "backendRefs": [{"name": "only"}], "timeouts": {"connect": "2s"}}],
+    }
+
+
+async def ask(system: Understudy, data: bytes | None = None) -> tuple[int, Any]:
+    return await asyncio.to_thread(fetch, f"http://127.0.0.1:{system.port}/", "POST" if data else "GET", data)
+
+
+@contextlib.asynccontextmanager
+async def serving(folder: Path, settings: dict[str, Any]) -> AsyncIterator[Understudy]:
+    """The whole, while servers live in this very loop."""
+    with contextlib.ExitStack() as stack:
+        yield await asyncio.to_thread(stack.enter_context, understudy(folder, settings))
+        await asyncio.to_thread(stack.close)
+
+
+def said(system: Understudy, event: str) -> list[dict[str, Any]]:
+    """The lines of the log with this event."""
+    lines = (json.loads(line) for line in system.log.read_text().splitlines() if line.startswith("{"))
+    return [line for line in lines if line["event"] == event]
+
+
+@pytest.mark.slow
+async def test_tls_from_end_to_end(tmp_path: Path) -> None:
+    """Requests and answers of all sizes pass over TLS, and the backend sees the host that the client asked for."""
+    authority = Authority(tmp_path)
+    client = authority.issue("worker", client=True)
+    async with server("s", context(authority.issue("localhost"), asking=authority)) as port:
+        tls = {"caFile": str(authority.certificate), "certFile": str(client.certificate), "keyFile": str(client.key)}
+        settings = config(f"https://127.0.0.1:{port}", tls={**tls, "serverName": "localhost"})
+        async with serving(tmp_path, settings) as system:
+            for size in (0, 100, 1 << 20):
+                status, told = await ask(system, b"x" * size)
+                assert (status, told["bytes"], told["client"]) == (200, size, True)
+            assert told["host"] == f"127.0.0.1:{system.port}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", ["expired", "name", "self-signed", "no client certificate", "no TLS"])
+async def test_servers_that_are_not_believed(tmp_path: Path, wrong: str) -> None:
+    """Requests would go to whoever answers. The client and the log are told why they do not."""
+    authority = Authority(tmp_path)
+    words = {
+        "expired": (context(authority.issue("127.0.0.1", expired=True)), "its certificate has expired"),
+        "name": (context(authority.issue("else.test")), "its certificate is for another address than 127.0.0.1"),
+        "self-signed": (context(self_signed(tmp_path, "127.0.0.1")), "its certificate is signed by itself alone"),
+        "no client certificate": (context(authority.issue("127.0.0.1"), authority), NO_CERTIFICATE),
+        "no TLS": (None, "it does not speak TLS at this port"),
+    }
+    listening, reason = words[wrong]
+    async with server("s", listening) as port:
+        settings = config(f"https://127.0.0.1:{port}", tls={"caFile": str(authority.certificate)})
+        async with serving(tmp_path, settings) as system:
+            for _ in range(3):
+                status, told = await ask(system)
+                fault = (502, "upstream-reset") if reason == NO_CERTIFICATE else (503, "tls-failed")
+                assert (status, told["fault"]) == fault
+                assert told["detail"] == f"route m, backend only: {reason}"
+            (line,) = said(system, "endpoint not reached")
+            assert (line["backend"], line["endpoint"], line["reason"], line["level"]) == (
+                "only",
+                f"https://127.0.0.1:{port}",
+                reason,
+                "warning",
+            )
+            assert line["remedy"]
+
+
+@pytest.mark.slow
+async def test_kinds_of_endpoints_beside_each_other(tmp_path: Path) -> None:
+    """A backend that moves to TLS, or to a socket, one endpoint at a time, could not."""
+    authority = Authority(tmp_path)
+    path = str(tmp_path / "model.sock")
+    async with (
+        server("plain") as plain,
+        server("tls", context(authority.issue("127.0.0.1"))) as secure,
+        server("unix", path=path),
+    ):
+        endpoints = (f"http://127.0.0.1:{plain}", f"https://127.0.0.1:{secure}", f"unix:{path}")
+        async with serving(tmp_path, config(*endpoints, tls={"caFile": str(authority.certificate)})) as system:
+            answers = [await ask(system) for _ in range(6)]
+            assert sorted(told["name"] for _, told in answers) == ["plain", "plain", "tls", "tls", "unix", "unix"]
+            assert {told["host"] for _, told in answers} == {f"127.0.0.1:{system.port}"}
+
+
+@pytest.mark.slow
+async def test_a_socket_that_comes_later(tmp_path: Path) -> None:
+    """The proxy of a pod starts before its model server: it must not need a restart then."""
+    path = str(tmp_path / "model.sock")
+    async with serving(tmp_path, config(f"unix:{path}")) as system:
+        status, told = await ask(system)
+        assert (status, told["detail"]) == (503, "route m, backend only: there is no such socket")
+        async with server("unix", path=path):
+            assert (await ask(system))[0] == 200
+
+
+@pytest.mark.slow
+async def test_a_name(tmp_path: Path) -> None:
+    """What a person writes first is localhost, with an address of IPv6 and one of IPv4, or not."""
+    async with server("named") as port, serving(tmp_path, config(f"http://localhost:{port}")) as system:
+        for _ in range(4):
+            status, told = await ask(system)
+            assert (status, told["name"]) == (200, "named")
+        await asyncio.to_thread(wait_for, "the name in the log", lambda: said(system, "name resolved"))
+        assert "127.0.0.1" in said(system, "name resolved")[0]["addresses"]
+
+
+@pytest.mark.slow
+async def test_a_name_that_does_not_exist(tmp_path: Path) -> None:
+    """The client is told at once, and the process ends as soon as it is told to."""
+    async with serving(tmp_path, config("http://no-such-model.invalid:80")) as system:
+        await asyncio.to_thread(wait_for, "the name in the log", lambda: said(system, "name does not resolve"))
+        status, told = await ask(system)
+        assert (status, told["fault"]) == (503, "connect-failed")
+        assert "the name no-such-model.invalid does not resolve" in told["detail"]
+
+
+@pytest.mark.slow
+async def test_addresses_of_ipv6(tmp_path: Path) -> None:
+    """A cluster that has nothing else could not use it."""
+    async with server("six", host="::1") as port, serving(tmp_path, config(f"http://[::1]:{port}")) as system:
+        assert (await ask(system))[1]["name"] == "six"
