@@ -47,12 +47,9 @@ class LeastRequest:
 
     def pick(self, pools: Sequence[Pool]) -> Pool:
         """Of two different pools the one with fewer requests under way."""
-        count = len(pools)
-        one = int(self._random() * count)
-        other = int(self._random() * (count - 1))
-        if other >= one:
-            other += 1
-        mine, others = pools[one], pools[other]
+        rest = len(pools) - 1
+        one, other = divmod(int(self._random() * (rest + 1) * rest), rest)
+        mine, others = pools[one], pools[other if other < one else other + 1]
         return others if others.in_flight < mine.in_flight else mine
 
 

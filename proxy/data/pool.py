@@ -136,6 +136,7 @@ class Pool:
     def retire(self) -> None:
         """Close what is idle now, and what is in use when it comes back."""
         self._retired = True
+        self.watch = None  # the standing is the next pool's now
         while self._idle:
             self._idle.pop().close()
 

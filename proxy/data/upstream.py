@@ -99,20 +99,27 @@ class Upstream:
 
     def states(self) -> Iterator[tuple[int, EndpointState]]:
         """How each endpoint of the file stands, with its tag; a name stands for all of its addresses."""
+        placed: dict[Endpoint, list[Pool]] = {endpoint: [] for endpoint in self.backend.endpoints}
+        for pool in self._pools:
+            placed[pool.endpoint].append(pool)
         for tagged, endpoint in zip(self._tags, self.backend.endpoints, strict=True):
-            pools = [pool for pool in self._pools if pool.endpoint == endpoint]
-            yield (
-                tagged,
-                EndpointState(
-                    addresses=len(pools),
-                    in_flight=sum(pool.in_flight for pool in pools),
-                    ejected=sum(1 for pool in pools if pool.standing.ejected_until_s),
-                    until_s=max((pool.standing.ejected_until_s for pool in pools), default=0.0),
-                    ejections=sum(pool.standing.ejected for pool in pools),
-                    share=min((pool.standing.share for pool in pools), default=1.0),
-                    panic=self.panic,
-                ),
-            )
+            yield tagged, self._state(placed[endpoint])
+
+    def _state(self, pools: Sequence[Pool]) -> EndpointState:
+        if len(pools) == 1:
+            at, pool = pools[0].standing, pools[0]
+            out = 1 if at.ejected_until_s else 0
+            return EndpointState(1, pool.in_flight, out, at.ejected_until_s, at.ejected, at.share, self.panic)
+        standings = [pool.standing for pool in pools]
+        return EndpointState(
+            addresses=len(pools),
+            in_flight=sum(pool.in_flight for pool in pools),
+            ejected=sum(1 for standing in standings if standing.ejected_until_s),
+            until_s=max((standing.ejected_until_s for standing in standings), default=0.0),
+            ejections=sum(standing.ejected for standing in standings),
+            share=min((standing.share for standing in standings), default=1.0),
+            panic=self.panic,
+        )
 
     # --- what changes
     def relocate(self) -> None:

@@ -16,7 +16,6 @@ import secrets
 import signal
 import socket
 from collections.abc import Sequence
-from itertools import chain, islice
 from time import monotonic, time
 from typing import Final, cast
 
@@ -30,7 +29,6 @@ from proxy.data.resolving import Names
 from proxy.data.routing import Context, Routing
 from proxy.ledger import endpoints
 from proxy.ledger.layout import (
-    ENDPOINTS,
     W_GENERATION,
     W_HEARTBEAT,
     W_IN_FLIGHT,
@@ -45,6 +43,8 @@ from proxy.snapshot import Snapshot, decode
 
 SWEEP_S: Final = 0.1
 """How often deadlines are looked at; they are exact to this much."""
+SWEEPS: Final = 10
+"""What need not be looked at so often has its turn at one of so many, which is once a second."""
 RECONNECT_S: Final = 0.05
 
 
@@ -131,19 +131,26 @@ class Worker:
             while upstream.news:
                 level, event, facts = upstream.news.popleft()
                 log(level, event, **facts, worker=self._index)
+        self._tell_endpoints()
         self._sweeps += 1
-        if self._sweeps % 10 == 0:
+        if self._sweeps % SWEEPS == 0:
             for client in list(self._clients):
                 client.sweep(now_s)
-            states = chain.from_iterable(upstream.states() for upstream in context.routing.upstreams.values())
-            for number, (tag, state) in enumerate(islice(states, ENDPOINTS)):
-                endpoints.write(writer, number, tag, state)
             pools = [pool for upstream in context.routing.upstreams.values() for pool in upstream.pools]
             writer.set_worker(W_UPSTREAM_OPENED, sum(pool.opened for pool in pools))
             writer.set_worker(W_UPSTREAM_REUSED, sum(pool.reused for pool in pools))
         writer.set_worker(W_HEARTBEAT, now_s)
         writer.set_worker(W_IN_FLIGHT, len(context.live))
         asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def _tell_endpoints(self) -> None:
+        """How endpoints stand, once a second each: a tenth of the backends at a time, as there may be thousands."""
+        number = 0
+        for turn, upstream in enumerate(self.context.routing.upstreams.values()):
+            if turn % SWEEPS == self._sweeps % SWEEPS:
+                for at, (tag, state) in enumerate(upstream.states(), number):
+                    endpoints.write(self._writer, at, tag, state)
+            number += len(upstream.backend.endpoints)
 
     @property
     def _busy(self) -> bool:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from proxy.ledger.layout import E_TAG, ENDPOINT_CELLS, ENDPOINTS
 from proxy.ledger.reader import Reader
 from proxy.ledger.writer import Writer
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointState:
+class EndpointState(NamedTuple):
     """One endpoint in one worker. `until_s` is of the monotonic clock; `panic` says that health is ignored.
 
     A name may have several `addresses`, each of which is ejected by itself; `ejections` counts since the worker began.
@@ -39,8 +38,7 @@ def tag(backend: str, endpoint: object) -> int:
 def write(writer: Writer, number: int, tag: int, state: EndpointState) -> None:
     """Tell how an endpoint stands."""
     if number < ENDPOINTS:
-        counts = (state.addresses, state.in_flight, state.ejected, state.until_s, state.ejections)
-        writer.set_endpoint(number, array("d", (tag, *counts, state.share, state.panic)))
+        writer.set_endpoint(number, array("d", (tag, *state)))
 
 
 def read(reader: Reader, worker: int, number: int, tag: int) -> EndpointState | None:

@@ -69,7 +69,7 @@ def drawn(*values: float) -> Iterator[float]:
 def test_draws_reach_both_ends() -> None:
     """A draw close to one must not fall beyond the list."""
     pools: list[Any] = [FakePool(0), FakePool(0), FakePool(0)]
-    ends = drawn(0.0, 0.0, 0.999_999, 0.999_999)
+    ends = drawn(0.0, 0.999_999)
     chosen = LeastRequest(lambda: next(ends))
     assert [pools.index(chosen.pick(pools)) for _ in range(2)] == [0, 2]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.data.attempt import PENDING_BYTES
+from proxy.data.connection import Connection
 from proxy.data.pool import Pool
 from proxy.data.upstream import Nobody, Upstream
 from proxy.faults import Fault, Skip
 from proxy.snapshot import CIRCLE, Backend, Balancing, Endpoint, Mirror, Outliers
-from tests.support.plane import ROWS, Clock, Plane, answer, request, split
+from tests.support.plane import ROWS, Clock, Network, Plane, answer, request, split
 from tests.support.transports import settle
 
 ENDPOINTS = tuple(Endpoint("v1.test", port) for port in (1, 2, 3, 4))
@@ -30,6 +31,15 @@ def events(of: Upstream) -> list[str]:
     found = [event for _, event, _ in of.news]
     of.news.clear()
     return found
+
+
+class Asker:
+    """Borrows a connection, and hears nothing of it."""
+
+    connection: Connection | None = None
+
+    def upstream_ready(self, connection: Connection) -> None:
+        self.connection = connection
 
 
 def fail(pool: Pool, times: int = 2) -> None:
@@ -125,6 +135,35 @@ async def test_a_changed_backend_remembers_its_endpoints(clock: Clock) -> None:
     after = upstream(4, before, outliers=OUTLIERS, max_pending=7)
     assert picked(after) == [0, 16, 16, 16]
     assert after.pools[0] is not before.pools[0]
+
+
+async def test_what_a_retired_pool_hears_is_nobodys(clock: Clock, network: Network) -> None:
+    """Requests that were on their way at a reload would eject an endpoint that the new pool goes on to use."""
+    before = upstream(2, outliers=Outliers(server_errors=1))
+    borrower = Asker()
+    before.pools[0].acquire(borrower, False, 1.0)  # type: ignore[arg-type]
+    await settle()
+    after = upstream(2, before, outliers=Outliers(server_errors=1), max_pending=7)
+    for pool in before.pools:
+        pool.retire()
+    assert borrower.connection is not None
+    borrower.connection.abandon(Fault.REQUEST_TIMEOUT)
+    assert after.pools[0].standing.ejected == 0
+    assert set(picked(after)) == {24}
+
+
+async def test_states_are_those_of_the_endpoints_of_the_file(clock: Clock) -> None:
+    """A person would be told of another endpoint, or the worker would stumble over one that is listed twice."""
+    backend = Upstream(Backend("v1", (ENDPOINTS[0], ENDPOINTS[1], ENDPOINTS[0]), outliers=OUTLIERS))
+    fail(backend.pools[1])
+    other = Pool(backend.backend, ENDPOINTS[1])
+    backend.pools = (*backend.pools, other)
+    states = [state for _, state in backend.states()]
+    assert [state.addresses for state in states] == [2, 2, 2]
+    assert [(state.ejected, state.until_s, state.ejections) for state in states] == [
+        (0, 0.0, 0), (1, clock() + 30.0, 1), (0, 0.0, 0),
+    ]  # fmt: skip
+    assert len({tag for tag, _ in backend.states()}) == 2
 
 
 async def test_what_comes_to_others_starts_slowly(clock: Clock) -> None:
