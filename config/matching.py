@@ -110,7 +110,9 @@ class Match(Section):
     """Conditions that must all hold. Of several matches of a route one must hold."""
 
     path: PathMatch | None = Field(default=None, examples=["{prefix: /v2/models/fraud}"])
-    """The path of the request, without its parameters."""
+    """The path of the request, without its parameters. It is compared with its percent escapes undone and its repeated
+    slashes merged, so that no other way to write a path leads around a route; it is forwarded as it was sent. A path
+    with a dot segment (`/../`, `/%2e%2e/`), a backslash or a broken escape is refused with 400."""
 
     method: Method | None = None
     """The method, in capitals."""

@@ -32,7 +32,7 @@ def to_backend(head: Head, new_id: Callable[[], bytes]) -> bytes:
         _settle(head, new_id)
     return b"%b %b HTTP/1.1\r\n%b%b%b%b\r\n" % (
         head.method,
-        head.target,
+        head.sent or head.target,
         fields(head.headers, head.own or REQUEST_OWN),
         length_field(head.length, head.chunked),
         head.hop,
@@ -56,7 +56,7 @@ def to_shadow(
     has_body = head.chunked or head.length is not None
     return b"%b %b HTTP/1.1\r\n%b%b%b%b%b\r\n" % (
         head.method,
-        head.target,
+        head.sent or head.target,
         fields(head.headers, own),
         length_field(body_bytes if has_body else None, chunked=False),
         forwarded,

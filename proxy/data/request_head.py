@@ -9,12 +9,15 @@ import httptools
 
 from proxy.data.heads import NOTED
 from proxy.data.http1 import Headers
+from proxy.data.paths import canonical, peculiar
 from proxy.data.router import Head
 from proxy.data.trust import CLAIMS, Caller
 from proxy.faults import Fault
 from proxy.snapshot import Limits
 
 NO_UPGRADE: Final = "CONNECT and protocol upgrades are not supported"
+_HOST: Final = b"-._~%!$&'()*+,;=:[]0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""What a host and its port are written with (RFC 3986, section 3.2)."""
 _NOTED: Final = CLAIMS | NOTED | {b"content-length", b"transfer-encoding", b"host", b"expect"}
 
 
@@ -75,6 +78,8 @@ def read_head(
         raise Refused(Fault.BAD_REQUEST, "content-length and transfer-encoding exclude each other")
     if hosts > 1 or (modern and hosts == 0):
         raise Refused(Fault.BAD_REQUEST, "a request has exactly one host field")
+    if host.translate(None, _HOST) and host.strip(b" \t").translate(None, _HOST):
+        raise Refused(Fault.BAD_REQUEST, "the host field names no host")
     if hosts == 0:
         host = own_host()
         fields.append((b"host", host))
@@ -83,8 +88,20 @@ def read_head(
     if not target.startswith(b"/"):
         head.target = _origin_form(head)
         host = head.header(b"host") or host
+    if peculiar(head.target):
+        _settle_path(head)
     caller.introduce(head, host, claims)
     return head
+
+
+def _settle_path(head: Head) -> None:
+    """Match what is meant, and send on what was said."""
+    try:
+        matched = canonical(head.target)
+    except ValueError as error:
+        raise Refused(Fault.BAD_REQUEST, str(error)) from error
+    if matched != head.target:
+        head.sent, head.target = head.target, matched
 
 
 def _origin_form(head: Head) -> bytes:
@@ -98,7 +115,7 @@ def _origin_form(head: Head) -> bytes:
     if not separator or scheme.lower() not in (b"http", b"https"):
         raise Refused(Fault.BAD_REQUEST, "the target must be a path, or a URL with http or https")
     authority = rest.partition(b"?")[0].partition(b"/")[0]
-    if not authority or b"@" in authority:
+    if not authority or b"@" in authority or authority.translate(None, _HOST):
         raise Refused(Fault.BAD_REQUEST, "a URL as the target must name a host, and no user")
     head.headers = [field for field in head.headers if field[0] != b"host"] + [(b"host", authority)]
     path = rest[len(authority) :]

@@ -20,6 +20,7 @@ from urllib.parse import parse_qs
 from xxhash import xxh3_64_intdigest
 
 from proxy.data.http1 import Headers
+from proxy.data.paths import canonical
 from proxy.snapshot import CIRCLE, Key, Match, NamedMatch, Route, StringMatch
 
 _ANONYMOUS: Final = -1
@@ -48,6 +49,8 @@ class Head:
     own: frozenset[bytes] | None = None
     """Fields that are not passed on; None until that was found out."""
 
+    sent: bytes = b""
+    """The target as it is forwarded, where `target`, which is matched, has another form (`proxy.data.paths`)."""
     trailers: Headers | None = None
     """Fields after the body, if there were any; complete when the request is."""
     hop: bytes = b""
@@ -55,8 +58,8 @@ class Head:
 
     @property
     def path(self) -> str:
-        """The path of the target, as it was sent."""
-        return self.target.partition(b"?")[0].decode("latin-1")
+        """The path of the target, in the form that is matched."""
+        return self.target.partition(b"?")[0].decode("utf-8", "replace")
 
     @property
     def query(self) -> dict[str, list[str]]:
@@ -127,12 +130,21 @@ def _text(match: StringMatch) -> Callable[[str], bool]:
     return lambda text: pattern.fullmatch(text) is not None
 
 
+def _written(value: str) -> bytes:
+    """A path of the settings in the form that is matched. One that no request can have matches none."""
+    path = value.encode()
+    try:
+        return canonical(path)
+    except ValueError:
+        return path
+
+
 def _path(match: StringMatch) -> Condition:
     if match.kind == "exact":
-        exact = match.value.encode("latin-1")
+        exact = _written(match.value)
         return lambda head: head.target.partition(b"?")[0] == exact
     if match.kind == "prefix":
-        stem = match.value.rstrip("/").encode("latin-1")
+        stem = _written(match.value).rstrip(b"/")
         size = len(stem)
         ends = (b"", b"/", b"?")
         return lambda head: head.target.startswith(stem) and head.target[size : size + 1] in ends
