@@ -9,11 +9,12 @@ from __future__ import annotations
 import ssl
 from functools import lru_cache
 from typing import Final
+from weakref import WeakValueDictionary
 
 from proxy.snapshot import Endpoint, Tls
 
-CONTEXTS: Final = 256
-"""Contexts that are kept; each takes up to a megabyte, most of it the authorities of the system."""
+CONTEXTS: Final = 16
+"""Contexts that are kept although nobody holds them; each takes up to a megabyte, most of it authorities."""
 
 _CERTIFICATE: Final[dict[int, tuple[str, str]]] = {
     9: ("its certificate is not valid yet", "check the clocks of both sides"),
@@ -48,23 +49,21 @@ _ALERTS: Final[dict[str, tuple[str, str]]] = {
     "HTTP_REQUEST": _NO_TLS,
     "PACKET_LENGTH_TOO_LONG": _NO_TLS,
 }
+_in_use: Final[WeakValueDictionary[Tls, ssl.SSLContext]] = WeakValueDictionary()
+"""Contexts of connections that go on. Those of certificates that were renewed go with the last of them."""
 
 
 @lru_cache(maxsize=CONTEXTS)
 def client_context(tls: Tls) -> ssl.SSLContext:
-    """A context to talk to the endpoints of a backend with. Reads files: some 20 ms with the system's authorities.
+    """A context to talk to the endpoints of a backend with, one for all that ask for the same. Reads files: some 20 ms
+    with the system's authorities.
 
     Raises:
         OSError: a file cannot be read, or what it holds cannot be used (`ssl.SSLError`).
     """
-    context = ssl.create_default_context(cafile=tls.ca_file or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if tls.cert_file:
-        context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
+    context = _in_use.get(tls)
+    if context is None:
+        context = _in_use[tls] = _made(tls)
     return context
 
 
@@ -90,6 +89,18 @@ def reason(error: OSError, name: str) -> tuple[str, str]:
         said = f"{error.filename or 'a file'} cannot be read: {(error.strerror or str(error)).lower()}"
         remedy = "check the files of `tls`"
     return said.format(name=name), remedy
+
+
+def _made(tls: Tls) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca_file or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "1.3" else ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.cert_file:
+        context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
+    return context
 
 
 def _no_password() -> str:

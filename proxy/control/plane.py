@@ -95,6 +95,7 @@ class Plane:
         self._loaded = loaded
         wanted = {(subject.name, output) for subject in subjects for output in holdings.output_kinds(subject.route)}
         self.lending.keep_tables(wanted, self._monotonic())
+        _warn(loaded.config)
         return await self.publish()
 
     async def tick(self) -> None:
@@ -284,3 +285,10 @@ class Plane:
         except StoreError:
             counted = 0
         return max(counted, self._fleet.generation + 1)
+
+
+def _warn(config: schema.Config) -> None:
+    for backend in config.backends:
+        if backend.tls is not None and backend.tls.insecure_skip_verify:
+            _LOG.warning("backend is not verified: whoever answers in its place is believed", backend=backend.name,
+                         remedy="take tls.insecureSkipVerify away, and name its authority in tls.caFile")  # fmt: skip

@@ -97,6 +97,7 @@ class Connection(asyncio.Protocol):
         "_borrower",
         "_close_delimited",
         "_complete",
+        "_ended",
         "_head_bytes",
         "_head_only",
         "_headers",
@@ -123,6 +124,7 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._head_only = False
         self._answered = self._complete = self._poisoned = self._close_delimited = self._started = False
+        self._ended = False
         self._start = b""
         self._trailers: Headers | None = None
         self._interim = 0
@@ -195,7 +197,8 @@ class Connection(asyncio.Protocol):
             self._borrower.response_flush()
 
     def eof_received(self) -> bool:
-        """The backend is done sending; `connection_lost` follows."""
+        """The backend is done sending; `connection_lost` follows. With TLS this is its own word (close_notify)."""
+        self._ended = True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -203,7 +206,7 @@ class Connection(asyncio.Protocol):
         self._pool.forget(self)
         if self._borrower is None:
             return
-        if self._answered and self._close_delimited and exc is None:
+        if self._answered and self._close_delimited and exc is None and self._whole():
             self._poisoned = True
             self._finish()
             return
@@ -211,6 +214,11 @@ class Connection(asyncio.Protocol):
         if not self._answered and self.served == 1:
             fault, self.problem = self._pool.explain(exc)
         self._lose(fault, clean=exc is None)
+
+    def _whole(self) -> bool:
+        """Whether the end of the connection is the end of the answer: with TLS anybody on the way can close, and only
+        the backend can say that it did (RFC 9112, section 9.8)."""
+        return self._ended or self.transport.get_extra_info("ssl_object") is None
 
     def pause_writing(self) -> None:
         """The backend reads more slowly than the client sends."""

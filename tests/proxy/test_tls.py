@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import ssl
+import weakref
 from pathlib import Path
 
 import pytest
 
 from proxy.snapshot import Endpoint, Tls
-from proxy.tls import client_context, reason, server_name
+from proxy.tls import CONTEXTS, client_context, reason, server_name
 from tests.support.certificates import Authority, Pair, self_signed
 
 
@@ -131,6 +133,17 @@ def test_contexts_are_shared_until_contents_change(authority: Authority, trustin
     """Each context takes a megabyte; one of old contents would show a certificate that has expired."""
     assert client_context(trusting) is client_context(Tls(ca_file=trusting.ca_file))
     assert client_context(trusting) is not client_context(Tls(ca_file=trusting.ca_file, contents="other"))
+
+
+def test_contexts_of_old_contents_go(trusting: Tls) -> None:
+    """A certificate that is renewed every hour would take a megabyte every hour."""
+    made = [weakref.ref(client_context(Tls(trusting.ca_file, contents=f"{n}"))) for n in range(CONTEXTS * 2)]
+    gc.collect()
+    assert sum(context() is not None for context in made) == CONTEXTS
+    held = client_context(Tls(trusting.ca_file, contents="held"))
+    for n in range(CONTEXTS):
+        client_context(Tls(trusting.ca_file, contents=f"other {n}"))
+    assert client_context(Tls(trusting.ca_file, contents="held")) is held
 
 
 def test_files_that_are_gone(authority: Authority, tmp_path: Path) -> None:

@@ -128,6 +128,17 @@ async def test_servers_that_are_not_believed(tmp_path: Path, wrong: str) -> None
 
 
 @pytest.mark.slow
+async def test_whoever_is_believed_without_proof_is_told_of(tmp_path: Path) -> None:
+    """The switch of an afternoon would be forgotten for years."""
+    async with server("s", context(self_signed(tmp_path, "else.test"))) as port:
+        settings = config(f"https://127.0.0.1:{port}", tls={"insecureSkipVerify": True})
+        async with serving(tmp_path, settings) as system:
+            assert (await ask(system))[0] == 200
+            (line,) = said(system, "backend is not verified: whoever answers in its place is believed")
+            assert (line["level"], line["backend"]) == ("warning", "only")
+
+
+@pytest.mark.slow
 async def test_kinds_of_endpoints_beside_each_other(tmp_path: Path) -> None:
     """A backend that moves to TLS, or to a socket, one endpoint at a time, could not."""
     authority = Authority(tmp_path)

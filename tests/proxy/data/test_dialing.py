@@ -204,6 +204,26 @@ async def test_the_client_is_told_why(plane: Plane) -> None:
     assert b"route all, backend v1: there is no such socket" in answer
 
 
+@pytest.mark.parametrize(("notified", "end"), [(True, b"0\r\n\r\n"), (False, b"")])
+async def test_an_answer_that_somebody_cut_is_not_whole(plane: Plane, notified: bool, end: bytes) -> None:
+    """Over TLS anybody on the way can close a connection, and a part of an answer without a length would be taken for
+    all of it; only the backend itself can say that it has ended."""
+    client = plane.client()
+    client.send(request())
+    await settle()
+    backend = plane.backend()
+    backend.transport._extra["ssl_object"] = object()  # type: ignore[attr-defined]
+    backend.answer(b"HTTP/1.1 200 OK\r\n\r\nnot guil")
+    if notified:
+        backend.close()
+    else:
+        backend.transport.lose()
+    await settle()
+    assert client.take().partition(b"not guil\r\n")[2] == end
+    assert client.transport.aborted is not notified
+    assert plane.totals().faults == ({} if notified else {Fault.RESPONSE_CUT: 1})
+
+
 # --- names
 
 
