@@ -92,7 +92,7 @@ class Retries(Section):
 
     per_try_timeout: Annotated[float, duration(0.001, 86_400)] | None = None
     """How long one attempt may take to the first byte of its answer; `timeouts.request` bounds all of them. Without it
-    one attempt may take all that time, and nothing is left for another."""
+    one attempt may take all that time, and nothing is left for another. Exact to 0.1s, like all timeouts."""
 
     retry_on: Annotated[tuple[Condition, ...], Field(min_length=1, max_length=32)] = (
         "connect-failure", "refused-stream",

@@ -32,6 +32,15 @@ def test_every_table_is_well_formed(route):
         assert len(widths) == 1, table
 
 
+def test_what_clients_saw_is_told_apart_from_what_is_judged(route):
+    """Broken: people who see the errors of first attempts look for a trouble that their clients do not have, or believe
+    that there is none."""
+    text = markdown(route, [])
+    assert "Of the 14 failures of fraud-v2 (canary), which are those of first attempts, clients saw 5" in text
+    assert "failures of fraud-v1" not in text
+    assert "| retry succeeded | 0 | 9 | 0 |" in section(text, "Outcomes")
+
+
 def test_texts_from_outside_are_shown_and_never_interpreted(route):
     """Broken: a model's answer can put a script into the report."""
     text = markdown(route, history_entries())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, get_args
 
@@ -583,3 +584,54 @@ def test_conditions_are_the_same_everywhere() -> None:
     faults = frozenset().union(*(faults for faults, _ in CONDITIONS.values()))
     assert faults == {fault for fault in Fault if FACTS[fault].retryable}
     assert all(FACTS[fault].counts for fault in faults)
+
+
+# --- anything in any order
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_nothing_is_lost_whatever_happens(plane: Plane, seed: int) -> None:
+    """A request that is counted twice or never, a budget that leaks, or an answer that comes twice: each shows only
+    when several things go wrong in some order."""
+    dice = random.Random(seed)
+    plane.backends[0] = Backend(
+        "v1", (Endpoint("v1.test", 81), Endpoint("v1b.test", 81)), max_connections=4, max_pending=2
+    )
+    plane.adopt(
+        retries=asked(attempts=3, methods=("GET", "PUT"), try_timeout_s=2.0, budget_floor=dice.choice((1, 3, 100))),
+        mirrors=(Mirror(2, 1_000_000, ROWS["v3"]),),
+    )
+    clients = [plane.client() for _ in range(12)]
+    sent = answered = 0
+
+    def backends() -> list[Any]:
+        made = plane.network.made.get("v1.test", []) + plane.network.made.get("v1b.test", [])
+        return [backend for backend in made if not backend.transport.lost and backend.transport.reading]
+
+    for step in range(250):
+        match dice.randrange(9) if step < 150 else 6:
+            case 0 | 1 | 2:
+                dice.choice(clients).send(request(dice.choice(("GET", "PUT", "POST")), body=b"x" * 10))
+                sent += 1
+            case 3 if alive := backends():
+                dice.choice(alive).reset()
+            case 4 | 5 if alive := backends():
+                raw = dice.choice((answer(b"ok"), answer(b"no", status=503), answer(b"no", status=500), b"\0\0\r\n"))
+                dice.choice(alive).answer(raw[: dice.choice((len(raw), len(raw), len(raw) - 1))])
+            case 6:
+                plane.sweep(dice.random() * 2)
+            case 7:
+                plane.network.refusing = {host for host in ("v1.test", "v1b.test") if dice.random() < 0.3}
+            case 8 if dice.random() < 0.2:
+                dice.choice(clients).transport.lose()
+        await settle(dice.randrange(4))
+        answered += sum(len(re.findall(rb"HTTP/1\.1 \d{3} ", client.take())) for client in clients)
+    totals = plane.totals()
+    assert totals.arrived == totals.finished > 10
+    assert answered <= sent
+    assert upstream(plane).retrying == 0
+    assert not plane.context.live
+    assert upstream(plane).in_flight == 0
+    made = sum(totals.retries.get(result, 0) for result in (Retry.SUCCEEDED, Retry.FAILED, Retry.ABANDONED))
+    assert made <= 3 * totals.failed
+    assert totals.retries.get(Retry.SUCCEEDED, 0) <= totals.failed
