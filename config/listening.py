@@ -9,6 +9,7 @@ from pydantic import Field
 from config.addresses import AddressAt
 from config.networks import TrustedAt
 from config.section import Section
+from config.serving import ListenerTls
 
 
 class Listen(Section):
@@ -26,6 +27,9 @@ class Listen(Section):
     proxy_protocol: bool = False
     """Each connection begins with a header of the PROXY protocol, version 1 or 2, which says who the client is: for
     load balancers that pass on bytes. One without it is closed; with `trustedProxies` so is one from anybody else."""
+
+    tls: ListenerTls | None = None
+    """Clients speak TLS. With `proxyProtocol` the header comes before the handshake."""
 
     @property
     def place(self) -> str:

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 
 from config.checks import findings_in
 from config.document import MAX_BYTES, Document, read
+from config.files import NOTHING, Contents, fingerprint
+from config.files import read as read_files
 from config.keys import meant
 from config.problems import ConfigError, Finding, Loc, Problem
 from config.schema import Config
@@ -22,12 +24,19 @@ from config.wording import findings_of
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A valid file: its settings, its text, the SHA-256 of the text in hex, and where it came from."""
+    """A valid file: its settings, its text, the SHA-256 of the text in hex, where it came from, and what the files hold
+    that it names."""
 
     config: Config
     text: str
     digest: str
     path: Path
+    contents: Contents = NOTHING
+
+    @property
+    def fingerprint(self) -> str:
+        """What changes when the file or one that it names does."""
+        return fingerprint(self.digest, self.contents.digests)
 
 
 def load(path: str | Path) -> Loaded:
@@ -70,7 +79,7 @@ def loads(text: str, source: str) -> Loaded:
     problems = document.problems + _placed(findings, document)
     if config is None or problems:
         raise ConfigError(problems)
-    return Loaded(config, text, hashlib.sha256(text.encode()).hexdigest(), Path(source))
+    return Loaded(config, text, hashlib.sha256(text.encode()).hexdigest(), Path(source), read_files(config))
 
 
 def _damaged(findings: list[Finding]) -> list[Loc]:

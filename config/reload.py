@@ -8,9 +8,8 @@ the kernel make it fast; a look every POLL_S makes it certain, since network and
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Final
 
 from watchfiles import awatch
 
+from config.files import digest, fingerprint
 from config.schema import Config
 
 POLL_S: Final = 0.4
@@ -98,8 +98,10 @@ def plan(old: Config, new: Config) -> Plan:
     )
 
 
-async def watch(path: str | Path, stop: asyncio.Event, digest: str = "") -> AsyncGenerator[None, None]:
-    """Yields whenever the content of the file has changed, until `stop` is set.
+async def watch(
+    path: str | Path, stop: asyncio.Event, held: str = "", named: Callable[[], Sequence[str]] = tuple
+) -> AsyncGenerator[None, None]:
+    """Yields whenever the content of the file, or of one that it names, has changed, until `stop` is set.
 
     A file that is gone or cannot be read is a change as well: loading it then says why. Changes while the caller is
     busy are told as one.
@@ -107,22 +109,23 @@ async def watch(path: str | Path, stop: asyncio.Event, digest: str = "") -> Asyn
     Args:
         path: the file; links on the way to it are followed each time.
         stop: ends the watch.
-        digest: `Loaded.digest` of what the caller has, so that no change since then is missed; without it, what
-            counts as seen is the content at the first step of the iteration.
+        held: `Loaded.fingerprint` of what the caller has, so that no change since then is missed; without it,
+            what counts as seen is the content at the first step of the iteration.
+        named: the files that the configuration names which the caller has, asked at every look.
     """
     path = Path(path)
-    seen = digest or await asyncio.to_thread(_content, path)
+    seen = held or await asyncio.to_thread(_content, path, named())
     while not stop.is_set():
-        folders = _folders(path)
+        folders = _folders(path, named())
         async with aclosing(_notices(folders, stop)) as notices:
             async for _ in notices:
-                now = await asyncio.to_thread(_content, path)
+                now = await asyncio.to_thread(_content, path, named())
                 if now != seen:
-                    now = await _settled(path, now, stop)
+                    now = await _settled(path, named(), now, stop)
                 if now != seen:
                     seen = now
                     yield
-                if _folders(path) != folders:
+                if _folders(path, named()) != folders:
                     break
 
 
@@ -147,10 +150,10 @@ async def _notices(folders: frozenset[Path], stop: asyncio.Event) -> AsyncGenera
         yield
 
 
-async def _settled(path: Path, content: str, stop: asyncio.Event) -> str:
+async def _settled(path: Path, named: Sequence[str], content: str, stop: asyncio.Event) -> str:
     for _ in range(_SETTLE_LOOKS):
         await _pause(SETTLE_S, stop)
-        now = await asyncio.to_thread(_content, path)
+        now = await asyncio.to_thread(_content, path, named)
         if now == content:
             break
         content = now
@@ -164,15 +167,18 @@ async def _pause(seconds: float, stop: asyncio.Event) -> None:
         return
 
 
-def _content(path: Path) -> str:
-    """What tells one content from another; for a file that cannot be read, why."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        return f"cannot be read: {error.errno}"
+def _content(path: Path, named: Sequence[str]) -> str:
+    """What tells one content from another, as `Loaded.fingerprint` does."""
+    return fingerprint(digest(path), {name: digest(name) for name in named})
 
 
-def _folders(path: Path) -> frozenset[Path]:
+def _folders(path: Path, named: Sequence[str]) -> frozenset[Path]:
+    """The folders in which a change can change one of the files."""
+    files = [path, *map(Path, named)]
+    return frozenset[Path]().union(*map(_folders_of, files))
+
+
+def _folders_of(path: Path) -> frozenset[Path]:
     """The folders in which a change can change the file: of itself, and of each link on the way to it."""
     found: set[Path] = set()
     place = path.absolute()

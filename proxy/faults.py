@@ -45,6 +45,7 @@ class Fault(enum.IntEnum):
     NO_ENDPOINT = 21
     TLS_FAILED = 22
     PROXY_HEADER = 23
+    HANDSHAKE = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,9 @@ FACTS: dict[Fault, Facts] = {
     ),
     Fault.PROXY_HEADER: Facts(
         "proxy-header", Side.CLIENT, 400, False, False, "the connection does not begin with a sound PROXY header"
+    ),
+    Fault.HANDSHAKE: Facts(
+        "tls-handshake", Side.CLIENT, 400, False, False, "the client and this listener did not agree on TLS"
     ),
     Fault.INJECTED: Facts("injected", Side.PROXY, 503, False, False, "this fault was injected on purpose"),
     Fault.TLS_FAILED: Facts(

@@ -278,6 +278,24 @@ class Limits(msgspec.Struct, frozen=True):
     max_connections_per_address: int = 0
 
 
+class Certificate(msgspec.Struct, frozen=True):
+    """What a listener shows: two files, which workers read, and the host names of the certificate."""
+
+    cert_file: str
+    key_file: str
+    names: tuple[str, ...] = ()
+
+
+class ServerTls(msgspec.Struct, frozen=True):
+    """TLS with clients. `contents` is a digest of what the files hold: other contents are shown to new connections."""
+
+    certificates: tuple[Certificate, ...]
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    client_ca_file: str = ""
+    ciphers: str = ""
+    contents: str = ""
+
+
 class Listener(msgspec.Struct, frozen=True):
     """How clients come in on one listening socket. `closed` takes none: nothing is known of it.
 
@@ -289,6 +307,7 @@ class Listener(msgspec.Struct, frozen=True):
     closed: bool = False
     trusted: tuple[str, ...] = ()
     proxy_protocol: bool = False
+    tls: ServerTls | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True):

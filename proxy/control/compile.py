@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
-from config import balancing, health, limits, matching, reaching, retries, schema
+from config import balancing, files, health, limits, matching, reaching, retries, schema
 from config.fault_injection import FaultInjection
 from config.listening import Listen
 from config.rate_limits import RateLimit
+from config.serving import ListenerTls
 from proxy import snapshot
 from proxy.control.rollout import State
 from proxy.snapshot import CIRCLE, RowRef, TableRef
@@ -27,7 +27,6 @@ ArmKey = tuple[str, str, str]
 OutputKey = tuple[str, str]
 """(route, output)."""
 _PER_PERCENT: Final = CIRCLE // 100
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,30 +78,32 @@ def compile(
     digest: str = "",
     places: Sequence[str] | None = None,
     before: Sequence[snapshot.Listener] = (),
-    contents: Mapping[str, str] = _NOTHING,
+    contents: files.Contents = files.NOTHING,
 ) -> snapshot.Snapshot:
     """The snapshot. What has no row is not counted; what has no table has no labels.
 
     `places` are the addresses of the sockets that workers have, by default those of the file; `before` are their
-    listeners as they are now. `contents` are digests of the certificate files of backends, by name.
+    listeners as they are now. `contents` is what the files hold that the configuration names.
     """
     numbers = {backend.name: index for index, backend in enumerate(config.backends)}
-    backends = tuple(_backend(backend, contents.get(backend.name, "")) for backend in config.backends)
+    backends = tuple(_backend(backend, contents.of(files.of_backend(backend))) for backend in config.backends)
     routes = tuple(_route(route, states.get(route.name), numbers, rows, tables) for route in config.routes)
-    return snapshot.Snapshot(
-        generation, backends, routes, digest, _limits(config.limits), listeners(config.listen, places)
-    )
+    sockets = listeners(config.listen, places, before, contents)
+    return snapshot.Snapshot(generation, backends, routes, digest, _limits(config.limits), sockets)
 
 
 def listeners(
-    given: Sequence[Listen], places: Sequence[str] | None = None, before: Sequence[snapshot.Listener] = ()
+    given: Sequence[Listen],
+    places: Sequence[str] | None = None,
+    before: Sequence[snapshot.Listener] = (),
+    contents: files.Contents = files.NOTHING,
 ) -> tuple[snapshot.Listener, ...]:
     """The listener of each socket.
 
     Until a restart sockets and file may differ. A socket whose address is not in the file any more goes on as it was:
     it must not take over what another listener asks of clients, which may be less.
     """
-    left = [_listener(listen) for listen in given]
+    left = [_listener(listen, contents) for listen in given]
     found = []
     for place in [listener.address for listener in left] if places is None else places:
         same = next((listener for listener in left if listener.address == place), None)
@@ -113,9 +114,25 @@ def listeners(
     return tuple(found)
 
 
-def _listener(given: Listen) -> snapshot.Listener:
+def _listener(given: Listen, contents: files.Contents) -> snapshot.Listener:
     return snapshot.Listener(
-        given.place, trusted=tuple(map(str, given.trusted_proxies)), proxy_protocol=given.proxy_protocol
+        given.place,
+        trusted=tuple(map(str, given.trusted_proxies)),
+        proxy_protocol=given.proxy_protocol,
+        tls=None if given.tls is None else _server_tls(given.tls, contents),
+    )
+
+
+def _server_tls(given: ListenerTls, contents: files.Contents) -> snapshot.ServerTls:
+    return snapshot.ServerTls(
+        tuple(
+            snapshot.Certificate(pair.cert_file, pair.key_file, contents.names.get(pair.cert_file, ()))
+            for pair in given.certificates
+        ),
+        "1.3" if given.min_version == "1.3" else "1.2",
+        given.client_ca_file or "",
+        given.ciphers or "",
+        contents.of(given.files),
     )
 
 

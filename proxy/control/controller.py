@@ -43,6 +43,8 @@ from proxy.slot import Slot
 Json = dict[str, Any]
 Verb = Literal["promote", "abort", "pause", "resume", "retry"]
 TICK_S: Final = 1.0
+TRY_AGAIN_S: Final = 5.0
+"""How often a configuration that was refused is looked at again."""
 TICK_AFTER_S: Final = 0.06
 """A tick comes this long after the end of a slice: what was answered at once is judged at once."""
 _LOG = structlog.get_logger("understudy.controller")
@@ -90,6 +92,7 @@ class Controller:
             tasks.create_task(self._tick_on())
             tasks.create_task(self._follow_file())
             tasks.create_task(self._follow_health())
+            tasks.create_task(self._try_again())
 
     def stop(self) -> None:
         """Have `run` return."""
@@ -121,8 +124,8 @@ class Controller:
                 await self.tick()
 
     async def _follow_file(self) -> None:
-        seen = "" if self._loaded is None else self._loaded.digest
-        async for _ in reload.watch(self._launch.config_path, self._stop, seen):
+        seen = "" if self._loaded is None else self._loaded.fingerprint
+        async for _ in reload.watch(self._launch.config_path, self._stop, seen, self._named):
             await self.reload("file")
 
     async def _follow_health(self) -> None:
@@ -132,6 +135,27 @@ class Controller:
             self._health_news.clear()
             async with self._turn:
                 await self._plane.publish()
+
+    async def _try_again(self) -> None:
+        """A file that the configuration names may come later than the configuration: what was refused is looked at
+        again, and not told again."""
+        while not self._stop.is_set():
+            try:
+                await asyncio.wait_for(self._stop.wait(), TRY_AGAIN_S)
+            except TimeoutError:
+                refused = self._last_error
+                if refused is not None and await asyncio.to_thread(self._problems) != refused["problems"]:
+                    await self.reload("file")
+
+    def _problems(self) -> list[Json]:
+        try:
+            loader.load(self._launch.config_path)
+        except ConfigError as error:
+            return [asdict(problem) for problem in error.problems]
+        return []
+
+    def _named(self) -> Sequence[str]:
+        return () if self._loaded is None else tuple(self._loaded.contents.digests)
 
     # --- configuration
     async def _begin(self) -> None:
@@ -174,6 +198,8 @@ class Controller:
         await self._plane.go_live(loaded)
         self._loaded, self._loaded_s = loaded, self._clock()
         text = str(reload.plan(before.config, loaded.config)) if before else "loaded"
+        if before and before.contents != loaded.contents:
+            text = "; ".join(["files that it names", *([text] if before.digest != loaded.digest else [])])
         for fault in views.injected(loaded.config):
             _LOG.warning("faults are injected on purpose", **fault)
             text += f"; into route {fault['route']} is injected {fault['injects']}"
@@ -195,7 +221,7 @@ class Controller:
         async with self._turn:
             try:
                 loaded = await asyncio.to_thread(loader.load, self._launch.config_path)
-                if self._loaded is None or loaded.digest != self._loaded.digest:
+                if self._loaded is None or loaded.fingerprint != self._loaded.fingerprint:
                     await self._go_live(loaded, actor)
                 else:
                     _LOG.info("configuration unchanged", actor=actor, digest=loaded.digest[:12])

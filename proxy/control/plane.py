@@ -146,6 +146,7 @@ class Plane:
             loaded.digest,
             self._places,
             before.listeners if before is not None else (),
+            loaded.contents,
         )
         questions = (backend.health_check for backend in loaded.config.backends)
         self._checks.follow(zip(snapshot.backends, questions, strict=True))

@@ -1,8 +1,9 @@
 """A listening socket in a worker: whoever comes is let in, at once or once it is known who it is.
 
 Where a listener asks for nothing the loop accepts, and a connection is a client from its first byte on. Where it asks
-for a PROXY header, one short task per connection reads it first, and takes no byte too many. What is not done within
-`headTimeout` is closed.
+for a PROXY header or speaks TLS, one short task per connection sees to that first, in this order. It takes no byte too
+many from the socket, so that the handshake is all of the loop's own TLS. What is not done within `headTimeout` is
+closed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import Callable
 from time import monotonic
 from typing import Final
@@ -18,7 +20,7 @@ from proxy.data.downstream import ClientConnection
 from proxy.data.listening import CLOSED, ListenerPlan
 from proxy.data.proxy_protocol import MAX_BYTES, MalformedError, Source, parse, portion
 from proxy.data.routing import Context
-from proxy.data.trust import peer_address
+from proxy.data.trust import Caller, peer_address
 from proxy.faults import FACTS, Fault
 from proxy.ledger.layout import W_ACCEPTED, W_TURNED_AWAY
 
@@ -27,6 +29,8 @@ ACCEPTS: Final = 64
 """Connections that are accepted in one turn of the loop, so that those who are there already have theirs."""
 EXHAUSTED_S: Final = 0.5
 """How long nobody is accepted where there is no descriptor left; the connections wait in the kernel."""
+SHUTDOWN_S: Final = 5.0
+"""How long a client may take to hear that a TLS connection ends."""
 _EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _TELL_S: Final = 1.0
 """The log has one line in so long about clients that were turned away; the ledger counts all."""
@@ -36,10 +40,6 @@ Log = Callable[..., None]
 
 class RefusedError(Exception):
     """A connection that is closed before it is a client."""
-
-    def __init__(self, fault: Fault, reason: str) -> None:
-        super().__init__(reason)
-        self.fault = fault
 
 
 class Acceptor:
@@ -144,33 +144,59 @@ class Acceptor:
 
     async def _welcome(self, conn: socket.socket, plan: ListenerPlan) -> None:
         """Find out who it is, and make a client of it."""
+        until_s = self._loop.time() + self._context.routing.limits.head_timeout_s
+        fault: Fault | None = None
         try:
-            async with asyncio.timeout(self._context.routing.limits.head_timeout_s):
-                client = await self._identify(conn, plan)
-            if client is None:
-                conn.close()
-                return
-            await self._loop.connect_accepted_socket(lambda: client, conn)
+            async with asyncio.timeout_at(until_s):
+                if not await self._said_something(conn):
+                    conn.close()
+                    return
+                fault = Fault.PROXY_HEADER if plan.listener.proxy_protocol else Fault.HANDSHAKE
+                caller = await self._identify(conn, plan) if plan.listener.proxy_protocol else None
+            fault = Fault.HANDSHAKE
+            await self._begin(conn, ClientConnection(self._context, self._clients, plan, caller), plan, until_s)
         except RefusedError as refused:
-            self._turn_away(conn, refused.fault, str(refused))
+            self._turn_away(conn, fault, str(refused))
         except TimeoutError:
-            self._turn_away(conn, Fault.PROXY_HEADER, "it did not come in time")
+            self._turn_away(conn, fault, "it did not come in time")
+        except ssl.SSLError as error:
+            self._turn_away(conn, fault, (error.reason or str(error)).lower().replace("_", " "))
         except OSError as error:
-            self._turn_away(conn, Fault.PROXY_HEADER, error.strerror or str(error))
+            self._turn_away(conn, fault, error.strerror or str(error) or "the client went away")
 
-    async def _identify(self, conn: socket.socket, plan: ListenerPlan) -> ClientConnection | None:
-        """The client; None where a connection is closed before it said anything, as health checks do it."""
+    async def _begin(self, conn: socket.socket, client: ClientConnection, plan: ListenerPlan, until_s: float) -> None:
+        if plan.serving is None:
+            await self._loop.connect_accepted_socket(lambda: client, conn)
+            return
+        context = plan.serving.context()
+        if context is None:
+            raise RefusedError("there is no certificate that could be read")
+        await self._loop.connect_accepted_socket(
+            lambda: client,
+            conn,
+            ssl=context,
+            ssl_handshake_timeout=max(0.001, until_s - self._loop.time()),
+            ssl_shutdown_timeout=SHUTDOWN_S,
+        )
+
+    async def _said_something(self, conn: socket.socket) -> bool:
+        """Whether there is a first byte; health checks close a connection before."""
+        while True:
+            try:
+                return bool(conn.recv(1, socket.MSG_PEEK))
+            except (BlockingIOError, InterruptedError):
+                await self._readable(conn)
+
+    async def _identify(self, conn: socket.socket, plan: ListenerPlan) -> Caller:
+        """Who a connection is from, by its PROXY header."""
         address = peer_address(conn.getpeername())
         if plan.trust and not plan.trust.includes(address):
-            raise RefusedError(Fault.PROXY_HEADER, f"{address} is not among trustedProxies")
+            raise RefusedError(f"{address} is not among trustedProxies")
         source = await self._source(conn)
-        if source is None:
-            return None
-        caller = plan.caller(source.address, False) if source.address else plan.stranger(address, False)
-        return ClientConnection(self._context, self._clients, plan, caller)
+        return plan.caller(source.address) if source.address else plan.stranger(address)
 
-    async def _source(self, conn: socket.socket) -> Source | None:
-        """What the PROXY header says; None where nothing came."""
+    async def _source(self, conn: socket.socket) -> Source:
+        """What the PROXY header says."""
         taken = b""
         while True:
             try:
@@ -179,14 +205,12 @@ class Acceptor:
                 await self._readable(conn)
                 continue
             if not waiting:
-                if not taken:
-                    return None
-                raise RefusedError(Fault.PROXY_HEADER, "it ends before its end")
+                raise RefusedError("it ends before its end")
             try:
                 taken += conn.recv(portion(taken, waiting))
                 source = parse(taken)
             except MalformedError as error:
-                raise RefusedError(Fault.PROXY_HEADER, str(error)) from None
+                raise RefusedError(str(error)) from None
             if source is not None:
                 return source
 
@@ -199,9 +223,12 @@ class Acceptor:
         finally:
             self._loop.remove_reader(conn)
 
-    def _turn_away(self, conn: socket.socket, fault: Fault, reason: str) -> None:
-        """Close a connection that is no client, count it, and say so once in a while."""
+    def _turn_away(self, conn: socket.socket, fault: Fault | None, reason: str) -> None:
+        """Close a connection that is no client, count it, and say so once in a while; one that never said anything is
+        no fault of anybody."""
         conn.close()
+        if fault is None:
+            return
         self._context.writer.add_worker(W_ACCEPTED, 1)
         self._context.writer.refuse(fault)
         now_s = monotonic()

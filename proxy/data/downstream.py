@@ -95,7 +95,7 @@ class ClientConnection(asyncio.Protocol):
         """Note who it is, and whether there is room."""
         self._transport = cast("asyncio.Transport", transport)
         if self._caller is _NOBODY:
-            self._caller = self._plan.caller(peer_address(transport.get_extra_info("peername")), secure=False)
+            self._caller = self._plan.caller(peer_address(transport.get_extra_info("peername")))
         caller = self._caller
         self._context.writer.add_worker(W_ACCEPTED, 1)
         limits = self._context.routing.limits
@@ -145,7 +145,7 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client is done sending; answers that are due still go out (a half-closed connection)."""
         self._eof = not self._closing and self._open is None and (self._exchange is not None or bool(self._queue))
-        return self._eof
+        return self._eof and not self._caller.secure  # the loop cannot keep half of a TLS connection
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""

@@ -13,7 +13,7 @@ from typing import Protocol
 from proxy.data.admission import Admission
 from proxy.data.injection import DELAYED_LINE, Injector
 from proxy.data.limiting import Limiter, RouteLimit
-from proxy.data.listening import CLOSED, ListenerPlan
+from proxy.data.listening import CLOSED, ListenerPlan, listener_plans
 from proxy.data.predictions import PredictionReader
 from proxy.data.resolving import Names
 from proxy.data.retries import RetryPlan
@@ -80,7 +80,8 @@ class Routing:
         before = {backend.name: upstream for backend, upstream in known.items()}
         self.generation = snapshot.generation
         self.limits = snapshot.limits
-        self.listeners = tuple(ListenerPlan(listener) for listener in snapshot.listeners)
+        held: tuple[ListenerPlan, ...] = () if previous is None else previous.listeners
+        self.listeners: tuple[ListenerPlan, ...] = listener_plans(snapshot.listeners, held)
         self.upstreams: dict[Backend, Upstream] = {
             backend: known.get(backend) or Upstream(backend, before.get(backend.name), self.names)
             for backend in snapshot.backends

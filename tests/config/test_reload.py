@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from config import reload
+from config.files import fingerprint
 from config.loader import loads
 from config.reload import Plan, plan, watch
 from config.schema import Config
@@ -154,13 +155,39 @@ async def test_a_change_before_the_watch_began(file: Path) -> None:
     await changes.aclose()
 
 
+async def test_a_file_that_is_named_counts_as_the_file(file: Path, tmp_path: Path) -> None:
+    """A certificate that was renewed would be shown only after a restart; or one behind the links of a Kubernetes
+    Secret."""
+    for generation in ("one", "two"):
+        folder = tmp_path / "secret" / f"..{generation}"
+        folder.mkdir(parents=True)
+        (folder / "tls.crt").write_text(generation)
+    data, named = tmp_path / "secret" / "..data", tmp_path / "secret" / "tls.crt"
+    data.symlink_to("..one")
+    named.symlink_to("..data/tls.crt")
+    stop = asyncio.Event()
+    held = fingerprint(digest_of(file), {str(named): digest_of(named)})
+    changes = watch(file, stop, held, lambda: (str(named),))
+    told = asyncio.ensure_future(anext(changes))
+    await asyncio.sleep(0.1)
+    assert not told.done()
+    (tmp_path / "secret" / "..new").symlink_to("..two")
+    (tmp_path / "secret" / "..new").replace(data)
+    await asyncio.wait_for(told, PATIENCE_S)
+    told = asyncio.ensure_future(anext(changes))
+    named.unlink()
+    await asyncio.wait_for(told, PATIENCE_S)
+    stop.set()
+    await changes.aclose()
+
+
 async def test_what_changes_nothing_is_not_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A touched file, or another file beside it, would reload the configuration for nothing."""
     looks: asyncio.Queue[str] = asyncio.Queue()
     loop, content = asyncio.get_running_loop(), reload._content
 
-    def look(path: Path) -> str:
-        found = content(path)
+    def look(path: Path, named: tuple[str, ...]) -> str:
+        found = content(path, named)
         loop.call_soon_threadsafe(looks.put_nowait, found)
         return found
 

@@ -1,8 +1,10 @@
-"""A backend that answers with the head of the request that it was sent, as JSON."""
+"""A backend that answers with the head of the request that it was sent, as JSON, and with as much more as it is asked
+for by `x-padding`."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -13,8 +15,10 @@ class _Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("content-length") or 0))
-        body = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
+        sent = self.rfile.read(int(self.headers.get("content-length") or 0))
+        told = {name.lower(): value for name, value in self.headers.items()}
+        told |= {"body-digest": hashlib.sha256(sent).hexdigest(), "padding": "x" * int(told.get("x-padding", "0"))}
+        body = json.dumps(told).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import http.client
 import json
+import os
+import random
+import shutil
+import signal
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +19,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.certificates import Authority, Pair
 from tests.support.echo_server import echo_server
-from tests.support.system import Understudy, fetch, wait_for
+from tests.support.system import Understudy, fetch, free_port, wait_for
 
 pytestmark = pytest.mark.system
 
@@ -89,3 +97,109 @@ def test_a_load_balancer_that_passes_on_bytes_says_who_it_is(tmp_path: Path) -> 
             curl(url)
         counted = 'understudy_refused_requests_total{fault="proxy-header"} 1.0'
         wait_for("the count", lambda: counted in fetch(f"{system.admin}/metrics")[1], 5)
+
+
+def secret(folder: Path, pair: Pair) -> None:
+    """Files as Kubernetes puts a Secret there: links through a link, which is swapped."""
+    folder.mkdir(exist_ok=True)
+    version = folder / f"..{pair.certificate.stem}"
+    version.mkdir(exist_ok=True)
+    shutil.copy(pair.certificate, version / "tls.crt")
+    shutil.copy(pair.key, version / "tls.key")
+    (folder / "..new").symlink_to(version.name)
+    (folder / "..new").replace(folder / "..data")
+    for name in ("tls.crt", "tls.key"):
+        if not (folder / name).exists():
+            (folder / name).symlink_to(f"..data/{name}")
+
+
+def tls(folder: Path, **more: Any) -> dict[str, Any]:
+    return {"certificates": [{"certFile": f"{folder}/tls.crt", "keyFile": f"{folder}/tls.key"}], **more}
+
+
+def test_clients_come_over_tls_and_see_a_renewed_certificate(tmp_path: Path) -> None:
+    """If this fails, there is no TLS, a renewal needs a restart, or one that went wrong ends it."""
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    folder = tmp_path / "tls"
+    secret(folder, old.issue("localhost", "127.0.0.1", stem="one"))
+    with serving(tmp_path, tls=tls(folder)) as system:
+        url = f"https://localhost:{system.port}/"
+        assert curl(url, "--cacert", str(old.certificate))["x-forwarded-proto"] == "https"
+        before = http.client.HTTPSConnection(
+            "localhost", system.port, context=ssl.create_default_context(cafile=old.certificate), timeout=10
+        )
+        before.request("GET", "/")
+        before.getresponse().read()
+
+        second = new.issue("localhost", "127.0.0.1", stem="two")
+        secret(folder, Pair(second.certificate, old.issue("localhost", stem="three").key))  # not its key
+        wait_for("the refusal", lambda: system.get("/status")["config"]["lastError"], 5)
+        (problem,) = system.get("/status")["config"]["lastError"]["problems"]
+        assert "is not the key of" in problem["message"]
+        assert curl(url, "--cacert", str(old.certificate))
+
+        shutil.rmtree(folder / "..two")
+        secret(folder, second)
+
+        def renewed() -> dict[str, str] | None:
+            with contextlib.suppress(ConnectionError):
+                return curl(url, "--cacert", str(new.certificate))
+            return None
+
+        wait_for("the new certificate", renewed, 8)
+        wait_for("no more error", lambda: not system.get("/status")["config"]["lastError"], 8)
+        before.request("GET", "/")
+        assert before.getresponse().status == 200, "who was there before goes on"
+        before.close()
+
+        with pytest.raises(ConnectionError):
+            curl(url, "--cacert", str(old.certificate))
+        with pytest.raises(ConnectionError):
+            curl(url.replace("https", "http"))
+        assert "tls-handshake" in wait_for("the count", lambda: fetch(f"{system.admin}/metrics")[1], 5)
+
+        (worker,) = system.pids("worker")
+        os.kill(worker, signal.SIGKILL)
+        assert curl(url, "--cacert", str(new.certificate)), "a new worker has the certificates too"
+
+
+def test_large_bodies_go_both_ways_over_tls(tmp_path: Path) -> None:
+    """If this fails, what is larger than a record, or than a socket takes at once, is cut or mixed up."""
+    authority = Authority(tmp_path)
+    secret(tmp_path / "tls", authority.issue("localhost"))
+    body = tmp_path / "body"
+    body.write_bytes(random.Random(1).randbytes(8 << 20))
+    with serving(tmp_path, tls=tls(tmp_path / "tls")) as system:
+        url, believed = f"https://localhost:{system.port}/", ("--cacert", str(authority.certificate))
+        for more in ((), ("--http1.0",), ("-H", "Expect: 100-continue")):
+            told = curl(url, *believed, *more, "-H", "X-Padding: 5000000", "--data-binary", f"@{body}")
+            assert told["body-digest"] == hashlib.sha256(body.read_bytes()).hexdigest()
+            assert len(told["padding"]) == 5_000_000
+
+
+def test_clients_show_a_certificate_behind_a_load_balancer(tmp_path: Path) -> None:
+    """If this fails, anybody can call what only known clients may, or nobody can through a load balancer."""
+    authority = Authority(tmp_path)
+    folder = tmp_path / "tls"
+    secret(folder, authority.issue("localhost"))
+    client = authority.issue("worker", client=True)
+    settings = tls(folder, clientCaFile=str(authority.certificate), minVersion="1.3")
+    with serving(tmp_path, tls=settings, proxyProtocol=True) as system:
+        url = f"https://localhost:{system.port}/"
+        believed = ("--haproxy-protocol", "--cacert", str(authority.certificate))
+        shown = ("--cert", str(client.certificate), "--key", str(client.key))
+        told = curl(url, *believed, *shown, "--http2")
+        assert (told["x-forwarded-proto"], told["x-forwarded-for"]) == ("https", "127.0.0.1")
+        with pytest.raises(ConnectionError):
+            curl(url, *believed)
+        with pytest.raises(ConnectionError):
+            curl(url, *believed, *shown, "--tls-max", "1.2")
+
+
+def test_a_listener_whose_address_changes_goes_on_until_the_restart(tmp_path: Path) -> None:
+    """If this fails, an edit of a port closes the door at once; or leaves it open with less asked of clients."""
+    with serving(tmp_path, trustedProxies=["127.0.0.0/8"]) as system:
+        url = f"http://127.0.0.1:{system.port}/"
+        edit(system, address=f"127.0.0.1:{free_port()}", trustedProxies=[])
+        wait_for("the edit", lambda: system.get("/status")["restartNeeded"] == ["listen"], 5)
+        assert curl(url, "-H", "X-Forwarded-Proto: https")["x-forwarded-proto"] == "https"

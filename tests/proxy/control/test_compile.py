@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config import schema
+from config import files, schema
 from config.limits import Limits
 from config.listening import Listen
 from proxy import snapshot
 from proxy.control.compile import ArmShare, compile, layout, listeners, seed
 from proxy.control.rollout import Phase, State
 from proxy.snapshot import CIRCLE, RowRef, TableRef
+from tests.support.certificates import Authority
 
 STATE = State(
     route="r",
@@ -308,3 +310,31 @@ def test_balancing_reaches_the_workers() -> None:
     assert made[0].balancing == snapshot.Balancing("leastRequest", 30.0, 0.05, 0.2)
     assert made[0].outliers == snapshot.Outliers(7, 3, 1.0, 2.0, 300.0, 0.4, 0.3)
     assert (made[1].balancing.slow_start_s, made[1].balancing.panic_share, made[1].outliers) == (0.0, 0.5, None)
+
+
+def test_listeners_reach_the_workers() -> None:
+    """A listener would ask less of clients than the file says; or after an edit that waits for a restart, nobody
+    would be let in."""
+    base = config(canary())
+    listen = Listen.model_validate(
+        {"address": "127.0.0.1:1", "trustedProxies": ("10.0.0.0/8", "unix"), "proxyProtocol": True}
+    )
+    given = base.model_copy(update={"listen": (listen,)})
+    made = compile(given, {}, {}, {}, 1)
+    assert made.listeners == (snapshot.Listener("127.0.0.1:1", False, ("10.0.0.0/8", "unix"), True),)
+    moved = compile(base, {}, {}, {}, 2, places=["127.0.0.1:1"], before=made.listeners)
+    assert moved.listeners == made.listeners
+
+
+def test_certificates_reach_the_workers(tmp_path: Path) -> None:
+    """Workers would show what was there before, or the first certificate for every name."""
+    pair = Authority(tmp_path).issue("a.test", "*.b.test")
+    path, key = str(pair.certificate), str(pair.key)
+    tls = {"certificates": ({"certFile": path, "keyFile": key},), "minVersion": 1.3, "clientCaFile": path}
+    listen = Listen.model_validate({"address": "127.0.0.1:1", "tls": tls})
+    given = config(canary()).model_copy(update={"listen": (listen,)})
+    contents = files.read(given)
+    (listener,) = compile(given, {}, {}, {}, 1, contents=contents).listeners
+    certificate = snapshot.Certificate(path, key, ("a.test", "*.b.test"))
+    assert listener.tls == snapshot.ServerTls((certificate,), "1.3", path, "", contents.of((path, key, path)))
+    assert "PRIVATE" not in snapshot.encode(compile(given, {}, {}, {}, 1, contents=contents)).decode("latin-1")

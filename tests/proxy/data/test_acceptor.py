@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from typing import Any
@@ -22,7 +23,8 @@ from proxy.faults import Fault
 from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS, W_TURNED_AWAY, create
 from proxy.ledger.reader import Reader
 from proxy.ledger.writer import Writer
-from proxy.snapshot import Limits, Listener, Snapshot
+from proxy.snapshot import Certificate, Limits, Listener, ServerTls, Snapshot
+from tests.support.certificates import Authority
 
 HELLO = b"GET / HTTP/1.1\r\nHost: m.test\r\n\r\n"
 LINE = b"PROXY TCP4 203.0.113.9 192.0.2.1 4711 443\r\n"
@@ -228,3 +230,109 @@ async def test_the_log_is_not_flooded(doors: Doors) -> None:
         assert await doors.ask(HELLO) == b""
     await doors.until(lambda: doors.refused() == 5)
     assert len(doors.told) == 1
+
+
+# ------------------------------------------------------------------ TLS
+
+
+def served(authority: Authority, **more: Any) -> Listener:
+    pair = authority.issue("a.test")
+    tls = ServerTls((Certificate(str(pair.certificate), str(pair.key), ("a.test",)),), **more)
+    return Listener("x", tls=tls)
+
+
+def trusting(authority: Authority) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=authority.certificate)
+
+
+async def ask_safely(doors: Doors, context: ssl.SSLContext, first: bytes = b"") -> bytes:
+    """The first line of an answer over TLS; what comes first is not encrypted."""
+    reader, writer = await doors.connect()
+    writer.write(first)
+    await writer.start_tls(context, server_hostname="a.test")
+    writer.write(HELLO)
+    line = await asyncio.wait_for(reader.readline(), 5)
+    writer.close()
+    return line
+
+
+@pytest.mark.parametrize("first", [b"", LINE], ids=["TLS", "a PROXY header, then TLS"])
+async def test_clients_speak_tls(doors: Doors, tmp_path: Any, first: bytes) -> None:
+    """Nobody could reach the proxy safely; or not through a load balancer that passes on bytes."""
+    authority = Authority(tmp_path)
+    await doors.adopt(msgspec.structs.replace(served(authority), proxy_protocol=bool(first)))
+    assert await ask_safely(doors, trusting(authority), first) == b"HTTP/1.1 404 Not Found\r\n"
+
+
+async def test_a_client_of_tls_is_known_as_such(doors: Doors, tmp_path: Any) -> None:
+    """Backends would send users away from TLS, or to it in a circle."""
+    authority = Authority(tmp_path)
+    await doors.adopt(served(authority))
+    _, writer = await doors.connect()
+    await writer.start_tls(trusting(authority), server_hostname="a.test")
+    await doors.until(lambda: doors.clients)
+    (client,) = doors.clients
+    assert (client._caller.secure, client._caller.address) == (True, "127.0.0.1")
+
+
+@pytest.mark.parametrize(("sent", "reason"), [(HELLO, "http request"), (b"\x16\x03\x01\x00\x00noise", ""), (LINE, "")])
+async def test_a_handshake_that_fails_is_counted(doors: Doors, tmp_path: Any, sent: bytes, reason: str) -> None:
+    """Nobody would see that clients cannot come in, nor why."""
+    await doors.adopt(served(Authority(tmp_path)))
+    assert not (await doors.ask(sent)).startswith(b"HTTP")
+    await doors.until(lambda: doors.reader.worker(0)[16 + Fault.HANDSHAKE] == 1)
+    ((_, event, facts),) = doors.told
+    assert (event, facts["fault"]) == ("connection refused", "tls-handshake")
+    assert reason in str(facts["reason"])
+    assert not doors.clients
+
+
+async def test_a_handshake_that_stands_still_is_ended(doors: Doors, tmp_path: Any) -> None:
+    """Half a handshake would hold a descriptor for ever."""
+    await doors.adopt(served(Authority(tmp_path)), head_timeout_s=0.1)
+    reader, writer = await doors.connect()
+    writer.write(b"\x16\x03\x01\x02\x00")
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    await doors.until(lambda: doors.reader.worker(0)[16 + Fault.HANDSHAKE] == 1)
+
+
+async def test_who_says_nothing_is_no_fault(doors: Doors, tmp_path: Any) -> None:
+    """Browsers connect ahead of time: each would be counted as a failure."""
+    await doors.adopt(served(Authority(tmp_path)), head_timeout_s=0.05)
+    reader, _writer = await doors.connect()
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert doors.reader.worker(0)[16 + Fault.HANDSHAKE] == 0
+
+
+async def test_without_a_certificate_nobody_comes_in(doors: Doors, tmp_path: Any) -> None:
+    """A listener whose certificate cannot be read would speak without TLS, or not at all say why."""
+    pair = Certificate(str(tmp_path / "gone.pem"), str(tmp_path / "gone.key"))
+    await doors.adopt(Listener("x", tls=ServerTls((pair,))))
+    assert await doors.ask(HELLO) == b""
+    await doors.until(lambda: doors.told)
+    assert doors.told[0][2]["reason"] == "there is no certificate that could be read"
+
+
+async def test_a_new_certificate_is_shown_to_new_connections(doors: Doors, tmp_path: Any) -> None:
+    """A renewal would cut connections, or wait for a restart."""
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    await doors.adopt(served(old))
+    reader, writer = await doors.connect()
+    await writer.start_tls(trusting(old), server_hostname="a.test")
+    await doors.adopt(served(new))
+    assert (await ask_safely(doors, trusting(new))).startswith(b"HTTP/1.1 404")
+    writer.write(HELLO)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 404")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await ask_safely(doors, trusting(old))
+
+
+async def test_what_does_not_change_is_not_read_again(doors: Doors, tmp_path: Any) -> None:
+    """Every step of a rollout would read all certificates, in every worker."""
+    listener = served(Authority(tmp_path))
+    await doors.adopt(listener)
+    before = doors.context.routing.listener(0)
+    await doors.adopt(listener)
+    assert doors.context.routing.listener(0) is before
+    await doors.adopt(msgspec.structs.replace(listener, trusted=("127.0.0.1/32",)))
+    assert doors.context.routing.listener(0).serving is before.serving
