@@ -15,7 +15,10 @@ COPY requirements-runtime.lock ./
 RUN python -m venv /opt/understudy \
  && /opt/understudy/bin/pip install --require-hashes -r requirements-runtime.lock
 
-# The build backend comes from the lock too, into an environment that stays behind in this stage.
+# The build backend and the compiler stay behind in this stage; the former comes from the lock too.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends gcc libc6-dev \
+ && rm -rf /var/lib/apt/lists/*
 COPY requirements.lock ./
 RUN python -m venv /opt/build \
  && /opt/build/bin/pip install --require-hashes -r requirements.lock
@@ -23,7 +26,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY proxy ./proxy
 COPY config ./config
 COPY analysis ./analysis
-RUN /opt/build/bin/python -m build --wheel --no-isolation --outdir /dist \
+RUN HATCH_BUILD_HOOKS_ENABLE=1 /opt/build/bin/python -m build --no-isolation --outdir /dist \
  && /opt/understudy/bin/pip install --no-deps --no-index /dist/*.whl \
  && /opt/understudy/bin/pip uninstall --yes pip setuptools
 

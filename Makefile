@@ -4,9 +4,11 @@ PYTHON ?= python3
 ARGS   ?=
 BIN    := .venv/bin
 SOURCES := proxy config analysis tests loadtests
+# Programs that are started take the compiled packages, as an installation has them; pytest itself has the sources.
+SHIPPED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/shipped:$(CURDIR)
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup demo test check servers bench lock clean
+.PHONY: help setup demo test check servers wheel bench lock clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1 \t/p' $(MAKEFILE_LIST)
@@ -16,8 +18,9 @@ setup: .venv/ready  ## Build .venv from requirements.lock
 demo: .venv/ready  ## Promote a good model and abort a bad one (ARGS="--json FILE --keep")
 	$(BIN)/understudy demo $(ARGS)
 
-test: check servers  ## Everything: the static checks, then the tests (ARGS="-k NAME")
-	$(BIN)/pytest $(ARGS)
+test: check servers build/shipped/ready  ## Everything: the static checks, then the tests (ARGS="-k NAME")
+	$(SHIPPED) $(BIN)/pytest $(ARGS)
+	$(if $(ARGS),,$(SHIPPED) $(BIN)/pytest -o pythonpath= tests/proxy/data tests/proxy/ledger)
 
 check: .venv/ready  ## Import contracts, lint, format, types
 	$(BIN)/lint-imports
@@ -30,8 +33,22 @@ servers:
 	@PATH="$$PATH:/usr/sbin"; command -v curl && command -v nginx || { $(SUDO) apt-get update && \
 	  $(SUDO) env RUNLEVEL=1 apt-get install -y --no-install-recommends curl nginx-light; }
 
-bench: .venv/ready build/bench/ready  ## What the proxy costs, beside nginx, haproxy, Envoy and aiohttp (ARGS="--rounds 5")
-	$(BIN)/python -m loadtests $(ARGS)
+wheel: build/shipped/ready  ## Build build/dist/*.whl, its request path compiled to C by mypyc
+	@ls build/dist/*.whl
+
+# The wheel is built from the source distribution, so that nothing compiled is ever left among the sources.
+build/shipped/ready: .venv/ready $(shell find proxy config analysis -name '*.py')
+	@command -v gcc && $(BIN)/python -c 'import sys, sysconfig, pathlib; \
+	  sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' || { $(SUDO) apt-get update && \
+	  $(SUDO) apt-get install -y --no-install-recommends gcc libc6-dev python3-dev; }
+	rm -rf build/shipped build/dist && mkdir -p build
+	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m build --no-isolation --outdir build/dist . >build/wheel.log 2>&1 || \
+	  { tail -n 40 build/wheel.log; exit 1; }
+	$(BIN)/python -m zipfile -e build/dist/*.whl build/shipped
+	touch $@
+
+bench: .venv/ready build/bench/ready build/shipped/ready  ## What the proxy costs, beside nginx, haproxy, Envoy and aiohttp (ARGS="--rounds 5")
+	$(SHIPPED) $(BIN)/python -m loadtests $(ARGS)
 
 # The peers and what draws the picture. What cannot be installed is left out of the comparison, which says so. Debian
 # starts nginx and haproxy as services where there is systemd: `systemctl disable --now nginx haproxy` stops them.

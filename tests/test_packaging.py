@@ -1,5 +1,6 @@
 """What is installed, and that the lock files are those of pyproject.toml."""
 
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
+
+PACKAGES = ("proxy", "config", "analysis")
+MYPYC = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["mypyc"]
 
 RUNTIME = PROJECT["project"]["dependencies"]
 DEMO = PROJECT["project"]["optional-dependencies"]["demo"]
@@ -43,12 +47,30 @@ def test_wheel_has_the_three_packages_and_nothing_else(tmp_path: Path) -> None:
     assert f"{info}/licenses/LICENSE" in names
     sources = {
         str(path.relative_to(ROOT))
-        for package in ("proxy", "config", "analysis")
+        for package in PACKAGES
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert sources <= set(names)
     assert b"understudy = proxy.__main__:main" in zipfile.ZipFile(wheel).read(f"{info}/entry_points.txt")
+
+
+@pytest.mark.skipif("build/shipped" not in os.environ.get("PYTHONPATH", ""), reason="`make test` builds the wheel")
+def test_programs_under_test_run_the_compiled_request_path() -> None:
+    """Broken: the system tests would show that something works which nobody installs."""
+    script = (
+        "import importlib, sys; print(*(importlib.import_module(name).__file__ for name in sys.argv[1:]), sep='\\n')"
+    )
+    names = [path.removesuffix(".py").replace("/", ".") for path in MYPYC["include"]]
+    ran = subprocess.run([sys.executable, "-c", script, *names], check=True, capture_output=True, text=True, cwd=ROOT)
+    files = ran.stdout.split()
+    assert len(files) == len(names) > 10
+    assert [file for file in files if not file.endswith(".so")] == []
+
+
+def test_nothing_compiled_lies_among_the_sources() -> None:
+    """Broken: Python takes a library before the source beside it, so that edits would do nothing."""
+    assert [*ROOT.glob("*.so"), *(lib for package in PACKAGES for lib in (ROOT / package).rglob("*.so"))] == []
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from time import monotonic
-from typing import Final
+from typing import Final, cast
 
 from proxy.data.downstream import ClientConnection
 from proxy.data.listening import CLOSED, ListenerPlan
@@ -99,10 +99,11 @@ class Acceptor:
     def _plan(self) -> ListenerPlan:
         return self._context.routing.listener(self._index)
 
-    def _client(self) -> ClientConnection:
+    def _client(self) -> asyncio.Protocol:
         """A client that needs no welcome; an edit may just have changed that."""
         plan = self._plan
-        return ClientConnection(self._context, self._clients, plan if plan.direct else CLOSED)
+        client = ClientConnection(self._context, self._clients, plan if plan.direct else CLOSED)
+        return cast(asyncio.Protocol, client)
 
     def _stop(self) -> None:
         if self._resume is not None:
@@ -165,14 +166,15 @@ class Acceptor:
             self._turn_away(conn, fault, error.strerror or str(error) or "the client went away")
 
     async def _begin(self, conn: socket.socket, client: ClientConnection, plan: ListenerPlan, until_s: float) -> None:
+        protocol = cast(asyncio.Protocol, client)  # by its methods, not by its base class
         if plan.serving is None:
-            await self._loop.connect_accepted_socket(lambda: client, conn)
+            await self._loop.connect_accepted_socket(lambda: protocol, conn)
             return
         context = plan.serving.context()
         if context is None:
             raise RefusedError("there is no certificate that could be read")
         await self._loop.connect_accepted_socket(
-            lambda: client,
+            lambda: protocol,
             conn,
             ssl=context,
             ssl_handshake_timeout=max(0.001, until_s - self._loop.time()),

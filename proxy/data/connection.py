@@ -89,7 +89,7 @@ class Lender(Protocol):
         """The fault that the end of a new connection is, and why, in words."""
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """One connection to an endpoint."""
 
     __slots__ = (

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from proxy.data.connection import Connection
 from proxy.data.resolving import Name
@@ -20,6 +20,8 @@ from proxy.snapshot import Backend, Endpoint
 from proxy.tls import client_context, reason, server_name
 
 Factory = Callable[[], Connection]
+_Protocols = Callable[[], asyncio.Protocol]
+"""What the loop calls a factory. A compiled `Connection` is a protocol by its methods, not by its base class."""
 
 STAGGER_S: Final = 0.25
 """How long an address may say nothing before the next one is tried too (RFC 8305, section 8)."""
@@ -118,20 +120,21 @@ class Dialer:
 
     async def _connect(self, factory: Factory, host: str) -> Connection:
         endpoint, loop = self._endpoint, asyncio.get_running_loop()
+        make = cast(_Protocols, factory)
         try:
             if endpoint.path:
-                _, connection = await loop.create_unix_connection(factory, endpoint.path)
+                _, connection = await loop.create_unix_connection(make, endpoint.path)
             elif endpoint.tls:
-                _, connection = await loop.create_connection(factory, host, endpoint.port, **await self._tls())
+                _, connection = await loop.create_connection(make, host, endpoint.port, **await self._tls())
             else:
-                _, connection = await loop.create_connection(factory, host, endpoint.port)
+                _, connection = await loop.create_connection(make, host, endpoint.port)
         except TimeoutError as error:
             raise DialError(Fault.CONNECT_TIMEOUT, "the connection timed out", "check the way there") from error
         except OSError as error:
             raise self.explain(error) from error
         except UnicodeError as error:
             raise DialError(Fault.CONNECT_FAILED, "it is no name of a host", "check the endpoint") from error
-        return connection
+        return cast(Connection, connection)
 
     async def _tls(self) -> dict[str, Any]:
         """What makes a connection a TLS connection. Files are read by a thread, once: they are large and far away."""

@@ -34,7 +34,7 @@ bytes arrive is reset, and the client loses the answer (RFC 9112, section 9.6). 
 _NOBODY: Final = Caller(LOCAL, secure=False)
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection:
     """One connection from a client."""
 
     __slots__ = (

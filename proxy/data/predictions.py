@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from proxy.data import open_inference
 from proxy.data.http1 import Headers
 from proxy.ledger.layout import NUMBER_BUCKETS
 from proxy.ledger.writer import LabelTable, Reading, Writer
@@ -25,20 +26,12 @@ from proxy.snapshot import Output, Predictions
 MAX_ITEMS: Final = 1024
 """Predictions of one output that are read from one answer; a larger batch is counted up to here."""
 _MAX_INFLATED: Final = 8 << 20
+_NUMBERS: Final = frozenset((int, float))
+"""What JSON numbers are decoded to; `bool` is an int in Python and no number here."""
 _HUGE: Final = 10**300
 """JSON has integers that are no float: they would break the arithmetic. NaN is not below it either."""
 
 
-class _Tensor(msgspec.Struct):
-    name: str
-    data: list[Any] | None = None
-
-
-class _V2Answer(msgspec.Struct):
-    outputs: list[_Tensor]
-
-
-_DECODE_V2: Final = msgspec.json.Decoder(_V2Answer)
 _DECODE_ANY: Final = msgspec.json.Decoder()
 
 
@@ -91,8 +84,8 @@ class PredictionReader:
         if text is None:
             return None
         if self._v2:
-            answer = _decode(_DECODE_V2, text)
-            if not isinstance(answer, _V2Answer):
+            answer = _decode(open_inference.DECODER, text)
+            if not isinstance(answer, open_inference.Answer):
                 return None
             tensors = {tensor.name: tensor.data for tensor in answer.outputs}
             return [tensors.get(output.name) for output in self._outputs]
@@ -112,7 +105,7 @@ def _decode(decoder: Any, text: bytes) -> Any:
     except ValueError:
         try:
             document = json.loads(text)
-            return msgspec.convert(document, _V2Answer) if decoder is _DECODE_V2 else document
+            return msgspec.convert(document, open_inference.Answer) if decoder is open_inference.DECODER else document
         except (ValueError, RecursionError):
             return _UNREADABLE
 
@@ -205,7 +198,7 @@ def _number(index: int, values: list[Any] | None, output: Output) -> Reading:
     buckets: list[int] = []
     invalid = clipped = 0
     for value in islice(_flat(values), MAX_ITEMS):
-        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < _HUGE:
+        if type(value) not in _NUMBERS or not abs(value) < _HUGE:
             invalid += 1
             continue
         number = min(max(float(value), low), high)

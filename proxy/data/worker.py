@@ -22,6 +22,7 @@ from typing import Final, cast
 import uvloop
 
 from proxy import channel
+from proxy.data import exchange
 from proxy.data.acceptor import Acceptor
 from proxy.data.downstream import ClientConnection
 from proxy.data.notices import log
@@ -46,6 +47,8 @@ SWEEP_S: Final = 0.1
 SWEEPS: Final = 10
 """What need not be looked at so often has its turn at one of so many, which is once a second."""
 RECONNECT_S: Final = 0.05
+COMPILED: Final = not exchange.__file__.endswith(".py")
+"""Whether the request path is the C of the wheel (`make wheel`), or runs from its sources."""
 
 
 class Worker:
@@ -93,7 +96,7 @@ class Worker:
         for acceptor in self._acceptors:
             await acceptor.adopt()
         if first:
-            log("info", "serving", generation=snapshot.generation, worker=self._index)
+            log("info", "serving", generation=snapshot.generation, worker=self._index, compiled=COMPILED)
 
     async def _listen(self, path: str) -> None:
         """Hold a connection to the controller, and adopt what it pushes."""

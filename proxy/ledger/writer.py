@@ -89,7 +89,7 @@ NOWHERE: Final = Row(-1, 0, 0, 0)
 """The hold on no row: what is written there is dropped."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Reading:
     """One output of one answer: its label slots or its numbers, already clipped, and what was wrong with it."""
 
