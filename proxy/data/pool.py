@@ -159,7 +159,7 @@ class Pool:
         except DialError as error:
             fault = self._note(error)
         else:
-            fault = Fault.CONNECT_FAILED
+            fault, self._trouble = Fault.CONNECT_FAILED, None  # it was closed before anybody had it
             if not connection.transport.is_closing():
                 self._connecting.pop(borrower, None)
                 connection.lend(borrower, head_only)

@@ -70,12 +70,13 @@ class RoutePlan:
 class Routing:
     """All routes of one snapshot."""
 
-    __slots__ = ("generation", "limits", "listeners", "names", "plans", "upstreams")
+    __slots__ = ("_past", "generation", "limits", "listeners", "names", "plans", "upstreams")
 
     def __init__(
         self, snapshot: Snapshot, writer: Writer, previous: Routing | None = None, names: Names | None = None
     ) -> None:
         self.names: Names | None = names if names is not None or previous is None else previous.names
+        self._past: tuple[int, int] = (0, 0) if previous is None else previous._past
         known = {} if previous is None else previous.upstreams
         before = {backend.name: upstream for backend, upstream in known.items()}
         self.generation = snapshot.generation
@@ -88,6 +89,8 @@ class Routing:
         }
         for backend, upstream in known.items():
             if backend not in self.upstreams:
+                opened, reused = upstream.connections()
+                self._past = (self._past[0] + opened, self._past[1] + reused)
                 upstream.retire()
         ordered = [self.upstreams[backend] for backend in snapshot.backends]
         for number, upstream in enumerate(ordered):
@@ -95,6 +98,11 @@ class Routing:
             upstream.judge(frozenset(endpoints[at] for backend, at in snapshot.unhealthy if backend == number))
         limiters = {} if previous is None else previous.limiters()
         self.plans = tuple(_plan(route, ordered, writer, limiters) for route in snapshot.routes)
+
+    def connections(self) -> tuple[int, int]:
+        """Connections opened, and used again, since the worker began: of backends that are gone too."""
+        counts = [self._past, *(upstream.connections() for upstream in self.upstreams.values())]
+        return sum(opened for opened, _ in counts), sum(reused for _, reused in counts)
 
     def listener(self, index: int) -> ListenerPlan:
         """How clients come in on a socket."""

@@ -48,6 +48,7 @@ class Upstream:
         self.backend = backend
         self.copies = self.retrying = 0
         self._names = names
+        self._past = (0, 0)
         self.panic = False
         self.news: deque[tuple[str, str, dict[str, Any]]] = deque(maxlen=NEWS)
         self._tags = tuple(tag(backend.name, endpoint) for endpoint in backend.endpoints)
@@ -71,6 +72,11 @@ class Upstream:
     def in_flight(self) -> int:
         """Requests of all endpoints that have a connection or wait for one."""
         return sum(pool.in_flight for pool in self._pools)
+
+    def connections(self) -> tuple[int, int]:
+        """How many connections were opened and how often one was used again, by pools that are gone too."""
+        opened, reused = self._past
+        return opened + sum(pool.opened for pool in self._pools), reused + sum(pool.reused for pool in self._pools)
 
     def pool(self, avoid: Pool | None = None) -> Pool:
         """The pool that serves next; where there is any other, not the one to `avoid`."""
@@ -131,6 +137,7 @@ class Upstream:
             pool.standing.healthy = healthy.get(pool.endpoint, True)
         self.pools = pools
         for pool in left.values():
+            self._past = (self._past[0] + pool.opened, self._past[1] + pool.reused)
             pool.retire()
 
     def retire(self) -> None:

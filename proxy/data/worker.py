@@ -139,9 +139,9 @@ class Worker:
         if self._sweeps % SWEEPS == 0:
             for client in list(self._clients):
                 client.sweep(now_s)
-            pools = [pool for upstream in context.routing.upstreams.values() for pool in upstream.pools]
-            writer.set_worker(W_UPSTREAM_OPENED, sum(pool.opened for pool in pools))
-            writer.set_worker(W_UPSTREAM_REUSED, sum(pool.reused for pool in pools))
+            opened, reused = context.routing.connections()
+            writer.set_worker(W_UPSTREAM_OPENED, opened)
+            writer.set_worker(W_UPSTREAM_REUSED, reused)
         writer.set_worker(W_HEARTBEAT, now_s)
         writer.set_worker(W_IN_FLIGHT, len(context.live))
         asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)

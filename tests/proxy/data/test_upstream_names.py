@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from proxy.data.connection import Connection
 from proxy.data.resolving import Names
 from proxy.data.routing import Routing
 from proxy.data.upstream import Upstream
+from proxy.faults import Fault
 from proxy.snapshot import Backend, Balancing, Endpoint, Snapshot
 from tests.support.plane import Network, Plane
 from tests.support.transports import settle
@@ -16,10 +19,19 @@ from tests.support.transports import settle
 class Asker:
     """Borrows a connection."""
 
-    connection: Connection | None = None
+    def __init__(self) -> None:
+        self.connection: Connection | None = None
+        self.told = asyncio.Event()
 
     def upstream_ready(self, connection: Connection) -> None:
         self.connection = connection
+        self.told.set()
+
+    def upstream_failed(self, fault: Fault) -> None:
+        self.told.set()
+
+    def upstream_lost(self, fault: Fault, clean: bool) -> None:
+        """It was closed, as it was meant to be."""
 
 
 class Answers:
@@ -126,3 +138,39 @@ async def test_routes_hand_the_names_on(plane: Plane) -> None:
         assert places(routing.upstreams[NAMED]) == ["10.0.0.1", "192.0.2.1"]
     Routing(Snapshot(4), plane.writer, routing)
     assert names._names == {}
+
+
+async def test_counts_never_fall(plane: Plane, network: Network) -> None:
+    """A counter that falls looks like a restart, and rates over it are made up."""
+    answers = Answers("10.0.0.1", "10.0.0.2")
+    routing = Routing(Snapshot(1, (NAMED,)), plane.writer, names=answers.names)
+    await settle(12)
+    for pool in routing.upstreams[NAMED].pools:
+        asker = Asker()
+        pool.acquire(asker, False, 1.0)  # type: ignore[arg-type]
+        await settle()
+        assert asker.connection is not None
+        pool.release(asker.connection)
+        pool.acquire(asker, False, 1.0)  # type: ignore[arg-type]
+    assert routing.connections() == (3, 3)
+    await answers.change("10.0.0.3")
+    assert routing.connections() == (3, 3)
+    for generation in (2, 3):
+        routing = Routing(Snapshot(generation), plane.writer, routing)
+        assert routing.connections() == (3, 3)
+
+
+async def test_one_family_is_enough() -> None:
+    """`localhost` has two addresses, and nearly every model server listens on one of them."""
+    async with await asyncio.start_server(lambda reader, _: None, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        backend = Upstream(Backend("v1", (Endpoint("m.test", port),)), names=Answers("127.0.0.1", "::1").names)
+        await settle(12)
+        assert places(backend) == ["127.0.0.1", "::1"]
+        for pool in backend.pools:
+            asker = Asker()
+            pool.acquire(asker, False, 5.0)  # type: ignore[arg-type]
+            await asyncio.wait_for(asker.told.wait(), 5)
+            assert asker.connection is not None
+            assert asker.connection.transport.get_extra_info("peername") == ("127.0.0.1", port)
+            asker.connection.transport.abort()
