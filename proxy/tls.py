@@ -82,13 +82,16 @@ def reason(error: OSError, name: str) -> tuple[str, str]:
         code = getattr(error, "reason", None) or ""  # an error that was not made by OpenSSL has none
         told = (code or error.strerror or str(error)).lower().replace("_", " ")
         said, remedy = _ALERTS.get(code, (f"the handshake failed: {told}", "check the TLS of both sides"))
-    elif isinstance(error, ConnectionError):
+    else:
         said = "it closed the connection during the handshake"
         remedy = "it may want a client certificate (tls.certFile) or another version of TLS, or not speak TLS"
-    else:
-        said = f"{error.filename or 'a file'} cannot be read: {(error.strerror or str(error)).lower()}"
-        remedy = "check the files of `tls`"
     return said.format(name=name), remedy
+
+
+def unusable(error: OSError) -> tuple[str, str]:
+    """Why there is no context, and what to do about it. The settings were checked: files changed since then."""
+    told = (getattr(error, "reason", None) or error.strerror or str(error)).lower().replace("_", " ")
+    return f"files of its `tls` cannot be used: {told}", "put files there that belong together"
 
 
 def _made(tls: Tls) -> ssl.SSLContext:

@@ -17,7 +17,7 @@ from proxy.data.connection import Connection
 from proxy.data.resolving import Name
 from proxy.faults import Fault
 from proxy.snapshot import Backend, Endpoint
-from proxy.tls import client_context, reason, server_name
+from proxy.tls import client_context, reason, server_name, unusable
 
 Factory = Callable[[], Connection]
 _Protocols = Callable[[], asyncio.Protocol]
@@ -143,8 +143,7 @@ class Dialer:
             try:
                 self._context = await asyncio.get_running_loop().run_in_executor(None, client_context, tls)
             except OSError as error:
-                said, remedy = reason(error, "")
-                raise DialError(Fault.TLS_FAILED, said, remedy) from error
+                raise DialError(Fault.TLS_FAILED, *unusable(error)) from error
         return {"ssl": self._context, "server_hostname": server_name(tls, self._endpoint)}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from proxy.snapshot import Endpoint, Tls
-from proxy.tls import CONTEXTS, client_context, reason, server_name
+from proxy.tls import CONTEXTS, client_context, reason, server_name, unusable
 from tests.support.certificates import Authority, Pair, self_signed
 
 
@@ -146,11 +146,15 @@ def test_contexts_of_old_contents_go(trusting: Tls) -> None:
     assert client_context(Tls(trusting.ca_file, contents="held")) is held
 
 
-def test_files_that_are_gone(authority: Authority, tmp_path: Path) -> None:
+def test_files_that_changed_since_they_were_checked(authority: Authority, tmp_path: Path) -> None:
     """The words would be those of a handshake that never was."""
     with pytest.raises(OSError) as caught:
         client_context(Tls(ca_file=str(tmp_path / "gone.pem")))
-    assert "cannot be read: no such file" in reason(caught.value, "")[0]
+    assert unusable(caught.value)[0] == "files of its `tls` cannot be used: no such file or directory"
+    one, two = authority.issue("a", client=True), authority.issue("b", client=True)
+    with pytest.raises(OSError) as caught:
+        client_context(Tls(cert_file=str(one.certificate), key_file=str(two.key)))
+    assert unusable(caught.value)[0] == "files of its `tls` cannot be used: key values mismatch"
 
 
 @pytest.mark.parametrize(

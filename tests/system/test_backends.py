@@ -18,6 +18,7 @@ from tests.support.system import Understudy, fetch, understudy, wait_for
 
 pytestmark = pytest.mark.system
 
+REFUSED = "configuration refused: what runs stays as it was"
 NO_CERTIFICATE = "it closed a new TLS connection without an answer, as it does that wants a client certificate"
 """Servers made with Python's asyncio send no alert after a handshake of TLS 1.3; OpenSSL's own do."""
 
@@ -41,7 +42,8 @@ async def server(
     async def handle(request: web.BaseRequest) -> web.Response:
         body = await request.read()
         peer = request.transport.get_extra_info("peercert") if request.transport else None
-        told = {"name": name, "host": request.host, "bytes": len(body), "client": bool(peer)}
+        serial = peer["serialNumber"] if peer else ""
+        told = {"name": name, "host": request.host, "bytes": len(body), "client": bool(peer), "serial": serial}
         return web.json_response(told)
 
     runner = web.ServerRunner(web.Server(handle))
@@ -192,3 +194,47 @@ async def test_addresses_of_ipv6(tmp_path: Path) -> None:
     """A cluster that has nothing else could not use it."""
     async with server("six", host="::1") as port, serving(tmp_path, config(f"http://[::1]:{port}")) as system:
         assert (await ask(system))[1]["name"] == "six"
+
+
+@pytest.mark.slow
+async def test_certificates_are_renewed_without_a_restart(tmp_path: Path) -> None:
+    """A certificate lasts for weeks, or for an hour: each renewal would need a restart. Requests that come while the
+    files are in the middle of their change do not notice."""
+    authority = Authority(tmp_path)
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(authority.certificate.read_bytes())
+    shown = authority.issue("worker", client=True, stem="shown")
+    tls = {"caFile": str(trusted), "certFile": str(shown.certificate), "keyFile": str(shown.key)}
+    listening = context(authority.issue("127.0.0.1"), asking=authority)
+    listening.minimum_version = ssl.TLSVersion.TLSv1_3
+    async with (
+        server("s", listening) as port,
+        serving(tmp_path, config(f"https://127.0.0.1:{port}", tls=tls)) as system,
+    ):
+        first = (await ask(system))[1]["serial"]
+        await asyncio.to_thread(shown.key.write_text, "half of a k")
+        await asyncio.to_thread(wait_for, "the refusal", lambda: said(system, REFUSED))
+        assert (await ask(system))[1]["serial"] == first
+        authority.issue("worker", client=True, stem="shown")
+        answers = []
+
+        def renewed() -> bool:
+            answers.append(fetch(f"http://127.0.0.1:{system.port}/"))
+            return answers[-1][1]["serial"] != first
+
+        await asyncio.to_thread(wait_for, "the new certificate", renewed)
+        assert {status for status, _ in answers} == {200}
+
+
+@pytest.mark.slow
+async def test_another_authority_is_trusted_without_a_restart(tmp_path: Path) -> None:
+    """The day on which an authority is replaced would be a day of failures."""
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(old.certificate.read_bytes())
+    async with server("s", context(new.issue("127.0.0.1"))) as port:
+        settings = config(f"https://127.0.0.1:{port}", tls={"caFile": str(trusted)})
+        async with serving(tmp_path, settings) as system:
+            assert (await ask(system))[1]["fault"] == "tls-failed"
+            trusted.write_bytes(old.certificate.read_bytes() + new.certificate.read_bytes())
+            await asyncio.to_thread(wait_for, "an answer", lambda: fetch(f"http://127.0.0.1:{system.port}/")[0] == 200)

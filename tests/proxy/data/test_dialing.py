@@ -118,7 +118,7 @@ async def test_files_that_went_away_are_told_and_looked_for_again(authority: Aut
         with pytest.raises(DialError) as caught:
             await dialer.dial(lambda: Connection(Lender()))
         assert caught.value.fault is Fault.TLS_FAILED
-        assert "cannot be read" in caught.value.said
+        assert "cannot be used: no such file" in caught.value.said
         trusted.write_bytes(authority.certificate.read_bytes())
         (await dialer.dial(lambda: Connection(Lender()))).transport.abort()
 
