@@ -113,7 +113,8 @@ class Checks:
 
     def condition(self, backend: str, endpoint: Endpoint) -> Condition | None:
         """What is known of an endpoint; None where it is not checked."""
-        return self._conditions.get((backend, endpoint), Condition()) if (backend, endpoint) in self._probes else None
+        key = (backend, endpoint)
+        return self._conditions.get(key, Condition() if key in self._probes else None)
 
     def follow(self, wanted: Iterable[tuple[Backend, HealthCheck | None]]) -> None:
         """Check these from now on. A check that did not change goes on, one that did keeps what it knows."""

@@ -178,6 +178,10 @@ async def test_a_new_controller_takes_up_what_workers_hold(checks: Checks) -> No
     down, up = Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2)
     backend = Backend("v1", (up, down))
     checks.inherit(Snapshot(7, (backend,), unhealthy=((0, 1),)))
+    known = checks.condition("v1", down)
+    assert known is not None, "status would tell of a healthy endpoint until the configuration is read"
+    assert known.healthy is False
+    assert checks.condition("v1", up) is None
     checks.follow([(backend, CHECK.model_copy(update={"interval": 1000.0}))])
     assert checks.unhealthy([backend]) == ((0, 1),)
     checks.inherit(None)
