@@ -12,6 +12,7 @@ from typing import Final, Protocol, cast
 
 import httptools
 
+from proxy.data.delivery import delivered
 from proxy.data.http1 import REASONS, Headers
 from proxy.data.standing import Watch
 from proxy.faults import Fault
@@ -199,6 +200,8 @@ class Connection:
     def eof_received(self) -> bool:
         """The backend is done sending; `connection_lost` follows. With TLS this is its own word (close_notify)."""
         self._ended = True
+        if self.stale and self._borrower is not None and delivered(self.transport):
+            self.stale = False  # it was there when the request came: that this was lost is its failure
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -22,8 +22,8 @@ from proxy.snapshot import Backend, Endpoint
 
 STALE_AFTER_S: Final = 0.25
 """A connection that was idle for longer may have been closed by the backend for its age while a request was on its way:
-such a request is sent once more. One that was in use a moment ago was not, and its loss is the version's failure: a
-version that crashes on some requests must not be hidden by second attempts."""
+such a request is sent once more, unless it is known to have been delivered. One that was in use a moment ago was not,
+and its loss is the version's failure: a version that crashes on some requests must not be hidden by second attempts."""
 
 
 class Pool:

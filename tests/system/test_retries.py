@@ -96,6 +96,35 @@ async def test_one_dead_endpoint_of_two_fails_nobody(tmp_path):
         assert counted["failedToClients"] == 0
 
 
+async def test_a_version_that_dies_over_requests_is_not_hidden_by_idle_connections(tmp_path):
+    """If this fails, requests that come seldom are sent twice, and a version that dies over them looks well."""
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            for number in range(2):
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+                if number == 0:
+                    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        writer.close()
+
+    server = await asyncio.start_server(meet, "127.0.0.1", 0)
+    async with server:
+        config = plain([server.sockets[0].getsockname()[1]])
+        del config["routes"][0]["retries"]
+        system = await asyncio.to_thread(Understudy(tmp_path, config).start)
+        try:
+            load = Load(system.port, connections=1)
+            for _ in range(8):
+                await load.send(1)
+                await asyncio.sleep(0.35)
+            counted = await asyncio.to_thread(arm, system)
+        finally:
+            await asyncio.to_thread(system.stop)
+    assert load.tally.statuses == {200: 4, 502: 4}
+    assert (counted["failed"], counted["retries"]) == (4, {})
+
+
 @contextlib.asynccontextmanager
 async def dying(delay_s: float) -> AsyncIterator[tuple[int, list[int]]]:
     """A server that reads a request and closes the connection after a while; counts the requests."""
