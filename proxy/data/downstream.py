@@ -19,6 +19,7 @@ from proxy.data.exchange import Exchange
 from proxy.data.http1 import CONTINUE, Headers, refusal
 from proxy.data.listening import ListenerPlan
 from proxy.data.request_head import NO_UPGRADE, Refused, read_head, too_large
+from proxy.data.request_line import RequestLine
 from proxy.data.router import Head
 from proxy.data.routing import Context
 from proxy.data.trust import LOCAL, Caller, peer_address
@@ -48,6 +49,7 @@ class ClientConnection:
         "_fields",
         "_full",
         "_head_bytes",
+        "_line",
         "_lingering",
         "_open",
         "_parser",
@@ -78,6 +80,7 @@ class ClientConnection:
         self._open: Exchange | None = None
         """The exchange whose request is being read; it may not have had its turn yet."""
         self._queue: deque[Exchange] = deque()
+        self._line = RequestLine()
         self._fields: Headers = []
         self._target = b""
         self._head_bytes = self._read_bytes = 0
@@ -116,6 +119,8 @@ class ClientConnection:
         if self._closing or self._refused is not None:
             self._discard(data)
             return
+        line = self._line
+        line.raw = line.raw + data if line.raw else data
         self._read_bytes = len(data)
         self._head_bytes = len(data) + (self._head_bytes if self._reading_head or self._open is not None else 0)
         try:
@@ -129,6 +134,10 @@ class ClientConnection:
             self._refused = error.__context__
         except httptools.HttpParserError as error:
             self._refused = Refused(Fault.BAD_REQUEST, str(error))
+        if line.at and self._open is None and not self._reading_head:
+            line.raw, line.at, line.half = b"", 0, data[-1:] == b"\r"
+        elif self._refused is None:
+            self._refused = line.pending(self._reading_head, self._open is not None)
         if self._head_bytes > READ_BYTES and self._refused is None and (self._reading_head or self._open is not None):
             limits = self._context.routing.limits
             if self._head_bytes > limits.max_head_bytes + READ_BYTES:
@@ -212,7 +221,12 @@ class ClientConnection:
             size = len(self._target) + sum(len(name) + len(value) for name, value in self._fields)
             if size > limits.max_head_bytes or len(self._fields) > limits.max_headers:
                 raise too_large(limits)
-        head = read_head(self._parser, self._target, self._fields, self._caller, self._own_host)
+        parser, line = self._parser, self._line
+        method = parser.get_method()
+        modern = line.end(method, self._target)
+        keep_alive = parser.should_keep_alive()
+        head = read_head(method, self._target, self._fields, modern, keep_alive, self._caller, self._own_host)
+        line.loose = line.loose or bool(head.length)
         self._open = Exchange(self, self._context, head)
         self._queue.append(self._open)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import httptools
-
 from proxy.data.heads import NOTED
 from proxy.data.http1 import Headers
 from proxy.data.paths import canonical, peculiar
@@ -37,18 +35,21 @@ def too_large(limits: Limits) -> Refused:
 
 
 def read_head(
-    parser: httptools.HttpRequestParser, target: bytes, fields: Headers, caller: Caller, own_host: Callable[[], bytes]
+    method: bytes,
+    target: bytes,
+    fields: Headers,
+    modern: bool,
+    keep_alive: bool,
+    caller: Caller,
+    own_host: Callable[[], bytes],
 ) -> Head:
-    """The head that was parsed. `own_host` is the address that the client connected to.
+    """The head that was parsed. `modern` says that it is of HTTP/1.1, `keep_alive` that the client may send another
+    one; `own_host` is the address that the client connected to.
 
     Raises:
         Refused: it can be read in two ways, or asks for what the proxy does not do.
     """
-    version = parser.get_http_version()
-    if version not in ("1.1", "1.0"):
-        raise Refused(Fault.BAD_REQUEST, f"HTTP/{version} is not spoken here; use HTTP/1.1")
-    modern = version == "1.1"
-    head = Head(parser.get_method(), target, fields, caller.address, None, False, modern, parser.should_keep_alive())
+    head = Head(method, target, fields, caller.address, None, False, modern, keep_alive)
     head.noted = False
     hosts = 0
     host = b""
