@@ -42,6 +42,7 @@ class Plan:
     backends_removed: tuple[str, ...] = ()
     backends_changed: tuple[str, ...] = ()
     limits_changed: bool = False
+    access_log_changed: bool = False
     listeners_changed: tuple[str, ...] = ()
 
     @property
@@ -64,6 +65,7 @@ class Plan:
         ]
         parts += ["routes in another order"] if self.routes_reordered else []
         parts += ["limits changed"] if self.limits_changed else []
+        parts += ["access log changed"] if self.access_log_changed else []
         parts += [f"listeners changed: {', '.join(self.listeners_changed)}"] if self.listeners_changed else []
         parts += [f"not before a restart: {', '.join(self.restart_needed)}"] if self.restart_needed else []
         return "; ".join(parts) or "nothing changed"
@@ -92,6 +94,7 @@ def plan(old: Config, new: Config) -> Plan:
             name for name, backend in new_backends.items() if old_backends.get(name, backend) != backend
         ),
         limits_changed=old.limits != new.limits,
+        access_log_changed=old.access_log != new.access_log,
         listeners_changed=tuple(
             str(listen.address) for listen in new.listen if old_listeners.get(listen.place, listen) != listen
         ),

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from config.access_log import AccessLog
 from config.addresses import Address, AddressAt, Endpoint, StoreUrl
 from config.balancing import LoadBalancer
 from config.durations import duration, format_duration
@@ -249,6 +250,9 @@ class Config(Section):
 
     limits: Limits = Limits()
     """What clients may ask for."""
+
+    access_log: AccessLog | None = None
+    """What is written of requests. Without it nothing is."""
 
     backends: Annotated[tuple[Backend, ...], Field(min_length=1, max_length=1024)] = Field(
         examples=["[{name: fraud-v1, endpoints: [http://10.0.0.11:8080]}]"]

@@ -128,6 +128,36 @@ FACTS: dict[Fault, Facts] = {
 }
 
 
+ENVOY_FLAGS: dict[Fault, str] = {
+    Fault.NONE: "",
+    Fault.BAD_REQUEST: "DPE",
+    Fault.NO_ROUTE: "NR",
+    Fault.CLIENT_GONE: "DC",
+    Fault.CONNECT_FAILED: "UF",
+    Fault.CONNECT_TIMEOUT: "UF",
+    Fault.REQUEST_TIMEOUT: "UT",
+    Fault.STREAM_IDLE: "SI",
+    Fault.UPSTREAM_RESET: "UC",
+    Fault.BAD_RESPONSE: "UPE",
+    Fault.RESPONSE_CUT: "UC",
+    Fault.OVERFLOW: "UO",
+    Fault.NO_BACKEND: "NC",
+    Fault.DRAINING: "LR",
+    Fault.BODY_TOO_LARGE: "DPE",
+    Fault.HEAD_TOO_LARGE: "DPE",
+    Fault.CLIENT_TIMEOUT: "SI",
+    Fault.UNSUPPORTED: "DPE",
+    Fault.URI_TOO_LONG: "DPE",
+    Fault.RATE_LIMITED: "RL",
+    Fault.INJECTED: "FI",
+    Fault.NO_ENDPOINT: "UH",
+    Fault.TLS_FAILED: "UF",
+    Fault.PROXY_HEADER: "DPE",
+    Fault.HANDSHAKE: "DPE",
+}
+"""Each fault as Envoy's access log would have it (%RESPONSE_FLAGS%), or the nearest where Envoy has none of its own."""
+
+
 class Skip(enum.IntEnum):
     """Why a copy was not sent to a shadow, or was sent and not compared; the value is its cell (0 to 15)."""
 

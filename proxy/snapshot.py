@@ -135,6 +135,7 @@ class Arm(msgspec.Struct, frozen=True):
     row: RowRef = RowRef()
     mirrored: bool = True
     """Whether copies are made of what it serves: a candidate under judgement is not copied to a shadow."""
+    role: str = ""
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -310,6 +311,17 @@ class Listener(msgspec.Struct, frozen=True):
     tls: ServerTls | None = None
 
 
+class AccessLog(msgspec.Struct, frozen=True):
+    """What is written of requests. `share` is in parts of `CIRCLE`; names of header fields are in lower case."""
+
+    path: str
+    share: int
+    errors_always: bool = True
+    headers: tuple[str, ...] = ("user-agent",)
+    query: bool = False
+    max_buffer_bytes: int = 4 << 20
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """All that a worker needs to know. Routes are in order of precedence: the first that matches wins.
 
@@ -324,6 +336,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     listeners: tuple[Listener, ...] = (Listener(),)
     unhealthy: tuple[tuple[int, int], ...] = ()
+    access_log: AccessLog | None = None
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -33,6 +33,8 @@ from proxy.ledger.layout import (
     W_CONNECTIONS,
     W_GENERATION,
     W_IN_FLIGHT,
+    W_LOG_DROPPED,
+    W_LOGGED,
     W_REFUSED,
     W_TURNED_AWAY,
     W_UPSTREAM_OPENED,
@@ -107,6 +109,8 @@ class _Exposition(Collector):
         }
         counters = {
             W_ACCEPTED: _counter("understudy_connections_accepted", "Connections of clients accepted.", "worker"),
+            W_LOGGED: _counter("understudy_access_log_lines", "Lines of the access log written.", "worker"),
+            W_LOG_DROPPED: _counter("understudy_access_log_dropped", "Lines of the access log dropped.", "worker"),
             W_TURNED_AWAY: _counter("understudy_connections_turned_away", "Closed at once, by a limit.", "worker"),
             W_UPSTREAM_OPENED: _counter("understudy_upstream_connections_opened", "Connections opened.", "worker"),
             W_UPSTREAM_REUSED: _counter("understudy_upstream_connections_reused", "Connections used again.", "worker"),

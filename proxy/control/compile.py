@@ -13,12 +13,12 @@ from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
-from config import balancing, files, health, limits, matching, reaching, retries, schema
-from config.fault_injection import FaultInjection
+from config import balancing, files, health, limits, reaching, retries, schema
 from config.listening import Listen
-from config.rate_limits import RateLimit
 from config.serving import ListenerTls
 from proxy import snapshot
+from proxy.control import guards
+from proxy.control.matches import keys_of, match_of
 from proxy.control.rollout import State
 from proxy.snapshot import CIRCLE, RowRef, TableRef
 
@@ -88,8 +88,15 @@ def compile(
     numbers = {backend.name: index for index, backend in enumerate(config.backends)}
     backends = tuple(_backend(backend, contents.of(files.of_backend(backend))) for backend in config.backends)
     routes = tuple(_route(route, states.get(route.name), numbers, rows, tables) for route in config.routes)
-    sockets = listeners(config.listen, places, before, contents)
-    return snapshot.Snapshot(generation, backends, routes, digest, _limits(config.limits), sockets)
+    return snapshot.Snapshot(
+        generation,
+        backends,
+        routes,
+        digest,
+        _limits(config.limits),
+        listeners(config.listen, places, before, contents),
+        access_log=None if config.access_log is None else guards.access_log(config.access_log),
+    )
 
 
 def listeners(
@@ -208,7 +215,7 @@ def tls(given: reaching.BackendTls, contents: str = "") -> snapshot.Tls:
 
 
 def _arm(arm: ArmShare, backend: int, row: RowRef) -> snapshot.Arm:
-    return snapshot.Arm(backend, row, mirrored=arm.role == "stable" or arm.ppm == CIRCLE)
+    return snapshot.Arm(backend, row, mirrored=arm.role == "stable" or arm.ppm == CIRCLE, role=arm.role)
 
 
 def _route(
@@ -225,11 +232,11 @@ def _route(
 
     return snapshot.Route(
         name=route.name,
-        matches=tuple(_match(match) for match in route.match) or (snapshot.Match(),),
+        matches=tuple(match_of(match) for match in route.match) or (snapshot.Match(),),
         arms=tuple(_arm(arm, numbers[arm.backend], row(arm.backend, arm.role)) for arm in plan.arms),
         segments=_segments(plan.arms),
         seed=seed(route.cohort_seed),
-        keys=_keys(route.session_affinity),
+        keys=keys_of(route.session_affinity),
         mirrors=tuple(
             snapshot.Mirror(
                 backend=numbers[mirror.backend],
@@ -239,7 +246,7 @@ def _route(
                 timeout_s=mirror.timeout,
                 max_concurrency=mirror.max_concurrency,
                 max_body_bytes=mirror.max_body_bytes,
-                matches=tuple(_match(match) for match in mirror.match),
+                matches=tuple(match_of(match) for match in mirror.match),
                 set_headers=tuple((name.lower(), value) for name, value in mirror.headers.set.items()),
                 remove_headers=tuple(name.lower() for name in mirror.headers.remove),
             )
@@ -252,30 +259,8 @@ def _route(
         retries=_retries(route.retries),
         max_body_bytes=route.max_body_bytes,
         predictions=_predictions(route, tables),
-        rate_limits=tuple(_rate_limit(limit) for limit in route.rate_limits),
-        injection=None if route.fault is None else _injection(route.fault, numbers),
-    )
-
-
-def _rate_limit(limit: RateLimit) -> snapshot.RateLimit:
-    return snapshot.RateLimit(
-        requests=limit.requests,
-        per_s=limit.per,
-        burst=limit.size,
-        keys=_keys(limit.key),
-        matches=tuple(_match(match) for match in limit.match),
-        max_keys=limit.max_keys,
-    )
-
-
-def _injection(fault: FaultInjection, numbers: Mapping[str, int]) -> snapshot.Injection:
-    return snapshot.Injection(
-        delay_s=fault.delay.fixed_delay if fault.delay else 0.0,
-        delay_share=round(fault.delay.percent * _PER_PERCENT) if fault.delay else 0,
-        abort_status=fault.abort.http_status if fault.abort else 0,
-        abort_share=round(fault.abort.percent * _PER_PERCENT) if fault.abort else 0,
-        backend=-1 if fault.backend is None else numbers[fault.backend],
-        matches=tuple(_match(match) for match in fault.match),
+        rate_limits=tuple(guards.rate_limit(limit) for limit in route.rate_limits),
+        injection=None if route.fault is None else guards.injection(route.fault, numbers),
     )
 
 
@@ -312,30 +297,6 @@ def _segments(arms: tuple[ArmShare, ...]) -> tuple[snapshot.Segment, ...]:
             upper += arms[index].ppm
             segments.append(snapshot.Segment(upper, index))
     return tuple(segments)
-
-
-def _match(match: matching.Match) -> snapshot.Match:
-    return snapshot.Match(
-        path=None if match.path is None else _text(match.path),
-        method=match.method,
-        headers=_named({name.lower(): text for name, text in match.headers.items()}),
-        query=_named(match.query),
-        cookies=_named(match.cookies),
-    )
-
-
-def _named(texts: Mapping[str, matching.StringMatch]) -> tuple[snapshot.NamedMatch, ...]:
-    return tuple(snapshot.NamedMatch(name, _text(text)) for name, text in texts.items())
-
-
-def _text(text: matching.StringMatch) -> snapshot.StringMatch:
-    return snapshot.StringMatch(text.kind, text.value)
-
-
-def _keys(affinity: matching.SessionAffinity | None) -> tuple[snapshot.Key, ...]:
-    if affinity is None:
-        return ()
-    return tuple(snapshot.Key(source, name.lower() if source == "header" else name) for source, name in affinity.keys)
 
 
 def _first_byte_s(route: schema.Route) -> float:

@@ -15,4 +15,7 @@ up, `delivery` asks what reached them, `connection` reads answers, `http1`, `hea
 the wire, `routing` is what a snapshot becomes in a worker, `acceptor` lets clients in, by what `listening`, `trust` and
 `proxy_protocol` say of them, with the certificates of `serving`, `worker` is the process and `notices` what it logs. In
 the ordinary case a request costs no task, no timer, no regex and no log line.
+
+Where a route asks for it, `limiting` turns requests away and `injection` has them fail. Where a log is asked for,
+exchanges are `logged`, `access_log` says what a line has and `log_file` writes it.
 """

@@ -18,6 +18,7 @@ import httptools
 from proxy.data.exchange import Exchange
 from proxy.data.http1 import CONTINUE, Headers, refusal
 from proxy.data.listening import ListenerPlan
+from proxy.data.logged import LoggedExchange
 from proxy.data.request_head import NO_UPGRADE, Refused, read_head, too_large
 from proxy.data.request_line import RequestLine
 from proxy.data.router import Head
@@ -227,7 +228,9 @@ class ClientConnection:
         keep_alive = parser.should_keep_alive()
         head = read_head(method, self._target, self._fields, modern, keep_alive, self._caller, self._own_host)
         line.loose = line.loose or bool(head.length)
-        self._open = Exchange(self, self._context, head)
+        context = self._context
+        log = context.access_log
+        self._open = Exchange(self, context, head) if log is None else LoggedExchange(self, context, head, log)
         self._queue.append(self._open)
 
     def on_body(self, data: bytes) -> None:
@@ -300,6 +303,8 @@ class ClientConnection:
                 self._transport.write(CONTINUE)
         elif self._refused is not None:
             self._context.writer.refuse(self._refused.fault)
+            if self._context.access_log is not None:
+                self._context.access_log.refused(self._refused.fault, self._caller.address, self._target)
             self._transport.write(refusal(self._refused.fault, self._refused.detail, close=True))
             self._end(heard=False)
 

@@ -6,12 +6,14 @@ one outcome to the ledger.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic
 
 from proxy.data.attempt import Answer, Attempt
 from proxy.data.connection import ResponseHead
 from proxy.data.heads import to_client
 from proxy.data.http1 import LAST_CHUNK, Headers, chunk, refusal
+from proxy.data.routing import RoutePlan
 from proxy.data.shadow import mirror
 from proxy.data.trailers import last_chunk
 from proxy.faults import FACTS, Fault, counts_against
@@ -162,5 +164,10 @@ class Reply(Attempt):
             context.writer.finish(arm.row, self._arrived_s, now_s, failed, status, fault, self._draw.group, readings)
         if plan.mirrors and arm.mirrored:
             latency_s = 0.0 if failed else now_s - self._arrived_s
-            mirror(context, plan, self.head, self._kept if self._request_complete else None, readings, latency_s, fault)
+            self._mirror(plan, readings, latency_s, fault)
         self._client.exchange_done(keep)
+
+    def _mirror(self, plan: RoutePlan, readings: Sequence[Reading], latency_s: float, fault: Fault) -> Sequence[str]:
+        """Make the copies; their names."""
+        body = self._kept if self._request_complete else None
+        return mirror(self._context, plan, self.head, body, readings, latency_s, fault)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from proxy.data.access_log import AccessLog
 from proxy.data.admission import Admission
 from proxy.data.injection import DELAYED_LINE, Injector
 from proxy.data.limiting import Limiter, RouteLimit
@@ -33,8 +34,10 @@ class ArmPlan:
     row: Row
     field_line: bytes
     mirrored: bool
+    role: str = ""
     injector: Injector | None = None
     delayed: ArmPlan | None = None
+    is_delayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +153,10 @@ def _plan(
 
 def _arm(route: Route, arm: Arm, upstream: Upstream, row: Row, injector: Injector | None) -> ArmPlan:
     name = upstream.backend.name.encode("latin-1", "replace")
-    plain = ArmPlan(upstream, row, b"x-understudy-backend: %b\r\n" % name, arm.mirrored)
+    plain = ArmPlan(upstream, row, b"x-understudy-backend: %b\r\n" % name, arm.mirrored, arm.role)
     if route.injection is None:
         return plain
-    delayed = replace(plain, field_line=plain.field_line + DELAYED_LINE)
+    delayed = replace(plain, field_line=plain.field_line + DELAYED_LINE, is_delayed=True)
     return replace(plain, delayed=delayed, injector=injector if route.injection.backend == arm.backend else None)
 
 
@@ -196,6 +199,7 @@ class Context:
     id_prefix: bytes
     live: set[Timed] = field(default_factory=set)
     admission: Admission = field(default_factory=Admission)
+    access_log: AccessLog | None = None
     draining: bool = False
     requests: int = 0
 

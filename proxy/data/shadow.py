@@ -29,13 +29,14 @@ def mirror(
     readings: Sequence[Reading],
     latency_s: float,
     fault: Fault,
-) -> None:
-    """Send the copies that a finished request is due.
+) -> Sequence[str]:
+    """Send the copies that a finished request is due; the names of the versions that get one.
 
     `body` is None where it was not kept. `latency_s` is stable's, 0 where stable failed and there is nothing to
     compare with. A `fault` of the client's says that there was no whole request, or nobody to answer it.
     """
     gone = FACTS[fault].side is Side.CLIENT and fault is not Fault.BODY_TOO_LARGE
+    sent = []
     for copy in plan.mirrors:
         writer = context.writer
         if head.method not in copy.methods:
@@ -57,6 +58,8 @@ def mirror(
             writer.skip(copy.row, Skip.BUSY)
         else:
             Shadow(context, plan, copy, readings, latency_s).start(head, b"".join(body))
+            sent.append(copy.upstream.backend.name)
+    return sent
 
 
 class Shadow:

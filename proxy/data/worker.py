@@ -22,7 +22,7 @@ from typing import Final, cast
 import uvloop
 
 from proxy import channel
-from proxy.data import exchange
+from proxy.data import access_log, exchange
 from proxy.data.acceptor import Acceptor
 from proxy.data.downstream import ClientConnection
 from proxy.data.notices import log
@@ -87,6 +87,7 @@ class Worker:
         """Route by this snapshot from now on; the first one opens the doors."""
         routing = Routing(snapshot, self._writer, self.context.routing)
         self.context.routing = routing
+        self.context.access_log = access_log.adopt(snapshot.access_log, self._writer, self.context.access_log)
         self._writer.set_worker(W_GENERATION, snapshot.generation)
         first = not self._acceptors
         if first:
@@ -130,6 +131,8 @@ class Worker:
         now_s = monotonic()
         context, writer = self.context, self._writer
         context.sweep(now_s)
+        if context.access_log is not None:
+            context.access_log.flush()
         for upstream in context.routing.upstreams.values():
             while upstream.news:
                 level, event, facts = upstream.news.popleft()
@@ -170,6 +173,8 @@ class Worker:
             for client in list(self._clients):
                 client.drain()
             await asyncio.sleep(0.02)
+        if self.context.access_log is not None:
+            self.context.access_log.close(access_log.CLOSE_S)
         log("info", "stopped", cut=len(self._clients), worker=self._index)
 
 

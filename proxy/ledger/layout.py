@@ -46,6 +46,9 @@ W_UPSTREAM_OPENED: Final = 7
 W_UPSTREAM_REUSED: Final = 8
 W_TURNED_AWAY: Final = 9
 """Connections of clients that were closed at once, since a bound was reached."""
+W_LOGGED: Final = 10
+W_LOG_DROPPED: Final = 11
+"""Lines of the access log that were written, and those that were not, for want of room or of a place."""
 W_REFUSED: Final = 16
 """First of 32 cells: requests that no version saw, by fault."""
 WORKER_CELLS: Final = 64

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from proxy.faults import FACTS, SKIP_FLAGS, Fault, Side, Skip, counts_against
+from proxy.faults import ENVOY_FLAGS, FACTS, SKIP_FLAGS, Fault, Side, Skip, counts_against
 
 
 def test_every_fault_has_its_facts() -> None:
@@ -12,6 +14,20 @@ def test_every_fault_has_its_facts() -> None:
     assert set(FACTS) == set(Fault)
     assert len({facts.flag for facts in FACTS.values()}) == len(Fault)
     assert set(SKIP_FLAGS) == set(Skip)
+    assert set(ENVOY_FLAGS) == set(Fault)
+
+
+def test_the_document_lists_every_fault_with_its_flag() -> None:
+    """docs/operations.md would lag behind. What it has to say is printed."""
+    counts = ("no", "yes")
+    table = "".join(
+        f"| `{facts.flag}` | `{ENVOY_FLAGS[fault]}` | {facts.status} | {counts[facts.counts]} | {facts.text} |\n"
+        for fault, facts in FACTS.items()
+        if fault
+    )
+    document = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+    print(table)
+    assert table in document
 
 
 def test_numbers_fit_their_cells_and_never_change() -> None:

@@ -79,6 +79,7 @@ class FakeController:
             writer.set_worker(layout.W_CONNECTIONS, 3 + worker)
             writer.set_worker(layout.W_ACCEPTED, 50)
             writer.set_worker(layout.W_TURNED_AWAY, 4)
+            writer.set_worker(layout.W_LOG_DROPPED, 2)
             writer.guards.route("fraud").add(guards.RATE_LIMITED)
             writer.guards.route("fraud").add(guards.ABORTED)
             writer.set_worker(layout.W_IN_FLIGHT, 1)

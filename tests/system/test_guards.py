@@ -1,8 +1,10 @@
-"""What guards a route, under real load: rate limits, and faults that are injected on purpose."""
+"""What guards a route, under real load: rate limits, faults injected on purpose, the access log."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from time import monotonic
 
 import pytest
@@ -88,3 +90,40 @@ async def test_a_fault_of_nobody_is_judged_against_nobody(tmp_path):
                 phase = await asyncio.to_thread(system.wait_phase, "Succeeded", "Aborted", "Failed")
             assert phase == "Succeeded", system.route()
             assert load.tally.statuses[503] > 0.3 * load.tally.sent
+
+
+async def test_a_stuck_reader_of_the_access_log_slows_nobody(tmp_path):
+    """If this fails, a log collector that hangs takes the proxy down with it."""
+    fifo = tmp_path / "log"
+    os.mkfifo(fifo)
+    with models("v1") as (v1,), understudy(tmp_path, plain(v1)) as system:
+        quick = (await Load(system.port, rate=300).send(900)).quantile_s(0.99)
+        stuck = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        log = {"path": str(fifo), "percent": 100, "maxBufferBytes": 65_536}
+        system.write({**system.config, "accessLog": log})
+        wait_for("the log", lambda: "access log changed" in system.log.read_text())
+        tally = await Load(system.port, rate=300).send(2400)
+        assert tally.failed == 0, tally.problems
+        # A loaded machine has tens of milliseconds of noise; whoever waits for the pipe waits for ever.
+        assert tally.quantile_s(0.99) < max(3 * quick, 0.1)
+        wait_for("dropped lines", lambda: metric(system, "understudy_access_log_dropped_total") > 0)
+        os.close(stuck)
+
+
+async def test_every_request_has_its_line_through_a_rotation(tmp_path):
+    """If this fails, lines of two workers are mixed, or some are lost when the log is rotated."""
+    path, aside = tmp_path / "access.log", tmp_path / "access.log.1"
+    with models("v1") as (v1,):
+        config = {**plain(v1), "accessLog": {"path": str(path), "percent": 100, "headers": ["x-user-id"]}}
+        with understudy(tmp_path, config) as system:
+            async with Load(system.port, rate=400) as load:
+                await asyncio.to_thread(wait_for, "lines", lambda: path.exists() and path.stat().st_size > 50_000)
+                path.rename(aside)
+                await asyncio.to_thread(wait_for, "lines", lambda: path.exists() and path.stat().st_size > 50_000)
+            sent = load.tally.sent
+            assert load.tally.failed == 0, load.tally.problems
+            wait_for("all lines", lambda: metric(system, "understudy_access_log_lines_total") == sent)
+        lines = [json.loads(line) for log in (aside, path) for line in log.read_bytes().splitlines()]
+        assert len(lines) == len({line["requestId"] for line in lines}) == sent
+        assert {(line["status"], line["backend"], line["flags"]) for line in lines} == {(200, "v1", "")}
+        assert all(line["headers"]["x-user-id"].startswith("user-") for line in lines)

@@ -138,6 +138,7 @@ def test_workers_tell_their_generation_and_connections(controller):
         assert value("understudy_worker_generation", worker=worker) == 7
         assert value("understudy_connections_accepted_total", worker=worker) == 50
         assert value("understudy_connections_turned_away_total", worker=worker) == 4
+        assert value("understudy_access_log_dropped_total", worker=worker) == 2
     assert value("understudy_connections", worker="1") == 4
     assert value("understudy_worker_up", worker="0") == 1
     assert value("understudy_worker_up", worker="1") == 0

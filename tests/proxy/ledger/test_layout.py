@@ -92,7 +92,7 @@ def test_cells_do_not_overlap() -> None:
             (layout.G_KEYS, 2 * layout.GUARD_KEYS),
             (layout.GUARD_CELLS, 0),
         ],
-        "worker": [(layout.W_PID, 10), (layout.W_REFUSED, len(Fault)), (layout.WORKER_CELLS, 0)],
+        "worker": [(layout.W_PID, 12), (layout.W_REFUSED, len(Fault)), (layout.WORKER_CELLS, 0)],
     }
     for name, parts in spans.items():
         for (at, size), (following, _) in pairwise(parts):
