@@ -86,7 +86,7 @@ class RetryPlan:
 class Retrying:
     """A request whose first attempt failed, from then to its end. There is none for any other request."""
 
-    __slots__ = ("_row", "_timer", "_under_way", "_upstream", "_writer", "avoid", "retries")
+    __slots__ = ("_row", "_timer", "_tried", "_under_way", "_upstream", "_writer", "retries")
 
     def __init__(self, upstream: Upstream, row: Row, writer: Writer) -> None:
         self._upstream = upstream
@@ -94,17 +94,18 @@ class Retrying:
         self._writer = writer
         self._timer: asyncio.TimerHandle | None = None
         self._under_way = False
-        self.avoid: Pool | None = None
-        """The endpoint that failed last."""
+        self._tried: list[Pool] = []
+        """The endpoints that failed, the last one last."""
         self.retries = 0
         """How many were begun."""
         upstream.retrying += 1
 
-    def wait(self, wait_s: float, begin: Callable[[], None], avoid: Pool | None) -> None:
+    def wait(self, wait_s: float, begin: Callable[[], None], tried: Pool | None) -> None:
         """The attempt under way has failed; the next begins after a wait."""
         if self._under_way:
             self._count(Retry.FAILED)
-        self.avoid = avoid
+        if tried is not None:
+            self._tried.append(tried)
         self._timer = asyncio.get_running_loop().call_later(wait_s, begin)
 
     @property
@@ -113,11 +114,11 @@ class Retrying:
         return self._timer is not None
 
     def begin(self) -> Pool:
-        """The wait is over: the endpoint that serves now, another than the last if there is one."""
+        """The wait is over: the endpoint that serves now, another than before if there is one."""
         self._timer = None
         self._under_way = True
         self.retries += 1
-        return self._upstream.pool(self.avoid)
+        return self._upstream.pool(self._tried)
 
     def field_lines(self, others: bytes) -> bytes:
         """The fields that tell the client of this, with others."""

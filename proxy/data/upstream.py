@@ -78,11 +78,15 @@ class Upstream:
         opened, reused = self._past
         return opened + sum(pool.opened for pool in self._pools), reused + sum(pool.reused for pool in self._pools)
 
-    def pool(self, avoid: Pool | None = None) -> Pool:
-        """The pool that serves next; where there is any other, not the one to `avoid`."""
+    def pool(self, tried: Sequence[Pool] = ()) -> Pool:
+        """The pool that serves next: one that was not `tried` where there is any, else not the one tried last."""
         usable = self._usable
-        if avoid is not None:
-            usable = [pool for pool in usable if pool is not avoid] or usable
+        if tried:
+            usable = (
+                [pool for pool in usable if pool not in tried]
+                or [pool for pool in usable if pool is not tried[-1]]
+                or usable
+            )
         return usable[0] if len(usable) == 1 else self._policy.pick(usable)
 
     @property

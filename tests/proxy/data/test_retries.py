@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any, Final, get_args
 
 import msgspec
@@ -436,6 +437,23 @@ async def test_another_endpoint_is_asked(plane: Plane) -> None:
         assert split(client.take())[2] == b"yes"
     assert plane.network.dialled.count("v1.test") == plane.totals().failed > 0
     assert plane.totals().retries == {Retry.SUCCEEDED: plane.totals().failed}
+
+
+async def test_every_endpoint_is_asked_before_any_is_asked_again(plane: Plane) -> None:
+    """Two of three replicas that are down would still fail every fourth request."""
+    endpoints = [Endpoint(f"v1{letter}.test", 81) for letter in "abc"]
+    plane.backends[0] = Backend("v1", tuple(endpoints))
+    plane.adopt(retries=asked(attempts=4))
+    plane.network.refusing = {"v1a.test", "v1b.test", "v1c.test"}
+    for _ in range(6):
+        plane.network.dialled.clear()
+        client = plane.client()
+        client.send(request())
+        await until(lambda client=client: bool(client.transport.writes))
+        dialled = plane.network.dialled
+        assert len(dialled) == 5
+        assert len(set(dialled[:3])) == 3
+        assert all(one != other for one, other in pairwise(dialled))
 
 
 # --- what is judged
