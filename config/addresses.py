@@ -26,6 +26,16 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class SocketPath:
+    """Where to listen: the path of a Unix-domain socket."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
 class Url:
     """Where a backend answers: http or https with a host and a port, or the path of a Unix-domain socket."""
 
@@ -66,7 +76,7 @@ def _url(value: object) -> Url:
     if not isinstance(value, str):
         raise refusal(f"{shown(value)} is not a URL", wanted)
     if value.startswith("unix:"):
-        return _socket(value)
+        return Url("", 0, "unix", _socket_path(value, "unix:/run/model.sock"))
     scheme, _, rest = value.partition("://")
     if not rest:
         raise refusal(f"{shown(value)} is not a URL", wanted)
@@ -87,15 +97,21 @@ def _url(value: object) -> Url:
     return Url(address.host, address.port, "https" if scheme == "https" else "http")
 
 
-def _socket(value: str) -> Url:
+def _listen_at(value: object) -> Address | SocketPath:
+    if isinstance(value, str) and value.startswith("unix:"):
+        return SocketPath(_socket_path(value, "unix:/run/understudy.sock"))
+    return _address(value)
+
+
+def _socket_path(value: str, example: str) -> str:
     path = re.sub("^//(?=/)", "", value.removeprefix("unix:"))
     if not path.startswith("/") or path.startswith("//") or path.endswith("/") or "\0" in path:
-        raise refusal(f"{shown(value)} names no socket", "write its whole path, such as unix:/run/model.sock")
+        raise refusal(f"{shown(value)} names no socket", f"write its whole path, such as {example}")
     if len(path.encode()) > _SOCKET_PATH_BYTES:
         raise refusal(
             f"{shown(value)} is longer than the {_SOCKET_PATH_BYTES} bytes that the system takes", "use a shorter path"
         )
-    return Url("", 0, "unix", path)
+    return path
 
 
 def _store_url(value: str) -> str:
@@ -118,6 +134,9 @@ def _store_url(value: str) -> str:
 
 
 AddressAt = Annotated[Address, Parsed(_address, str, {"type": "string", "title": "address, host:port"})]
+ListenAt = Annotated[
+    Address | SocketPath, Parsed(_listen_at, str, {"type": "string", "title": "address: host:port or unix:/PATH"})
+]
 Endpoint = Annotated[
     Url,
     Parsed(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Final
 
-from config.addresses import Address
+from config.addresses import Address, SocketPath
 from config.durations import format_duration
 from config.metrics import Metric
 from config.problems import Finding, Loc, shown
@@ -37,16 +37,19 @@ def findings_in(sketch: Sketch) -> list[Finding]:
 
 
 def _addresses(sketch: Sketch) -> Iterator[Finding]:
-    taken: list[tuple[str, Address]] = [("the admin API", sketch.admin.address)] if sketch.admin else []
+    taken: list[tuple[str, Address | SocketPath]] = [("the admin API", sketch.admin.address)] if sketch.admin else []
     for place, listen in enumerate(sketch.listen):
         by = next((name for name, other in taken if _clash(listen.address, other)), None)
         if by is not None:
             message = f"{listen.address} is taken by {by}"
-            yield Finding(("listen", place, "address"), message, "give each its own port")
+            own = "path" if isinstance(listen.address, SocketPath) else "port"
+            yield Finding(("listen", place, "address"), message, f"give each its own {own}")
         taken.append((f"listen[{place}]", listen.address))
 
 
-def _clash(one: Address, other: Address) -> bool:
+def _clash(one: Address | SocketPath, other: Address | SocketPath) -> bool:
+    if isinstance(one, SocketPath) or isinstance(other, SocketPath):
+        return one == other
     if one.port != other.port or not one.port:
         return False
     return one.host == other.host or bool(_ALL_INTERFACES & {one.host, other.host})

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from config.addresses import AddressAt
+from config.addresses import ListenAt, SocketPath
 from config.networks import TrustedAt
-from config.section import Section
+from config.problems import Finding, shown
+from config.section import Parsed, Section, refusal, refusals
 from config.serving import ListenerTls
+
+DEFAULT_MODE: Final = 0o660
+
+
+def _mode(value: object) -> int:
+    if isinstance(value, str) and re.fullmatch("0?[0-7]{3}", value) and int(value, 8):
+        return int(value, 8)
+    example = f'"{value:04}"' if isinstance(value, int) and re.fullmatch("[0-7]{3}", str(value)) else '"0660"'
+    raise refusal(f"{shown(value)} is not a mode", f"write three octal digits as text, such as {example}")
+
+
+Mode = Annotated[
+    int, Parsed(_mode, "{:04o}".format, {"type": "string", "title": 'mode, "0660"', "pattern": "^0?[0-7]{3}$"})
+]
 
 
 class Listen(Section):
     """Where clients come in."""
 
-    address: AddressAt = Field(examples=["0.0.0.0:8080"])
-    """Host and port; port 0 takes any free one. A change needs a restart."""
+    address: ListenAt = Field(examples=["0.0.0.0:8080"])
+    """Host and port, where port 0 takes any free one, or `unix:/PATH` of a Unix-domain socket. A change needs a
+    restart."""
+
+    mode: Mode | None = None
+    """Who may connect to a Unix-domain socket, as `chmod` writes it. By default 0660: the user and the group that
+    Understudy runs as. A change needs a restart."""
 
     trusted_proxies: Annotated[tuple[TrustedAt, ...], Field(max_length=256)] = ()
     """Proxies in front whose word about a client is taken: networks such as 10.0.0.0/8, single addresses, or `unix` for
@@ -31,7 +52,21 @@ class Listen(Section):
     tls: ListenerTls | None = None
     """Clients speak TLS. With `proxyProtocol` the header comes before the handshake."""
 
+    @model_validator(mode="after")
+    def _mode_of_a_path(self) -> Self:
+        if self.mode is not None and not isinstance(self.address, SocketPath):
+            remedy = "take it away, or listen at unix:/PATH"
+            raise refusals(Finding(("mode",), "is for Unix-domain sockets, and this is a host and a port", remedy))
+        return self
+
+    @property
+    def opened_by(self) -> tuple[str, int]:
+        """What a socket is opened by: host and port, or `unix:/PATH` and mode."""
+        if isinstance(self.address, SocketPath):
+            return str(self.address), DEFAULT_MODE if self.mode is None else self.mode
+        return self.address.host, self.address.port
+
     @property
     def place(self) -> str:
-        """What a socket is opened by: it cannot change while it is open."""
+        """The address as the file writes it, by which sockets are told apart."""
         return str(self.address)

@@ -75,7 +75,7 @@ def plan(old: Config, new: Config) -> Plan:
     """What a change from one configuration to another means."""
     settings = {"admin": "admin", "store": "store", "workers": "workers", "drain_timeout": "drainTimeout"}
     restart = [key for name, key in settings.items() if getattr(old, name) != getattr(new, name)]
-    moved = [listen.place for listen in old.listen] != [listen.place for listen in new.listen]
+    moved = [listen.opened_by for listen in old.listen] != [listen.opened_by for listen in new.listen]
     old_listeners = {listen.place: listen for listen in old.listen}
     old_routes = {route.name: route for route in old.routes}
     new_routes = {route.name: route for route in new.routes}

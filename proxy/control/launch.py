@@ -12,7 +12,7 @@ from typing import Final
 
 from config import loader, schema
 from config.addresses import Address
-from config.listening import Listen
+from proxy.control.listening import is_path
 from proxy.control.supervisor import Launch
 
 ROWS_PER_VERSION: Final = 4
@@ -38,7 +38,7 @@ def launch_of(config: schema.Config, path: Path) -> Launch:
     outputs = sum(len(route.predictions.outputs) for route in config.routes if route.predictions)
     return Launch(
         config_path=str(path),
-        listen=tuple(_place(listen) for listen in config.listen),
+        listen=tuple(listen.opened_by for listen in config.listen),
         admin=(config.admin.address.host, config.admin.address.port),
         workers=_usable_cores() if config.workers == "auto" else config.workers,
         rows=ROWS_PER_VERSION * versions + ROWS_MORE,
@@ -60,7 +60,7 @@ def store_url(url: str, folder: Path) -> str:
 
 def places(launch: Launch) -> tuple[str, ...]:
     """The addresses of the listening sockets, in their order, as the file writes them."""
-    return tuple(str(Address(host, port)) for host, port in launch.listen)
+    return tuple(host if is_path(host) else str(Address(host, port)) for host, port in launch.listen)
 
 
 def restart_needed(launch: Launch, config: schema.Config) -> tuple[str, ...]:
@@ -74,10 +74,6 @@ def restart_needed(launch: Launch, config: schema.Config) -> tuple[str, ...]:
         "drainTimeout": (launch.drain_timeout_s, wanted.drain_timeout_s),
     }
     return tuple(key for key, (now, then) in pairs.items() if now != then)
-
-
-def _place(listen: Listen) -> tuple[str, int]:
-    return listen.address.host, listen.address.port
 
 
 def _usable_cores() -> int:

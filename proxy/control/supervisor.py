@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.control.child import Child, Spec, reason
-from proxy.control.listening import BACKLOG, open_socket, shown
+from proxy.control.listening import BACKLOG, clear, open_socket, shown
 from proxy.ledger import layout
 from proxy.slot import Slot
 
@@ -45,7 +45,10 @@ _FIELDS: Final = "understudy_fields"
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """All that the supervisor has to know. Addresses are (host, port); port 0 takes a free one."""
+    """All that the supervisor has to know.
+
+    Addresses are (host, port), where port 0 takes a free one, or (unix:/PATH, mode).
+    """
 
     config_path: str
     listen: tuple[tuple[str, int], ...]
@@ -179,6 +182,7 @@ class Supervisor:
     def __init__(self, launch: Launch, estate: Estate, commands: Commands = commands) -> None:
         controller, workers = commands(launch, estate)
         self._drain_timeout_s = launch.drain_timeout_s
+        self._listen = launch.listen
         self._estate = estate
         self._controller = Child(controller)
         self._workers = [Child(spec) for spec in workers]
@@ -191,6 +195,7 @@ class Supervisor:
             self._drain()
         finally:
             shutil.rmtree(self._estate.folder, ignore_errors=True)
+            clear(self._listen)
         return 0
 
     @property

@@ -9,12 +9,13 @@ closed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import ssl
 from collections.abc import Callable
 from time import monotonic
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from proxy.data.downstream import ClientConnection
 from proxy.data.listening import CLOSED, ListenerPlan
@@ -31,6 +32,8 @@ EXHAUSTED_S: Final = 0.5
 """How long nobody is accepted where there is no descriptor left; the connections wait in the kernel."""
 SHUTDOWN_S: Final = 5.0
 """How long a client may take to hear that a TLS connection ends."""
+DRAIN_S: Final = 1.0
+"""In a drain a connection that comes last has this long to say who it is."""
 _EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _TELL_S: Final = 1.0
 """The log has one line in so long about clients that were turned away; the ledger counts all."""
@@ -55,6 +58,7 @@ class Acceptor:
         "_loop",
         "_resume",
         "_server",
+        "_silent",
         "_told_s",
         "_untold",
         "waiting",
@@ -74,12 +78,14 @@ class Acceptor:
         self._resume: asyncio.TimerHandle | None = None
         self._told_s = 0.0
         self._untold = 0
+        self._silent: set[asyncio.Task[Any] | None] = set()
         self.waiting: set[asyncio.Task[None]] = set()
         """Connections of which it is not known yet who it is."""
 
     async def adopt(self) -> None:
         """Go by the listener as it is now, for connections to come."""
-        direct = self._plan.direct
+        # The loop's servers for Unix-domain sockets take the path away when they close, in some releases.
+        direct = self._plan.direct and self._listening.family != socket.AF_UNIX
         if direct is self._direct:
             return
         self._stop()
@@ -91,8 +97,14 @@ class Acceptor:
             self._loop.add_reader(self._listening, self._accept)
 
     def close(self) -> None:
-        """Accept nobody any more."""
+        """Accept nobody any more, but for those that the kernel has let in already: to close would reset them."""
         self._stop()
+        for task in list(self._silent):
+            if task is not None:
+                task.cancel()
+        with contextlib.suppress(OSError):
+            while True:
+                self._meet(self._listening.accept()[0])
         self._listening.close()
 
     @property
@@ -114,6 +126,7 @@ class Acceptor:
             self._server = None
         elif self._direct is False:
             self._loop.remove_reader(self._listening)
+        self._direct = None
 
     # ------------------------------------------------------------------ connections that are looked at first
     def _accept(self) -> None:
@@ -129,15 +142,18 @@ class Acceptor:
                 self._loop.remove_reader(self._listening)
                 self._resume = self._loop.call_later(EXHAUSTED_S, self._go_on)
                 return
-            conn.setblocking(False)
-            if len(self.waiting) + self._context.admission.total >= self._context.routing.limits.max_connections:
-                self._context.writer.add_worker(W_ACCEPTED, 1)
-                self._context.writer.add_worker(W_TURNED_AWAY, 1)
-                conn.close()
-                continue
-            task = self._loop.create_task(self._welcome(conn, self._plan))
-            self.waiting.add(task)
-            task.add_done_callback(self.waiting.discard)
+            self._meet(conn)
+
+    def _meet(self, conn: socket.socket) -> None:
+        conn.setblocking(False)
+        if len(self.waiting) + self._context.admission.total >= self._context.routing.limits.max_connections:
+            self._context.writer.add_worker(W_ACCEPTED, 1)
+            self._context.writer.add_worker(W_TURNED_AWAY, 1)
+            conn.close()
+            return
+        task = self._loop.create_task(self._welcome(conn, self._plan))
+        self.waiting.add(task)
+        task.add_done_callback(self.waiting.discard)
 
     def _go_on(self) -> None:
         self._resume = None
@@ -145,9 +161,13 @@ class Acceptor:
 
     async def _welcome(self, conn: socket.socket, plan: ListenerPlan) -> None:
         """Find out who it is, and make a client of it."""
-        until_s = self._loop.time() + self._context.routing.limits.head_timeout_s
+        patience_s = self._context.routing.limits.head_timeout_s
+        until_s = self._loop.time() + (min(patience_s, DRAIN_S) if self._context.draining else patience_s)
         fault: Fault | None = None
         try:
+            if plan.direct:
+                await self._begin(conn, ClientConnection(self._context, self._clients, plan), plan, until_s)
+                return
             async with asyncio.timeout_at(until_s):
                 if not await self._said_something(conn):
                     conn.close()
@@ -183,11 +203,19 @@ class Acceptor:
 
     async def _said_something(self, conn: socket.socket) -> bool:
         """Whether there is a first byte; health checks close a connection before."""
-        while True:
-            try:
-                return bool(conn.recv(1, socket.MSG_PEEK))
-            except (BlockingIOError, InterruptedError):
-                await self._readable(conn)
+        task = asyncio.current_task()
+        self._silent.add(task)
+        try:
+            while True:
+                try:
+                    return bool(conn.recv(1, socket.MSG_PEEK))
+                except (BlockingIOError, InterruptedError):
+                    await self._readable(conn)
+        except asyncio.CancelledError:
+            conn.close()
+            raise
+        finally:
+            self._silent.discard(task)
 
     async def _identify(self, conn: socket.socket, plan: ListenerPlan) -> Caller:
         """Who a connection is from, by its PROXY header."""

@@ -5,11 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from config.addresses import Address, AddressAt, Endpoint, StoreUrl, Url
+from config.addresses import Address, AddressAt, Endpoint, ListenAt, SocketPath, StoreUrl, Url
 
 ADDRESS = TypeAdapter(AddressAt)
 ENDPOINT = TypeAdapter(Endpoint)
 STORE = TypeAdapter(StoreUrl)
+LISTEN = TypeAdapter(ListenAt)
 
 
 @given(st.ip_addresses() | st.sampled_from(["localhost", "fraud-v1.models.svc"]), st.integers(0, 65535))
@@ -71,3 +72,13 @@ def test_stores_that_would_lose_everything_or_do_not_exist(url: str) -> None:
     """A rollout would be forgotten at the first restart."""
     with pytest.raises(ValidationError):
         STORE.validate_python(url)
+
+
+def test_where_to_listen() -> None:
+    """A path would be taken for a host, or a host for a path."""
+    assert LISTEN.validate_python("unix:/run/u.sock") == SocketPath("/run/u.sock")
+    assert LISTEN.validate_python("127.0.0.1:80") == Address("127.0.0.1", 80)
+    assert LISTEN.dump_python(SocketPath("/run/u.sock")) == "unix:/run/u.sock"
+    for bad in ("unix:u.sock", "unix:", "unix:/", f"unix:/{'a' * 107}", "unix:/a\0b", 8080, None, "/run/u.sock"):
+        with pytest.raises(ValidationError):
+            LISTEN.validate_python(bad)

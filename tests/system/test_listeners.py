@@ -12,7 +12,9 @@ import shutil
 import signal
 import socket
 import ssl
+import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ import pytest
 
 from tests.support.certificates import Authority, Pair
 from tests.support.echo_server import echo_server
-from tests.support.system import Understudy, fetch, free_port, wait_for
+from tests.support.system import ROOT, Understudy, fetch, free_port, wait_for
 
 pytestmark = pytest.mark.system
 
@@ -203,3 +205,47 @@ def test_a_listener_whose_address_changes_goes_on_until_the_restart(tmp_path: Pa
         edit(system, address=f"127.0.0.1:{free_port()}", trustedProxies=[])
         wait_for("the edit", lambda: system.get("/status")["restartNeeded"] == ["listen"], 5)
         assert curl(url, "-H", "X-Forwarded-Proto: https")["x-forwarded-proto"] == "https"
+
+
+def test_a_path_outlives_a_kill_and_not_the_end(tmp_path: Path) -> None:
+    """If this fails, a client beside the proxy finds no door, the proxy does not start again after a kill, or somebody
+    else on the machine comes in."""
+    path = tmp_path / "u.sock"
+    with serving(tmp_path, address=f"unix:{path}", mode="0600") as system:
+
+        def asked() -> dict[str, str] | None:
+            with contextlib.suppress(ConnectionError):
+                return curl("http://m.test/", "--unix-socket", str(path), "-H", "X-Forwarded-For: 10.0.0.1")
+            return None
+
+        told = asked()
+        assert told is not None
+        assert told["x-forwarded-host"] == "m.test"
+        assert "x-forwarded-for" not in told
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert f"unix:{path}" in system.log.read_text()
+        edit(system, trustedProxies=["unix"])
+        wait_for("trust", lambda: (t := asked()) and t.get("x-forwarded-for") == "10.0.0.1", 5)
+
+        (worker,) = system.pids("worker")
+        os.kill(worker, signal.SIGKILL)
+        assert asked(), "the path outlives a worker"
+
+        assert system.process is not None
+        system.process.kill()
+        system.process.wait()
+        wait_for("the end of the workers", lambda: not asked(), 10)
+        assert path.exists()
+        system.start()
+        assert asked()
+
+        second = subprocess.run(
+            [sys.executable, "-m", "proxy", "serve", "--config", str(system.path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert second.returncode == 1
+        assert "somebody listens on it already" in second.stderr
+        assert asked(), "and the first goes on"
+    assert not path.exists()

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from proxy.control.listening import open_socket
 from proxy.data import acceptor as acceptor_module
 from proxy.data.acceptor import Acceptor
 from proxy.data.downstream import ClientConnection
@@ -336,3 +337,62 @@ async def test_what_does_not_change_is_not_read_again(doors: Doors, tmp_path: An
     assert doors.context.routing.listener(0) is before
     await doors.adopt(msgspec.structs.replace(listener, trusted=("127.0.0.1/32",)))
     assert doors.context.routing.listener(0).serving is before.serving
+
+
+# ------------------------------------------------------------------ Unix-domain sockets
+
+
+@pytest.fixture
+async def local(tmp_path: Any) -> AsyncIterator[Doors]:
+    doors = Doors(tmp_path)
+    doors.listening.close()
+    doors.listening = open_socket(f"unix:{tmp_path}/u.sock", 0o600)
+    doors.acceptor = Acceptor(doors.context, doors.clients, 0, doors.listening, doors._log)
+    yield doors
+    doors.acceptor.close()
+    for client in list(doors.clients):
+        client.abort()
+
+
+async def test_clients_come_in_at_a_path(local: Doors, tmp_path: Any) -> None:
+    """A proxy beside its client would need a port that the whole machine can reach."""
+    await local.adopt(Listener())
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "u.sock")
+    await local.until(lambda: local.clients)
+    (client,) = local.clients
+    assert client._caller.address == "local"
+    writer.write(b"GET / HTTP/1.0\r\n\r\n")
+    assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 404")
+    writer.close()
+    await local.adopt(PROXIED)
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "u.sock")
+    writer.write(LINE + HELLO)
+    assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 404")
+    writer.close()
+    local.acceptor.close()
+    assert (tmp_path / "u.sock").exists(), "other workers listen there"
+
+
+async def test_who_is_in_the_queue_is_served(doors: Doors, local: Doors, tmp_path: Any) -> None:
+    """Each deployment of the proxy would reset the connections that nobody had accepted yet."""
+    for place in (doors, local):
+        await place.adopt(Listener())
+        place.acceptor._stop()
+    reader, writer = await doors.connect()
+    at_path, to_path = await asyncio.open_unix_connection(tmp_path / "u.sock")
+    for place in (doors, local):
+        place.context.draining = True
+        place.acceptor.close()
+    for answer, request in ((reader, writer), (at_path, to_path)):
+        request.write(HELLO)
+        assert (await asyncio.wait_for(answer.readline(), 5)).startswith(b"HTTP/1.1 404")
+
+
+async def test_a_drain_does_not_wait_for_who_says_nothing(doors: Doors) -> None:
+    """One connection that a browser made ahead of time would hold up every deployment."""
+    await doors.adopt(PROXIED)
+    reader, _writer = await doors.connect()
+    await doors.until(lambda: doors.acceptor._silent)
+    doors.acceptor.close()
+    await doors.until(lambda: not doors.acceptor.waiting)
+    assert await asyncio.wait_for(reader.read(), 5) == b""
