@@ -241,6 +241,14 @@ def _fault(route: Route) -> Iterator[Finding]:
         yield Finding(("fault", "backend"), message, f"name one that does, of {', '.join(live)}, or none")
 
 
+def _limits(route: Route) -> Iterator[Finding]:
+    """The same limit twice would be one bucket, from which each request takes twice."""
+    for place, limit in enumerate(route.rate_limits):
+        first = route.rate_limits.index(limit)
+        if first < place:
+            yield Finding(("rateLimits", place), f"is the same as rateLimits[{first}]", "keep one of them")
+
+
 _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
     (frozenset({"backendRefs", "mirrors", "strategy"}), _once),
     (frozenset({"backendRefs", "strategy"}), _roles),
@@ -250,5 +258,6 @@ _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
     (frozenset({"analysis", "strategy"}), _time),
     (frozenset({"retries", "timeouts"}), _tries),
     (frozenset({"backendRefs", "fault"}), _fault),
+    (frozenset({"rateLimits"}), _limits),
 )
 """Each check with the keys of a route that must be valid for it."""

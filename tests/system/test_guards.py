@@ -111,7 +111,7 @@ async def test_a_stuck_reader_of_the_access_log_slows_nobody(tmp_path):
 
 
 async def test_every_request_has_its_line_through_a_rotation(tmp_path):
-    """If this fails, lines of two workers are mixed, or some are lost when the log is rotated."""
+    """If this fails, lines of two workers are mixed, or some are lost when the log is rotated or the proxy stops."""
     path, aside = tmp_path / "access.log", tmp_path / "access.log.1"
     with models("v1") as (v1,):
         config = {**plain(v1), "accessLog": {"path": str(path), "percent": 100, "headers": ["x-user-id"]}}
@@ -122,7 +122,7 @@ async def test_every_request_has_its_line_through_a_rotation(tmp_path):
                 await asyncio.to_thread(wait_for, "lines", lambda: path.exists() and path.stat().st_size > 50_000)
             sent = load.tally.sent
             assert load.tally.failed == 0, load.tally.problems
-            wait_for("all lines", lambda: metric(system, "understudy_access_log_lines_total") == sent)
+        # The last lines are written while the workers end.
         lines = [json.loads(line) for log in (aside, path) for line in log.read_bytes().splitlines()]
         assert len(lines) == len({line["requestId"] for line in lines}) == sent
         assert {(line["status"], line["backend"], line["flags"]) for line in lines} == {(200, "v1", "")}
