@@ -124,13 +124,17 @@ class Checks:
             if check is not None
             for endpoint in backend.endpoints
         }
-        for key in [key for key, probe in self._probes.items() if questions.get(key) != probe.question]:
+        for key in [
+            key for key, probe in self._probes.items() if questions.get(key) != probe.question or probe.task.done()
+        ]:
             self._probes.pop(key).task.cancel()
         for key in [key for key in self._conditions if key not in questions]:
             del self._conditions[key]
         for key, question in questions.items():
             if key not in self._probes:
-                self._probes[key] = _Probe(question, asyncio.create_task(self._ask_on(key, question)))
+                task = asyncio.create_task(self._ask_on(key, question))
+                task.add_done_callback(_ended)
+                self._probes[key] = _Probe(question, task)
 
     async def close(self) -> None:
         """Ask nobody any more."""
@@ -161,6 +165,12 @@ class Checks:
             _LOG.warning("endpoint is not well", backend=key[0], endpoint=str(key[1]), reason=failure)
         if after.usable is not before.usable:
             self._changed()
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """A check ends when it is cancelled; of any other end somebody has to know, as its endpoint stays what it is."""
+    if not task.cancelled() and task.exception() is not None:
+        _LOG.error("health check broke: it is not asked again before the next reload", exc_info=task.exception())
 
 
 def _session(endpoint: Endpoint) -> aiohttp.ClientSession:

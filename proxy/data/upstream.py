@@ -96,11 +96,13 @@ class Upstream:
 
     @pools.setter
     def pools(self, pools: tuple[Pool, ...]) -> None:
-        """Endpoints come and go. One that comes to others that are there already is new: its share grows."""
+        """Endpoints come and go. One that comes to others that are there already is new: its share grows. The first
+        addresses of a name are not: it is itself that was there."""
         now_s = monotonic()
         known = {id(pool.standing) for pool in self._pools}
+        there = {pool.endpoint for pool in self._pools if not pool.address}
         for pool in pools:
-            if known and id(pool.standing) not in known:
+            if known and id(pool.standing) not in known and pool.endpoint not in there:
                 pool.standing.since_s = now_s
             if self.backend.outliers is not None:
                 pool.watch = Watch(pool.standing, self.backend.outliers, self._eject)

@@ -56,6 +56,21 @@ async def test_endpoints_take_turns() -> None:
     assert turns[:3] == turns[3:6]
 
 
+async def test_least_request_sees_who_is_busy(clock: Clock, network: Network) -> None:
+    """What is under way would be counted wrong, and an endpoint that hangs get as much as the others."""
+    backend = upstream(2, balancing=Balancing("leastRequest"))
+    busy, idle = backend.pools
+    asking = Asker()
+    busy.acquire(asking, False, 1.0)  # type: ignore[arg-type]
+    assert (busy.in_flight, idle.in_flight, backend.pool()) == (1, 0, idle), "it waits for its connection"
+    await settle()
+    assert {backend.pool() for _ in range(20)} == {idle}
+    assert asking.connection is not None
+    busy.release(asking.connection)
+    assert (busy.in_flight, idle.in_flight) == (0, 0)
+    assert {backend.pool() for _ in range(40)} == {busy, idle}
+
+
 async def test_what_checks_say_holds_at_once(clock: Clock) -> None:
     """Requests would go on to an endpoint that is known to be down, or it would never come back."""
     backend = upstream(4)

@@ -174,3 +174,16 @@ async def test_one_family_is_enough() -> None:
             assert asker.connection is not None
             assert asker.connection.transport.get_extra_info("peername") == ("127.0.0.1", port)
             asker.connection.transport.abort()
+
+
+async def test_only_later_addresses_start_slowly() -> None:
+    """Every start of a worker would spare the replicas behind a name; or none that comes to them would be spared."""
+    answers = Answers("10.0.0.1", "10.0.0.2")
+    backend = Upstream(
+        msgspec.structs.replace(NAMED, balancing=Balancing(slow_start_s=60.0, slow_start_share=0.1)),
+        names=answers.names,
+    )
+    await settle(12)
+    assert {pool.address: pool.standing.share for pool in backend.pools} == {"10.0.0.1": 1, "10.0.0.2": 1, "": 1}
+    await answers.change("10.0.0.2", "10.0.0.3")
+    assert {pool.address: pool.standing.share for pool in backend.pools} == {"10.0.0.2": 1, "10.0.0.3": 0.1, "": 1}
