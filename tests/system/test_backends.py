@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import shutil
 import ssl
-from collections.abc import AsyncIterator
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.certificates import Authority, Pair, self_signed
-from tests.support.system import Understudy, fetch, understudy, wait_for
+from tests.support.system import Understudy, fetch, free_port, understudy, wait_for
 
 pytestmark = pytest.mark.system
 
@@ -238,3 +242,51 @@ async def test_another_authority_is_trusted_without_a_restart(tmp_path: Path) ->
             assert (await ask(system))[1]["fault"] == "tls-failed"
             trusted.write_bytes(old.certificate.read_bytes() + new.certificate.read_bytes())
             await asyncio.to_thread(wait_for, "an answer", lambda: fetch(f"http://127.0.0.1:{system.port}/")[0] == 200)
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, shown: Pair, asking: Authority, *settings: str) -> Iterator[int]:
+    """nginx with TLS that asks for a client certificate; its port."""
+    command = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+    if command is None:
+        pytest.fail("nginx is missing: `make test` installs it, and so does apt-get install nginx-light")
+    port, file = free_port(), folder / "nginx.conf"
+    lines = [
+        f"listen 127.0.0.1:{port} ssl",
+        f"ssl_certificate {shown.certificate}",
+        f"ssl_certificate_key {shown.key}",
+        f"ssl_client_certificate {asking.certificate}",
+        "ssl_verify_client on",
+        *settings,
+        'location / { return 200 "{\\"serial\\": \\"$ssl_client_serial\\", \\"tls\\": \\"$ssl_protocol\\"}"; }',
+    ]
+    file.write_text(
+        f"daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
+        f"http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n"
+        f"fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n"
+        f"server {{ {'; '.join(lines[:-1])}; {lines[-1]} }} }}\n"
+    )
+    with subprocess.Popen([command, "-p", str(folder), "-c", str(file)], stderr=subprocess.DEVNULL) as running:
+        try:
+            wait_for("nginx", lambda: fetch(f"http://127.0.0.1:{port}/")[0] == 400)  # plain HTTP to a port of TLS
+            yield port
+        finally:
+            running.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+def test_nginx_that_closes_idle_connections(tmp_path: Path, version: str) -> None:
+    """Requests that meet a pooled TLS connection while its other end closes it would be lost, a few each minute."""
+    authority = Authority(tmp_path)
+    client = authority.issue("worker", client=True)
+    tls = {"caFile": str(authority.certificate), "certFile": str(client.certificate), "keyFile": str(client.key)}
+    limits = (f"ssl_protocols {version}", "keepalive_timeout 1s", "keepalive_requests 3")
+    with nginx(tmp_path, authority.issue("127.0.0.1"), authority, *limits) as port:
+        settings = config(f"https://127.0.0.1:{port}", tls=tls)
+        with understudy(tmp_path, settings) as system:
+            for pause_s in (0, 0, 0, 0, 0, 0, 0, 0.98, 0.99, 1.0, 1.01, 1.02):
+                time.sleep(pause_s)  # nobody says when nginx closes: around that moment
+                status, told = fetch(f"http://127.0.0.1:{system.port}/")
+                assert (status, told["tls"]) == (200, version)
+                assert told["serial"]
