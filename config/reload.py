@@ -73,7 +73,8 @@ class Plan:
 
 def plan(old: Config, new: Config) -> Plan:
     """What a change from one configuration to another means."""
-    settings = {"admin": "admin", "store": "store", "workers": "workers", "drain_timeout": "drainTimeout"}
+    settings = {"admin": "admin", "store": "store", "workers": "workers"}
+    settings |= {"drain_delay": "drainDelay", "drain_timeout": "drainTimeout"}
     restart = [key for name, key in settings.items() if getattr(old, name) != getattr(new, name)]
     moved = [listen.opened_by for listen in old.listen] != [listen.opened_by for listen in new.listen]
     old_listeners = {listen.place: listen for listen in old.listen}

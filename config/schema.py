@@ -36,6 +36,7 @@ from config.section import Section, refusals
 from config.strategy import Strategy
 
 DurationS = Annotated[float, duration(0.001, 86_400)]
+DelayS = Annotated[float, duration(0.0, 3600)]
 Weight = Annotated[int, whole(0, 1_000_000)]
 LiveRole = Literal["stable", "canary", "shadow"]
 
@@ -244,9 +245,14 @@ class Config(Section):
     workers: Annotated[int | Literal["auto"], whole(1, 256, "auto")] = "auto"
     """Processes that serve traffic; auto is one per processor. A change needs a restart."""
 
+    drain_delay: DelayS = 5.0
+    """How long new connections are still taken after SIGTERM, while `/readyz` answers 503 and every answer tells its
+    client to go elsewhere. Kubernetes and load balancers need seconds to hear that an address is gone. 0s where nothing
+    balances over several of these; Ctrl-C never waits. A change needs a restart."""
+
     drain_timeout: DurationS = 30.0
-    """How long answers that are under way may take to end after SIGTERM; what is left is cut. Kubernetes kills after
-    30s of its own: raise terminationGracePeriodSeconds with this. A change needs a restart."""
+    """How long answers that are under way may take to end after that; what is left is cut. Kubernetes kills after 30s
+    in all: set terminationGracePeriodSeconds above `drainDelay` and this together. A change needs a restart."""
 
     limits: Limits = Limits()
     """What clients may ask for."""

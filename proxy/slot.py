@@ -2,8 +2,8 @@
 
 The supervisor makes it and every process inherits it, so that a worker which starts while the controller is down
 serves at once, and a controller which starts anew knows what the workers hold. Two halves are written in turn; the
-head names the valid one, and a checksum shows a half that was being written. Standard library only: the supervisor
-imports this.
+head names the valid one, and a checksum shows a half that was being written. Beside them is the one thing that the
+supervisor tells everybody: that the end is near. Standard library only: the supervisor imports this.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Final
 MAX_SNAPSHOT_BYTES: Final = 64 << 20
 _HEAD: Final = struct.Struct("=QQI")
 _HEAD_BYTES: Final = 4096
+_DRAINING_AT: Final = 2048
 _SLOT_BYTES: Final = _HEAD_BYTES + 2 * MAX_SNAPSHOT_BYTES
 
 
 class Slot:
-    """A process's hold on the slot; only the controller writes."""
+    """A process's hold on the slot; only the controller writes, and only the supervisor announces."""
 
     def __init__(self, fd: int) -> None:
         self._memory = mmap.mmap(fd, 0)
@@ -58,6 +59,15 @@ class Slot:
             if zlib.crc32(data) == checksum:
                 return data
         return None
+
+    @property
+    def draining(self) -> bool:
+        """Whether all of this is about to end."""
+        return self._memory[_DRAINING_AT] != 0
+
+    def announce_drain(self) -> None:
+        """Tell all processes, also those that start later, that the end is near."""
+        self._memory[_DRAINING_AT] = 1
 
 
 def _start(turn: int) -> int:

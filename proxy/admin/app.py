@@ -201,7 +201,10 @@ async def _healthz(_request: web.Request) -> web.Response:
 
 
 async def _readyz(request: web.Request) -> web.Response:
-    if request.app[_CONTROLS].ready:
+    controls = request.app[_CONTROLS]
+    if controls.draining:
+        raise RefusalError(503, "draining", "this process is about to end: send new connections elsewhere")
+    if controls.ready:
         return _json({"status": "ready"})
     raise RefusalError(503, "not-ready", "no worker serves a configuration yet")
 
@@ -345,5 +348,5 @@ ENDPOINTS: Final = (
     Endpoint("POST", "/api/v1/config/reload", _reload, "read the file again and say which generation workers hold"),
     Endpoint("GET", "/metrics", _metrics, "metrics for Prometheus (text or OpenMetrics, by Accept)"),
     Endpoint("GET", "/healthz", _healthz, "200 while this process lives"),
-    Endpoint("GET", "/readyz", _readyz, "200 once workers serve a configuration, else 503"),
+    Endpoint("GET", "/readyz", _readyz, "200 once workers serve a configuration, 503 before and while draining"),
 )

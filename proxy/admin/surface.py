@@ -51,6 +51,10 @@ class Controls(Protocol):
         """Whether a configuration is loaded and workers serve it."""
 
     @property
+    def draining(self) -> bool:
+        """Whether all of this is about to end."""
+
+    @property
     def config_text(self) -> str:
         """The configuration that is live, as it was read."""
 

@@ -271,6 +271,11 @@ class Controller:
         return self._fleet.ready
 
     @property
+    def draining(self) -> bool:
+        """Whether this process is about to end."""
+        return self._fleet.draining
+
+    @property
     def config_text(self) -> str:
         """The configuration that is live, as it was read."""
         return "" if self._loaded is None else self._loaded.text

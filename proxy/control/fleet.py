@@ -40,6 +40,11 @@ class Fleet:
         self._complete |= holders >= set(self._reader.workers())
         return self._complete and bool(holders)
 
+    @property
+    def draining(self) -> bool:
+        """Whether all of this is about to end."""
+        return self._slot.draining
+
     async def publish(self, snapshot: Snapshot) -> bool:
         """Give all workers a snapshot; whether all that live acknowledged it in time.
 

@@ -45,6 +45,7 @@ def launch_of(config: schema.Config, path: Path) -> Launch:
         tables=TABLES_PER_OUTPUT * outputs + TABLES_MORE,
         store_url=store_url(config.store.url, path.parent),
         drain_timeout_s=config.drain_timeout,
+        drain_delay_s=config.drain_delay,
     )
 
 
@@ -71,6 +72,7 @@ def restart_needed(launch: Launch, config: schema.Config) -> tuple[str, ...]:
         "admin": (launch.admin, wanted.admin),
         "workers": (launch.workers, wanted.workers),
         "store": (launch.store_url, wanted.store_url),
+        "drainDelay": (launch.drain_delay_s, wanted.drain_delay_s),
         "drainTimeout": (launch.drain_timeout_s, wanted.drain_timeout_s),
     }
     return tuple(key for key, (now, then) in pairs.items() if now != then)

@@ -5,10 +5,11 @@
        └─ worker 0 … N-1
 
 Standard library only, one thread, no signal handlers: the signals are blocked and taken one by one with
-`sigtimedwait`, so no death can slip between a check and a wait. SIGTERM and SIGINT drain: the workers end first,
-each with its requests answered, then the controller, so that the last seconds are still judged and kept. SIGHUP is
-passed on to the controller, which reads its configuration again. If this process is killed, the others get SIGTERM
-from the kernel (`child`). It also reaps what it inherits as process 1 of a container.
+`sigtimedwait`, so no death can slip between a check and a wait. SIGTERM and SIGINT drain: readiness fails first,
+then nobody new is let in (`closing`), then the workers end, each with its requests answered, then the controller, so
+that the last seconds are still judged and kept. A second one cuts what is under way. SIGHUP is passed on to the
+controller, which reads its configuration again. If this process is killed, the others get SIGTERM from the kernel
+(`child`). It also reaps what it inherits as process 1 of a container.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from pathlib import Path
 from typing import Final
 
 from proxy.control.child import Child, Spec, reason
+from proxy.control.closing import HANDSHAKE_S, turn_away_new
 from proxy.control.listening import BACKLOG, clear, open_socket, shown
+from proxy.control.stderr import log_to_stderr, say
 from proxy.ledger import layout
 from proxy.slot import Slot
 
@@ -39,8 +42,6 @@ CONTROLLER_DRAIN_S: Final = 5.0
 KILL_MARGIN_S: Final = 2.0
 """A worker ends by itself at the drain timeout; it is killed only if it is still there this much later."""
 _SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_LOG: Final = logging.getLogger("understudy.supervisor")
-_FIELDS: Final = "understudy_fields"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Launch:
     tables: int
     store_url: str
     drain_timeout_s: float = 30.0
+    drain_delay_s: float = 0.0
     log_level: str = "info"
 
     def to_json(self) -> str:
@@ -147,7 +149,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         estate = open_estate(launch)
     except OSError as error:
-        _log(logging.ERROR, "cannot start", reason=str(error))
+        say(logging.ERROR, "cannot start", reason=str(error))
         return 1
     return Supervisor(launch, estate).run()
 
@@ -166,7 +168,7 @@ def open_estate(launch: Launch) -> Estate:
     channel.listen(BACKLOG)
     ledger_fd = layout.create(launch.workers, launch.rows, launch.tables)
     estate = Estate(listen, admin, channel, folder, ledger_fd, Slot.create())
-    _log(
+    say(
         logging.INFO,
         "listening",
         listen=[shown(sock) for sock in listen],
@@ -181,7 +183,7 @@ class Supervisor:
 
     def __init__(self, launch: Launch, estate: Estate, commands: Commands = commands) -> None:
         controller, workers = commands(launch, estate)
-        self._drain_timeout_s = launch.drain_timeout_s
+        self._drain_timeout_s, self._drain_delay_s = launch.drain_timeout_s, launch.drain_delay_s
         self._listen = launch.listen
         self._estate = estate
         self._controller = Child(controller)
@@ -191,8 +193,7 @@ class Supervisor:
         """Keep the children alive until SIGTERM or SIGINT, then drain them; returns the exit status 0."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
-            self._keep_alive()
-            self._drain()
+            self._leave(self._keep_alive(None))
         finally:
             shutil.rmtree(self._estate.folder, ignore_errors=True)
             clear(self._listen)
@@ -202,21 +203,22 @@ class Supervisor:
     def _children(self) -> list[Child]:
         return [self._controller, *self._workers]
 
-    def _keep_alive(self) -> None:
-        while True:
+    def _keep_alive(self, until_s: float | None) -> signal.Signals | None:
+        """Until somebody wants the end, whose signal is answered, or until it is `until_s`."""
+        while until_s is None or time.monotonic() < until_s:
             for child in self._children:
                 if child.due_s is not None and child.due_s <= time.monotonic():
                     self._start(child)
-            dues = [child.due_s for child in self._children if child.due_s is not None]
+            dues = [due_s for due_s in (until_s, *(child.due_s for child in self._children)) if due_s is not None]
             match self._next_signal(min(dues) if dues else None):
                 case signal.SIGTERM | signal.SIGINT as number:
-                    _log(logging.INFO, "draining", reason=signal.Signals(number).name)
-                    return
+                    return signal.Signals(number)
                 case signal.SIGHUP:
-                    _log(logging.INFO, "reload asked for", reason="SIGHUP")
+                    say(logging.INFO, "reload asked for", reason="SIGHUP")
                     self._controller.signal(signal.SIGHUP)
                 case _:
                     self._reap(restart=True)
+        return None
 
     def _start(self, child: Child) -> None:
         again = child.starts > 0
@@ -224,9 +226,9 @@ class Supervisor:
             pid = child.start(time.monotonic(), _SIGNALS)
         except (OSError, subprocess.SubprocessError) as error:
             wait_s = child.ended(time.monotonic())
-            _log(logging.ERROR, "start failed", child=child.spec.name, reason=str(error), again_in_s=wait_s)
+            say(logging.ERROR, "start failed", child=child.spec.name, reason=str(error), again_in_s=wait_s)
             return
-        _log(logging.INFO, "restarted" if again else "started", child=child.spec.name, child_pid=pid)
+        say(logging.INFO, "restarted" if again else "started", child=child.spec.name, child_pid=pid)
 
     def _next_signal(self, until_s: float | None) -> int | None:
         """The next signal, or None once it is `until_s`."""
@@ -253,19 +255,30 @@ class Supervisor:
         lived_s = round(time.monotonic() - child.started_s, 3)
         wait_s = child.ended(time.monotonic())
         if restart:
-            _log(logging.ERROR, "died", child=child.spec.name, child_pid=pid, reason=why, lived_s=lived_s,
+            say(logging.ERROR, "died", child=child.spec.name, child_pid=pid, reason=why, lived_s=lived_s,
                  again_in_s=wait_s)  # fmt: skip
         else:
-            _log(logging.INFO, "ended", child=child.spec.name, child_pid=pid, reason=why, lived_s=lived_s)
+            say(logging.INFO, "ended", child=child.spec.name, child_pid=pid, reason=why, lived_s=lived_s)
 
-    def _drain(self) -> None:
+    def _leave(self, wanted_by: signal.Signals | None) -> None:
+        """End everything, in an order that loses nobody. A second SIGTERM or SIGINT cuts what is under way.
+
+        While the delay lasts all goes on as before, but readiness fails and answers tell clients to go: whoever
+        balances over several of us has time to look elsewhere. Somebody who types Ctrl-C waits for no balancer.
+        """
+        delay_s = self._drain_delay_s if wanted_by == signal.SIGTERM else 0.0
+        say(logging.INFO, "draining", reason=wanted_by.name if wanted_by else "", delay_s=delay_s)
+        Slot(self._estate.slot_fd).announce_drain()
+        hurry = bool(delay_s) and self._keep_alive(time.monotonic() + delay_s) is not None
+        if not hurry and turn_away_new(self._estate.listen):
+            hurry = self._keep_alive(time.monotonic() + HANDSHAKE_S) is not None
         for sock in self._estate.listen:
             sock.close()
-        self._end(self._workers, self._drain_timeout_s + KILL_MARGIN_S)
+        self._end(self._workers, 0.0 if hurry else self._drain_timeout_s + KILL_MARGIN_S)
         self._end([self._controller], CONTROLLER_DRAIN_S)
 
     def _end(self, children: list[Child], patience_s: float) -> None:
-        """SIGTERM, and SIGKILL for whoever is still there when patience is over."""
+        """SIGTERM, and SIGKILL for whoever is still there when patience is over, or when somebody asks again."""
         for child in children:
             child.signal(signal.SIGTERM)
         until_s: float | None = time.monotonic() + patience_s
@@ -273,36 +286,16 @@ class Supervisor:
             self._reap(restart=False)
             if not any(child.process for child in children):
                 return
-            if self._next_signal(until_s) is None and until_s is not None:
+            number = self._next_signal(until_s)
+            if number in (signal.SIGTERM, signal.SIGINT):
+                self._kill(children, f"a second signal: {signal.Signals(number).name}")
+            elif number is None and until_s is not None:
                 until_s = None
-                for child in children:
-                    if child.process is not None:
-                        _log(logging.WARNING, "killed", child=child.spec.name, child_pid=child.pid,
-                             reason=f"not done {patience_s:g} s after SIGTERM")  # fmt: skip
-                    child.signal(signal.SIGKILL)
+                self._kill(children, f"not done {patience_s:g} s after SIGTERM")
 
-
-def log_to_stderr(level: str) -> None:
-    """JSON lines on stderr, one event each."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonLines())
-    _LOG.addHandler(handler)
-    _LOG.setLevel(level.upper())
-    _LOG.propagate = False
-
-
-class _JsonLines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        line = {
-            "at": f"{stamp}.{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "process": "supervisor",
-            "pid": record.process,
-            "event": record.getMessage(),
-        }
-        return json.dumps(line | getattr(record, _FIELDS, {}))
-
-
-def _log(level: int, event: str, **fields: object) -> None:
-    _LOG.log(level, event, extra={_FIELDS: fields})
+    @staticmethod
+    def _kill(children: list[Child], why: str) -> None:
+        for child in children:
+            if child.process is not None:
+                say(logging.WARNING, "killed", child=child.spec.name, child_pid=child.pid, reason=why)
+                child.signal(signal.SIGKILL)

@@ -44,6 +44,8 @@ from proxy.snapshot import Snapshot, decode
 
 SWEEP_S: Final = 0.1
 """How often deadlines are looked at; they are exact to this much."""
+DRAIN_LOOK_S: Final = 0.02
+"""How often a drain looks who is done."""
 SWEEPS: Final = 10
 """What need not be looked at so often has its turn at one of so many, which is once a second."""
 RECONNECT_S: Final = 0.05
@@ -138,6 +140,7 @@ class Worker:
                 level, event, facts = upstream.news.popleft()
                 log(level, event, **facts, worker=self._index)
         self._tell_endpoints()
+        context.draining |= self._slot.draining
         self._sweeps += 1
         if self._sweeps % SWEEPS == 0:
             for client in list(self._clients):
@@ -169,10 +172,10 @@ class Worker:
         for acceptor in self._acceptors:
             acceptor.close()
         end_s = monotonic() + timeout_s
-        while self._busy and monotonic() < end_s:
+        while self._busy and (now_s := monotonic()) < end_s:
             for client in list(self._clients):
-                client.drain()
-            await asyncio.sleep(0.02)
+                client.drain(now_s)
+            await asyncio.sleep(DRAIN_LOOK_S)
         if self.context.access_log is not None:
             self.context.access_log.close(access_log.CLOSE_S)
         log("info", "stopped", cut=len(self._clients), worker=self._index)

@@ -66,6 +66,7 @@ listen: [{address: 127.0.0.1:$proxy}]
 admin: {address: 127.0.0.1:$admin}
 store: {url: sqlite:///understudy.db}
 workers: 2
+drainDelay: 0s
 
 backends:
 $servers

@@ -236,10 +236,13 @@ def test_no_change_is_an_empty_plan() -> None:
 
 def test_what_needs_a_restart_is_named() -> None:
     """An edit of a port would be said to be live."""
-    text = FILE + "workers: 2\ndrainTimeout: 5s\nadmin: {address: 127.0.0.1:9}\nstore: {url: sqlite:///b.db}\n"
+    text = (
+        FILE
+        + "workers: 2\ndrainDelay: 1s\ndrainTimeout: 5s\nadmin: {address: 127.0.0.1:9}\nstore: {url: sqlite:///b.db}\n"
+    )
     changed = plan(config(), config(text.replace("127.0.0.1:0", "127.0.0.1:8")))
-    assert changed == Plan(restart_needed=("listen", "admin", "store", "workers", "drainTimeout"))
-    assert str(changed) == "not before a restart: listen, admin, store, workers, drainTimeout"
+    assert changed == Plan(restart_needed=("listen", "admin", "store", "workers", "drainDelay", "drainTimeout"))
+    assert str(changed) == "not before a restart: listen, admin, store, workers, drainDelay, drainTimeout"
 
 
 def test_a_port_that_changes_is_no_change_of_a_listener() -> None:

@@ -40,6 +40,7 @@ class FakeController:
         self.writers = [Writer(self.fd, worker) for worker in range(2)]
         self.reader = Reader(self.fd)
         self.ready = True
+        self.draining = False
         self.config_text = CONFIG_TEXT
         self.document = route_document()
         self.plain = plain_document()

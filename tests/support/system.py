@@ -100,6 +100,7 @@ class Understudy:
             "listen": [{"address": f"127.0.0.1:{self.port}"}],
             "admin": {"address": f"127.0.0.1:{self.admin_port}"},
             "store": {"url": f"sqlite:///{folder / 'understudy.db'}"},
+            "drainDelay": "0s",
             **config,
         }
         self.write(self.config)

@@ -268,6 +268,13 @@ async def test_health_and_readiness_differ(http, controller):
         assert response.status == 200
 
 
+async def test_readiness_fails_once_a_drain_begins(http, controller):
+    """Broken: a load balancer sends clients to a process that is about to end."""
+    controller.draining = True
+    async with http.get("/readyz") as response:
+        await problem_of(response, 503, "draining")
+
+
 async def test_the_index_names_every_endpoint(http):
     """Broken: whoever opens the address in a browser is lost."""
     async with http.get("/") as response:

@@ -27,11 +27,12 @@ def test_the_facts_are_those_of_the_file(tmp_path: Path) -> None:
         store={"url": "sqlite:///state/x.db"},
         workers=3,
         drainTimeout="90s",
+        drainDelay="0s",
     )
     launch = plan_launch(path)
     assert (launch.listen, launch.admin, launch.workers) == ((("127.0.0.1", 80), ("::1", 81)), ("127.0.0.1", 99), 3)
     assert launch.store_url == f"sqlite:///{tmp_path}/state/x.db"
-    assert launch.drain_timeout_s == 90
+    assert (launch.drain_timeout_s, launch.drain_delay_s) == (90, 0)
     assert (launch.rows, launch.tables) == (4 * 2 + ROWS_MORE, 4 * 2 + TABLES_MORE)
 
 

@@ -63,8 +63,9 @@ MAIN = "import sys; from proxy.control.supervisor import main; sys.exit(main(sys
 class Running:
     """A supervisor under test: its process and its log."""
 
-    def __init__(self, folder: Path, worker: str, drain_timeout_s: float) -> None:
-        launch = Launch("c.yaml", (("127.0.0.1", 0),), ("127.0.0.1", 0), 2, 4, 1, "", drain_timeout_s)
+    def __init__(self, folder: Path, worker: str, drain_timeout_s: float, drain_delay_s: float) -> None:
+        address = ("127.0.0.1", 0)
+        launch = Launch("c.yaml", (address,), address, 2, 4, 1, "", drain_timeout_s, drain_delay_s)
         self.process = subprocess.Popen(
             [sys.executable, "-c", SUPERVISE, launch.to_json(), STUB, worker, str(folder)],
             stdout=subprocess.PIPE,
@@ -103,8 +104,8 @@ def events(lines: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
 def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     running: list[Running] = []
 
-    def begin(worker: str = STUB, drain_timeout_s: float = 5.0) -> Running:
-        running.append(Running(tmp_path, worker, drain_timeout_s))
+    def begin(worker: str = STUB, drain_timeout_s: float = 5.0, drain_delay_s: float = 0.0) -> Running:
+        running.append(Running(tmp_path, worker, drain_timeout_s, drain_delay_s))
         running[-1].wait_for(lambda lines: len(events(lines, "started")) == 3)
         return running[-1]
 
@@ -181,6 +182,34 @@ def test_a_worker_that_does_not_end_is_killed(start: Callable[..., Running], tmp
 
 
 @pytest.mark.slow
+def test_a_second_signal_cuts_the_drain_short(start: Callable[..., Running], tmp_path: Path) -> None:
+    """Somebody who cannot wait would have to look for the workers' numbers and kill them one by one."""
+    running = start(STUBBORN, drain_timeout_s=60)
+    until(lambda: all((tmp_path / name).exists() for name in ("controller", "worker0", "worker1")))
+    os.kill(running.process.pid, signal.SIGTERM)
+    running.wait_for(lambda lines: bool(events(lines, "draining")))
+    os.kill(running.process.pid, signal.SIGTERM)
+    running.wait_for(lambda lines: len(events(lines, "ended")) == 3)
+    assert {e["child"] for e in events(running.lines, "killed")} == {"worker 0", "worker 1"}
+    assert events(running.lines, "ended")[-1]["reason"] == "exit status 0", "the controller kept what it had"
+    assert running.process.wait(5) == 0
+
+
+@pytest.mark.slow
+def test_children_are_kept_alive_while_the_delay_lasts(start: Callable[..., Running], tmp_path: Path) -> None:
+    """A worker that dies while clients are still being sent to us would leave them waiting."""
+    running = start(drain_delay_s=60)
+    until(lambda: all((tmp_path / name).exists() for name in ("controller", "worker0", "worker1")))
+    os.kill(running.process.pid, signal.SIGTERM)
+    running.wait_for(lambda lines: bool(events(lines, "draining")))
+    os.kill(running.pid("worker 1"), signal.SIGKILL)
+    running.wait_for(lambda lines: bool(events(lines, "restarted")))
+    os.kill(running.process.pid, signal.SIGINT)
+    running.wait_for(lambda lines: len(events(lines, "ended")) == 3)
+    assert running.process.wait(5) == 0
+
+
+@pytest.mark.slow
 def test_sighup_reaches_the_controller(start: Callable[..., Running], tmp_path: Path) -> None:
     """`kill -HUP` of the first process would not reload the configuration."""
     running = start()
@@ -229,6 +258,15 @@ def test_only_the_standard_library_is_imported() -> None:
 def test_launch_survives_its_json() -> None:
     """The supervisor would be told other facts than `serve` worked out."""
     launch = Launch(
-        "/etc/u.yaml", (("0.0.0.0", 80), ("::", 81)), ("127.0.0.1", 9901), 4, 72, 8, "sqlite:////u.db", 12.5, "debug"
+        "/etc/u.yaml",
+        (("0.0.0.0", 80), ("::", 81)),
+        ("127.0.0.1", 9901),
+        4,
+        72,
+        8,
+        "sqlite:////u.db",
+        12.5,
+        2.5,
+        "debug",
     )
     assert Launch.from_json(launch.to_json()) == launch

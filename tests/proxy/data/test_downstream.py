@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.data.downstream import QUIET_S
 from proxy.faults import Fault
 from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS
 from tests.support import malformed
@@ -367,10 +368,27 @@ async def test_drain_lets_answers_end(plane: Plane) -> None:
     await settle()
     plane.context.draining = True
     for client in (idle, busy):
-        client.connection.drain()
+        client.connection.drain(plane.clock.now_s + QUIET_S)
     assert idle.transport.closed
     assert not busy.transport.closed
     plane.backend().answer(answer(b"x"))
     _, fields, body = split(busy.take())
     assert (fields["connection"], body) == ("close", b"x")
     assert busy.transport.closed
+
+
+async def test_drain_waits_for_what_is_on_its_way(plane: Plane) -> None:
+    """The request of a client that has just connected, or had its answer a moment ago, would be lost."""
+    new, half = plane.client(), plane.client()
+    half.send(request()[:10])
+    plane.context.draining = True
+    for client in (new, half):
+        client.connection.drain(plane.clock.now_s)
+        assert not client.transport.closed
+    half.connection.drain(plane.clock.now_s + QUIET_S)
+    assert not half.transport.closed, "a head that has begun is a request"
+    new.send(request())
+    await settle()
+    plane.backend().answer(answer(b"x"))
+    assert split(new.take())[1]["connection"] == "close"
+    assert new.transport.closed

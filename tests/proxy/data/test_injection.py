@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from proxy.data import injection
+from proxy.data.downstream import QUIET_S
 from proxy.faults import Fault
 from proxy.ledger.guards import GuardTotals
 from proxy.ledger.layout import L_LATENCY, latency_bucket
@@ -239,7 +240,7 @@ async def test_a_drain_waits_for_what_is_delayed(plane: Plane, timers: Timers) -
     client = plane.client()
     client.send(request())
     plane.context.draining = True
-    client.connection.drain()
+    client.connection.drain(plane.clock.now_s + QUIET_S)
     assert not client.transport.closed
     await timers.go_off()
     plane.backend().answer(answer())
