@@ -13,7 +13,7 @@ from typing import Final, Protocol, cast
 import httptools
 
 from proxy.data.delivery import delivered
-from proxy.data.http1 import REASONS, Headers
+from proxy.data.http1 import Headers
 from proxy.data.standing import Watch
 from proxy.faults import Fault
 
@@ -25,8 +25,12 @@ MAX_INTERIM: Final = 20
 """Informational answers before the one that counts; a backend that sends more is not going to answer."""
 READ_BYTES: Final = 256 << 10
 """The most that one read brings."""
+MAX_LINE_BYTES: Final = 1000
+"""A status line: three digits and some words."""
+_ORDINARY: Final = b"HTTP/1.1 200 OK\r\n"
 _PROTOCOLS: Final = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _PROTOCOL_BYTES: Final = 9
+_CONTROLS: Final = bytes({*range(32), 127} - {9})
 
 
 @dataclass(slots=True)
@@ -99,7 +103,6 @@ class Connection:
         "_close_delimited",
         "_complete",
         "_ended",
-        "_head_bytes",
         "_head_only",
         "_headers",
         "_interim",
@@ -122,7 +125,6 @@ class Connection:
         self._borrower: Borrower | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._headers: Headers = []
-        self._head_bytes = 0
         self._head_only = False
         self._answered = self._complete = self._poisoned = self._close_delimited = self._started = False
         self._ended = False
@@ -146,7 +148,7 @@ class Connection:
         self._head_only = head_only
         self._answered = self._complete = self._close_delimited = self._started = False
         self._headers = []
-        self._head_bytes = self._quiet_bytes = self._interim = 0
+        self._quiet_bytes = self._interim = 0
 
     def abandon(self, fault: Fault) -> None:
         """Give the connection up in the middle of an exchange, for a reason: it is closed."""
@@ -174,8 +176,10 @@ class Connection:
         if self._borrower is None:
             self.transport.abort()  # nobody asked: whatever this is, it is no answer
             return
-        if not self._started and not self._starts(data):
-            self._spoil("it does not begin with HTTP/1.1 or HTTP/1.0")
+        if self._started or data.startswith(_ORDINARY):
+            self._started = True
+        elif not self._starts(data):
+            self._spoil("it does not begin as an answer of HTTP/1.1 or HTTP/1.0")
             return
         self._quiet_bytes += len(data)
         try:
@@ -240,29 +244,22 @@ class Connection:
         if self._complete:
             self._poisoned = True
 
-    def on_status(self, reason: bytes) -> None:
-        """Refuse control bytes in the reason, which llhttp takes; it is not passed on."""
-        if reason not in REASONS and any((byte < 32 and byte != 9) or byte == 127 for byte in reason):
-            raise httptools.HttpParserError("control bytes in the status line")
-
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header field, or a trailer."""
-        kept = self._headers
-        if self._answered:
-            if self._complete:
-                return
-            if name.lower() == b"transfer-encoding":
+        if not self._answered:
+            self._headers.append((name.lower(), value))
+        elif not self._complete:
+            name = name.lower()
+            if name == b"transfer-encoding":
                 raise httptools.HttpParserError("a transfer coding among the trailers")
-            kept = self._trailers = self._trailers or []
-        kept.append((name.lower(), value))
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MAX_HEAD_BYTES or len(kept) > MAX_FIELDS:
-            raise httptools.HttpParserError("header fields over the limit")
+            self._trailers = self._trailers or []
+            self._trailers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Pass the head on, unless it is informational (RFC 9110, section 15.2)."""
         if self._complete or self._borrower is None:
             return
+        self._bound(self._headers)
         status = self._parser.get_status_code()
         if not 100 <= status <= 599:
             raise httptools.HttpParserError(f"there is no status {status}")
@@ -289,6 +286,13 @@ class Connection:
             # The parser now waits for a body that will not come.
             self._complete = self._poisoned = True
 
+    def _bound(self, fields: Headers) -> None:
+        """Refuse fields over a limit. What the reads brought bounds them from above: only long ones are looked at."""
+        if self._quiet_bytes > MAX_HEAD_BYTES or len(fields) > MAX_FIELDS:
+            size = sum(len(name) + len(value) for name, value in fields)
+            if size > MAX_HEAD_BYTES or len(fields) > MAX_FIELDS:
+                raise httptools.HttpParserError("header fields over the limit")
+
     def _informational(self, status: int, framed: bool) -> None:
         """Drop an answer that only informs: the client was told to go on by us, and hints break many clients."""
         self._interim += 1
@@ -310,20 +314,25 @@ class Connection:
             self._complete = True
             self._poisoned = self._poisoned or not self._parser.should_keep_alive()
             if self._trailers:
+                self._bound(self._trailers)
                 if self._borrower is not None:
                     self._borrower.response_trailers(self._trailers, self._headers)
                 self._trailers = None
 
     # --- ends
     def _starts(self, data: bytes) -> bool:
-        """Whether an answer begins as one of HTTP/1: llhttp takes RTSP, other versions and empty lines before it."""
-        start = self._start + data[:_PROTOCOL_BYTES]
-        if start.startswith(_PROTOCOLS):
-            self._started = True
-            self._start = b""
-            return True
-        self._start = start
-        return len(start) < _PROTOCOL_BYTES and any(protocol.startswith(start) for protocol in _PROTOCOLS)
+        """Whether an answer begins as one of HTTP/1, as far as it is there: llhttp takes RTSP, other versions, empty
+        lines before the status line and control bytes in it."""
+        start = self._start + data[: MAX_LINE_BYTES + 1]
+        line, whole, _ = start.partition(b"\r\n")
+        self._started = bool(whole)
+        self._start = b"" if whole else start
+        if len(line) < _PROTOCOL_BYTES:
+            return not whole and any(protocol.startswith(line) for protocol in _PROTOCOLS)
+        if not line.startswith(_PROTOCOLS) or len(line) > MAX_LINE_BYTES:
+            return False
+        text = line if whole else line.removesuffix(b"\r")
+        return len(text) == len(text.translate(None, _CONTROLS))
 
     def _spoil(self, problem: str) -> None:
         """What the backend sent is no answer, or ambiguous."""

@@ -41,8 +41,6 @@ RESPONSE_OWN: Final = HOP_BY_HOP | {b"content-length", b"x-understudy-backend", 
 STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii")) for status in http.HTTPStatus
 }
-REASONS: Final = frozenset([b"OK", *(status.phrase.encode("ascii") for status in http.HTTPStatus)])
-"""Reasons that status lines end with; others are looked at."""
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 

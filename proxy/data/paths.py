@@ -11,12 +11,16 @@ from __future__ import annotations
 from typing import Final
 
 _HEX: Final = b"0123456789abcdefABCDEF"
+_PERCENT: Final = ord("%")
+_BACKSLASH: Final = ord("\\")
+_DOT: Final = ord(".")
 _DOTS: Final = (b".", b"..")
 
 
 def peculiar(target: bytes) -> bool:
     """Whether a target may have more than one way to be read; an ordinary one has none of these."""
-    return b"%" in target or b"//" in target or b"/." in target or b"\\" in target
+    # Bytes are sought as numbers where they can be: `b"%" in target` takes 220 ns, `37 in target` 24.
+    return _PERCENT in target or _BACKSLASH in target or target.find(b"//") >= 0 or (_DOT in target and b"/." in target)
 
 
 def canonical(target: bytes) -> bytes:

@@ -14,6 +14,7 @@ from proxy.faults import Fault
 from proxy.snapshot import Limits
 
 NO_UPGRADE: Final = "CONNECT and protocol upgrades are not supported"
+_FRAGMENT: Final = ord("#")
 _HOST: Final = b"-._~%!$&'()*+,;=:[]0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """What a host and its port are written with (RFC 3986, section 3.2)."""
 _NOTED: Final = CLAIMS | NOTED | {b"content-length", b"transfer-encoding", b"host", b"expect"}
@@ -84,7 +85,7 @@ def read_head(
     if hosts == 0:
         host = own_host()
         fields.append((b"host", host))
-    if b"#" in target:
+    if _FRAGMENT in target:
         raise Refused(Fault.BAD_REQUEST, "the target must not have a fragment")
     if not target.startswith(b"/"):
         head.target = _origin_form(head)

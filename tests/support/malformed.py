@@ -170,6 +170,7 @@ ANSWERS = {
     "status below 100": b"HTTP/1.1 099 X\r\nContent-Length: 0\r\n\r\n",
     "status over 599": b"HTTP/1.1 600 X\r\nContent-Length: 0\r\n\r\n",
     "CR in the status line": b"HTTP/1.1 200 O\rK\r\nContent-Length: 0\r\n\r\n",
+    "status line over the limit": b"HTTP/1.1 200 %b\r\nContent-Length: 0\r\n\r\n" % (b"a" * 1100),
     "NUL in the status line": b"HTTP/1.1 200 O\0K\r\nContent-Length: 0\r\n\r\n",
     "ESC in the status line": b"HTTP/1.1 200 \x1b[2J\r\nContent-Length: 0\r\n\r\n",
     "LF alone after the status line": b"HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n",
