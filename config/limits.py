@@ -43,4 +43,4 @@ class Limits(Section):
 
     max_connections_per_address: Annotated[int, whole(0, 1_000_000)] = 0
     """The same for one client address and worker; 0 is no limit, since behind a load balancer all connections come from
-    a few addresses."""
+    a few addresses. It does not hold for `trustedProxies`."""

@@ -13,8 +13,10 @@ import signal
 import socket
 import ssl
 import stat
+import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -249,3 +251,70 @@ def test_a_path_outlives_a_kill_and_not_the_end(tmp_path: Path) -> None:
         assert "somebody listens on it already" in second.stderr
         assert asked(), "and the first goes on"
     assert not path.exists()
+
+
+def test_edits_and_renewals_cost_no_connection(tmp_path: Path) -> None:
+    """If this fails, clients that come in the moment of a renewal, or of an edit, find nobody."""
+    authority = Authority(tmp_path)
+    folder = tmp_path / "tls"
+    secret(folder, authority.issue("localhost"))
+    believing = ssl.create_default_context(cafile=authority.certificate)
+    problems: list[str] = []
+    answers: list[int] = []
+    over = threading.Event()
+
+    def come_again_and_again(port: int) -> None:
+        while not over.is_set():
+            conn = http.client.HTTPSConnection("localhost", port, context=believing, timeout=10)
+            try:
+                conn.request("GET", "/")
+                answers.append(conn.getresponse().status)
+            except OSError as error:
+                problems.append(repr(error))
+            finally:
+                conn.close()
+
+    with serving(tmp_path, tls=tls(folder)) as system:
+        clients = [threading.Thread(target=come_again_and_again, args=(system.port,)) for _ in range(4)]
+        for client in clients:
+            client.start()
+        for number in range(4):
+            before = system.get("/status")["config"]["generation"]
+            if number % 2:
+                edit(system, trustedProxies=[f"127.0.0.{number}"])
+            else:
+                secret(folder, authority.issue("localhost", stem=f"renewed-{number}"))
+            wait_for("the change", lambda old=before: system.get("/status")["config"]["generation"] > old, 8)
+            enough = len(answers) + 50
+            wait_for("more requests", lambda enough=enough: len(answers) > enough or problems, 20)
+        over.set()
+        for client in clients:
+            client.join()
+    assert problems == []
+    assert set(answers) == {200}
+
+
+def test_what_clients_do_wrong_leaves_no_trace_of_ours(tmp_path: Path) -> None:
+    """If this fails, whoever scans ports fills the log with tracebacks, or a worker dies of it."""
+    authority = Authority(tmp_path)
+    secret(tmp_path / "tls", authority.issue("localhost"))
+    believing = ssl.create_default_context(cafile=authority.certificate)
+    with serving(tmp_path, tls=tls(tmp_path / "tls")) as system:
+        workers = system.pids("worker")
+        for spoil in ("reset", "garbage", "cut"):
+            plain = socket.create_connection(("127.0.0.1", system.port))
+            below = plain.dup()
+            with below, believing.wrap_socket(plain, server_hostname="localhost") as safe:
+                safe.sendall(b"GET / HTTP/1.1\r\nHost: m\r\n\r\n")
+                assert safe.recv(1)
+                if spoil == "reset":
+                    below.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                else:
+                    below.sendall(b"\x17\x03\x03\x00\x20" + b"?" * (32 if spoil == "garbage" else 3))
+        with socket.create_connection(("127.0.0.1", system.port)) as plain:
+            plain.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc")
+        url = f"https://localhost:{system.port}/"
+        assert curl(url, "--cacert", str(authority.certificate))
+        assert system.pids("worker") == workers
+        for line in system.log.read_text().splitlines():
+            assert json.loads(line), "every line is JSON"

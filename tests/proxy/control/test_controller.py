@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import sqlite3
@@ -12,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from proxy.control import controller
 from proxy.control.rollout import IllegalEvent
 from proxy.control.store import StoreError
+from tests.support.certificates import Authority
 from tests.support.control_plane import STEPS, World, config
 
 Make = Callable[..., Awaitable[World]]
@@ -426,3 +429,50 @@ async def test_it_is_ready_once_all_workers_serve(make: Make) -> None:
     await world.reboot()
     await world.start(workers=False)
     assert not world.controller.ready
+
+
+async def test_files_may_come_later_than_what_names_them(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration that is mounted a moment before its certificates would stay refused until somebody edits it; or
+    its refusal would be logged again and again."""
+    monkeypatch.setattr(controller, "TRY_AGAIN_S", 0.02)
+    world = await make(config(*STEPS))
+    told: list[object] = []
+    refused = world.controller._refused
+    monkeypatch.setattr(world.controller, "_refused", lambda problems: told.append(refused(problems)))
+    folder = world.folder / "tls"
+    tls = {"certificates": [{"certFile": f"{folder}/a.pem", "keyFile": f"{folder}/a.key"}]}
+    world.write(world.config | {"listen": [{"address": "127.0.0.1:0", "tls": tls}]})
+    assert not (await world.controller.reload("ann"))["ok"]
+    trying = asyncio.create_task(world.controller._try_again())
+    await asyncio.sleep(0.2)
+    assert len(told) == 1
+    folder.mkdir()
+    Authority(folder).issue("a.test", stem="a")
+    async with asyncio.timeout(5):
+        while world.controller.status()["config"]["lastError"]:  # noqa: ASYNC110 - it has no event to wait for
+            await asyncio.sleep(0.01)
+    await world.settled()
+    (listener,) = world.workers[0].snapshot.listeners
+    assert listener.tls is not None
+    assert listener.tls.certificates[0].names == ("a.test",)
+    world.controller.stop()
+    await trying
+
+
+async def test_a_renewed_certificate_is_a_new_generation(make: Make) -> None:
+    """Workers would go on to show the old one; or a rollout would begin anew for it."""
+    world = await make(config(*STEPS))
+    authority = Authority(world.folder)
+    pair = authority.issue("a.test", stem="a")
+    tls = {"certificates": [{"certFile": str(pair.certificate), "keyFile": str(pair.key)}]}
+    world.write(world.config | {"listen": [{"address": "127.0.0.1:0", "tls": tls}]})
+    first = await world.controller.reload("ann")
+    assert (await world.controller.reload("ann"))["generation"] == first["generation"], "nothing changed"
+    authority.issue("a.test", "b.test", stem="a")
+    later = await world.controller.reload("ann")
+    assert later["generation"] == first["generation"] + 1
+    await world.settled()
+    (listener,) = world.workers[0].snapshot.listeners
+    assert listener.tls is not None
+    assert listener.tls.certificates[0].names == ("a.test", "b.test")
+    assert world.first["phase"] == "Waiting"
