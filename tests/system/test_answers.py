@@ -48,6 +48,34 @@ async def raw_backend(answers: dict[str, bytes]) -> AsyncIterator[tuple[int, asy
         yield server.sockets[0].getsockname()[1], ended
 
 
+async def test_trailers_go_both_ways(tmp_path: Path) -> None:
+    """If this fails, checksums that follow a stream get lost between two real connections."""
+    got: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append(await reader.readuntil(b"x-sum: 1\r\n\r\n"))
+        writer.write(malformed.CHUNKED + b"Trailer: X-State\r\n\r\n3\r\nabc\r\n")
+        await writer.drain()
+        writer.write(b"0\r\nX-State: done\r\nSet-Cookie: a=b\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        config = {
+            "workers": 1,
+            "backends": [{"name": "only", "endpoints": [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"]}],
+            "routes": [{"name": "m", "backendRefs": [{"name": "only"}]}],
+        }
+        with contextlib.ExitStack() as stack:
+            system = await asyncio.to_thread(stack.enter_context, understudy(tmp_path, config))
+            head = request("POST", headers=("Transfer-Encoding: chunked", "Trailer: X-Sum", *CLOSE))
+            answer = await send(system.port, head + b"2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n")
+    assert b"\r\ntrailer: x-sum\r\n" in got[0]
+    assert got[0].endswith(b"2\r\nhi\r\n0\r\nx-sum: 1\r\n\r\n")
+    assert b"\r\ntrailer: x-state\r\n" in answer
+    assert answer.endswith(b"3\r\nabc\r\n0\r\nx-state: done\r\n\r\n")
+
+
 @pytest.mark.slow
 async def test_no_malformed_answer_gets_through(tmp_path: Path) -> None:
     """Played transports cut bytes as the test says; the kernel cuts them as it likes."""
