@@ -10,6 +10,7 @@ Keys are hashed, so that no key costs more memory than another, and there is a b
 from __future__ import annotations
 
 from itertools import islice
+from socket import AF_INET6, inet_pton
 from typing import Final
 
 import msgspec
@@ -36,7 +37,10 @@ class Limiter:
         self._token_s = limit.per_s / limit.requests
         self._slack_s = (limit.burst - 1) * self._token_s
         self._matches: Condition | None = any_of(limit.matches)
-        self._readers: tuple[KeyReader, ...] = key_readers(limit.keys)
+        self._readers: tuple[KeyReader, ...] = tuple(
+            _network if key.source == "sourceIp" else reader
+            for key, reader in zip(limit.keys, key_readers(limit.keys), strict=True)
+        )
         name = route.encode() + b"\n" + msgspec.msgpack.encode(limit)
         self._seed = xxh3_64_intdigest(name, guards.salt)
         self._times = guards.times
@@ -105,3 +109,14 @@ class RouteLimit:
         for limiter, bucket in taken:
             limiter.take(bucket, now_s)
         return 0.0
+
+
+def _network(head: Head) -> bytes | None:
+    """The client's address; of one of IPv6 its first half, since every client has all addresses with that."""
+    peer = head.peer
+    if ":" not in peer:
+        return peer.encode("latin-1")
+    try:
+        return inet_pton(AF_INET6, peer)[:8]
+    except OSError:  # with a zone, such as fe80::1%eth0
+        return peer.encode("latin-1")

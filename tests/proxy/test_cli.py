@@ -263,6 +263,16 @@ def test_validate_prints_every_problem_with_its_place(tmp_path: Path):
     assert {problem["line"] for problem in json.loads(result.stdout)["problems"]} == {3, 4}
 
 
+def test_validate_says_that_faults_are_injected(tmp_path: Path):
+    """Broken: a game day is merged with an ordinary change, and nobody has seen it."""
+    path = tmp_path / "config.yaml"
+    fault = "fault: {abort: {httpStatus: 503, percent: 50}}"
+    path.write_text(VALID.replace("backendRefs:", f"{fault}, backendRefs:"))
+    result = run("validate", str(path))
+    assert result.exit_code == 0, result.output
+    assert "injects status 503 into 50 % of its requests, on purpose" in result.stderr
+
+
 def test_validate_of_a_file_that_is_not_there_says_so(tmp_path: Path):
     """Broken: a mistyped path ends in a traceback."""
     result = run("validate", str(tmp_path / "none.yaml"))

@@ -120,6 +120,17 @@ def test_keys_fall_back_and_what_has_none_shares_a_bucket() -> None:
     assert [buckets.take(5_000.0, user) > 0 for user in ("", "", "a", "b")] == [False, True, False, False]
 
 
+def test_a_client_with_many_addresses_of_ipv6_has_one_bucket() -> None:
+    """Every client has a new address for each request: with IPv6 there are 2**64 of them in the smallest network."""
+    limiter = Buckets(RateLimit(1, 60.0, 1, (Key("sourceIp"),))).limiters[0]
+    buckets = [
+        limiter.bucket(Head(b"GET", b"/", [], peer))
+        for peer in ("2001:db8::1", "2001:db8:0:0:ffff::2", "2001:db8:0:1::1", "192.0.2.1", "192.0.2.2", "fe80::1%eth0")
+    ]
+    assert buckets[0] == buckets[1]
+    assert len(set(buckets)) == 5
+
+
 def test_memory_is_bounded_however_many_and_long_the_keys_are() -> None:
     """An attacker would fill the worker's memory with made-up keys."""
     buckets = Buckets(RateLimit(1, 60.0, 1, BY_USER, max_keys=1000))
