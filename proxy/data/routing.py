@@ -22,7 +22,7 @@ from proxy.data.router import Choice, Condition, Head, any_of
 from proxy.data.upstream import Upstream
 from proxy.ledger.guards import Guards
 from proxy.ledger.writer import NOWHERE, Row, Writer
-from proxy.snapshot import Arm, Backend, Mirror, RateLimit, Route, RowRef, Snapshot
+from proxy.snapshot import Arm, Backend, Endpoint, Mirror, RateLimit, Route, RowRef, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,11 @@ class Routing:
                 self._past = (self._past[0] + opened, self._past[1] + reused)
                 upstream.retire()
         ordered = [self.upstreams[backend] for backend in snapshot.backends]
+        unhealthy: dict[int, set[Endpoint]] = {}
+        for number, at in snapshot.unhealthy:
+            unhealthy.setdefault(number, set()).add(snapshot.backends[number].endpoints[at])
         for number, upstream in enumerate(ordered):
-            endpoints = upstream.backend.endpoints
-            upstream.judge(frozenset(endpoints[at] for backend, at in snapshot.unhealthy if backend == number))
+            upstream.judge(unhealthy.get(number, frozenset()))
         limiters = {} if previous is None else previous.limiters()
         self.plans = tuple(_plan(route, ordered, writer, limiters) for route in snapshot.routes)
 

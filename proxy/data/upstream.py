@@ -10,7 +10,7 @@ user is chosen before, and no health ever changes it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from time import monotonic
 from typing import Any, Final
 
@@ -170,7 +170,7 @@ class Upstream:
             ]
         return tuple(pools)
 
-    def judge(self, unhealthy: frozenset[Endpoint]) -> None:
+    def judge(self, unhealthy: Set[Endpoint]) -> None:
         """Take the word of the controller's checks."""
         changed = False
         for pool in self._pools:
