@@ -33,7 +33,7 @@ EXHAUSTED_S: Final = 0.5
 SHUTDOWN_S: Final = 5.0
 """How long a client may take to hear that a TLS connection ends."""
 DRAIN_S: Final = 1.0
-"""In a drain a connection that comes last has this long to say who it is."""
+"""In a drain a connection that has said nothing, or comes last, has this long to say who it is."""
 _EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _TELL_S: Final = 1.0
 """The log has one line in so long about clients that were turned away; the ledger counts all."""
@@ -99,13 +99,17 @@ class Acceptor:
     def close(self) -> None:
         """Accept nobody any more, but for those that the kernel has let in already: to close would reset them."""
         self._stop()
-        for task in list(self._silent):
-            if task is not None:
-                task.cancel()
+        self._loop.call_later(DRAIN_S, self._hush)
         with contextlib.suppress(OSError):
             while True:
                 self._meet(self._listening.accept()[0])
         self._listening.close()
+
+    def _hush(self) -> None:
+        """Nobody waits any longer for those who have said nothing."""
+        for task in list(self._silent):
+            if task is not None:
+                task.cancel()
 
     @property
     def _plan(self) -> ListenerPlan:

@@ -388,11 +388,17 @@ async def test_who_is_in_the_queue_is_served(doors: Doors, local: Doors, tmp_pat
         assert (await asyncio.wait_for(answer.readline(), 5)).startswith(b"HTTP/1.1 404")
 
 
-async def test_a_drain_does_not_wait_for_who_says_nothing(doors: Doors) -> None:
-    """One connection that a browser made ahead of time would hold up every deployment."""
+async def test_a_drain_does_not_wait_for_who_says_nothing(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One connection that a browser made ahead of time would hold up every deployment; or one whose first byte is on
+    its way would be reset."""
+    monkeypatch.setattr(acceptor_module, "DRAIN_S", 0.2)
     await doors.adopt(PROXIED)
-    reader, _writer = await doors.connect()
-    await doors.until(lambda: doors.acceptor._silent)
+    silent, _kept = await doors.connect()
+    reader, writer = await doors.connect()
+    await doors.until(lambda: len(doors.acceptor._silent) == 2)
+    doors.context.draining = True
     doors.acceptor.close()
+    writer.write(LINE + HELLO)
+    assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 404")
     await doors.until(lambda: not doors.acceptor.waiting)
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(silent.read(), 5) == b""
