@@ -163,6 +163,10 @@ class Timeouts(Section):
     stream_idle: DurationS = 60.0
     """How long an answer that has begun may stand still."""
 
+    tunnel_idle: DurationS = 3600.0
+    """How long a tunnel (WebSocket, or what else a request upgraded to) may be silent in both directions before it is
+    closed. Unlike an answer it may be silent while all is well; this only clears away what nobody will ever close."""
+
     @model_validator(mode="after")
     def _connect_within_request(self) -> Self:
         if self.connect > self.request and "connect" in self.model_fields_set:

@@ -170,6 +170,7 @@ class Skip(enum.IntEnum):
     UNREADABLE = 6
     DRAINING = 7
     NOT_MATCHED = 8
+    UPGRADE = 9
 
 
 SKIP_FLAGS: dict[Skip, str] = {skip: skip.name.lower().replace("_", "-") for skip in Skip}

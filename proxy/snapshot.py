@@ -258,6 +258,7 @@ class Route(msgspec.Struct, frozen=True):
     connect_timeout_s: float = 1.0
     request_timeout_s: float = 10.0
     stream_idle_s: float = 60.0
+    tunnel_idle_s: float = 3600.0
     first_byte_s: float = 0.0
     max_body_bytes: int = 0
     predictions: Predictions | None = None

@@ -255,6 +255,7 @@ def _route(
         connect_timeout_s=route.timeouts.connect,
         request_timeout_s=route.timeouts.request,
         stream_idle_s=route.timeouts.stream_idle,
+        tunnel_idle_s=route.timeouts.tunnel_idle,
         first_byte_s=_first_byte_s(route),
         retries=_retries(route.retries),
         max_body_bytes=route.max_body_bytes,

@@ -137,8 +137,8 @@ def counts(reader: Reader, loan: Loan, slice_: int) -> ArmCounts:
     return ArmCounts(
         assigned=float(cells[at.L_ARRIVED]),
         recorded=float(cells[at.L_ON_TIME]),
-        answered=float(cells[at.L_ON_TIME] + cells[at.L_LATE]),
-        failed=float(cells[at.L_FAILED] + cells[at.L_LATE_FAILED]),
+        answered=float(cells[at.L_ON_TIME] + cells[at.L_LATE] + cells[at.L_CUT]),
+        failed=float(cells[at.L_FAILED] + cells[at.L_LATE_FAILED] + cells[at.L_CUT]),
         latency=latency,
         labels={name: _labels(reader, loan, name, lanes) for name in labelled},
         numbers={name: Moments(*map(float, outputs[name][at.O_N : at.O_SQUARES + 1])) for name in numbers},

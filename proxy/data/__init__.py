@@ -16,6 +16,8 @@ the wire, `routing` is what a snapshot becomes in a worker, `acceptor` lets clie
 `proxy_protocol` say of them, with the certificates of `serving`, `worker` is the process and `notices` what it logs. In
 the ordinary case a request costs no task, no timer, no regex and no log line.
 
+`upgrade` says which requests ask for another protocol; a `tunnel` is what becomes of one that is granted.
+
 Where a route asks for it, `limiting` turns requests away and `injection` has them fail. Where a log is asked for,
 exchanges are `logged`, `access_log` says what a line has and `log_file` writes it.
 """

@@ -6,6 +6,7 @@ kept up to a bound for another attempt.
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from math import inf
 from time import monotonic
@@ -20,6 +21,7 @@ from proxy.data.retries import Retrying
 from proxy.data.router import Draw, Head
 from proxy.data.routing import ArmPlan, Context, RoutePlan
 from proxy.data.trailers import last_chunk
+from proxy.data.tunnel import Owner
 from proxy.faults import Fault, Retry, counts_against
 
 REPLAY_BYTES: Final = 64 << 10
@@ -39,6 +41,9 @@ class Client(Protocol):
 
     def abort(self) -> None:
         """Close the connection so that the client sees an incomplete answer."""
+
+    def leave(self) -> tuple[Owner, asyncio.Transport, bytes]:
+        """Hand over the transport, with who keeps the books of it and what the client sent before the answer."""
 
     def exchange_done(self, keep: bool) -> None:
         """The answer is out; `keep` says that the connection may be used again."""

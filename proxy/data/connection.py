@@ -70,6 +70,10 @@ class Borrower(Protocol):
     def response_end(self) -> None:
         """The answer is complete; the connection is no longer yours."""
 
+    def response_switch(self, headers: Headers, rest: bytes) -> bool:
+        """The backend switches protocols (101), and `rest` came after its head; False where that was not asked for."""
+        return False
+
     def upstream_lost(self, fault: Fault, clean: bool) -> None:
         """The connection ended before the answer did; `clean` says that the backend closed it in an orderly way."""
 
@@ -161,6 +165,11 @@ class Connection:
         """The rest of the answer under way is somebody else's."""
         self._borrower = borrower
 
+    def cut(self) -> None:
+        """The backend cut the tunnel that this connection had become."""
+        if self._pool.watch is not None:
+            self._pool.watch.failed(Fault.RESPONSE_CUT)
+
     def close(self) -> None:
         """Close an idle connection."""
         self.transport.close()
@@ -190,6 +199,8 @@ class Connection:
                 raise
             return
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if isinstance(error, httptools.HttpParserUpgrade) and self._switch(data[error.args[0] :]):
+                return
             self._poisoned = True
             if not self._complete:
                 self._spoil(str(error))
@@ -298,9 +309,10 @@ class Connection:
         self._interim += 1
         if framed or self._interim > MAX_INTERIM:
             raise httptools.HttpParserError("an informational answer with a body, or too many of them")
-        self._headers = []
-        if status == 101:
-            self._poisoned = True
+        if status != 101:
+            self._headers = []
+        elif not self._parser.should_upgrade():
+            raise httptools.HttpParserError("a switch of protocols to none")
 
     def on_body(self, data: bytes) -> None:
         """Pass a piece of the body on."""
@@ -338,6 +350,16 @@ class Connection:
         """What the backend sent is no answer, or ambiguous."""
         self.problem = problem
         self._lose(Fault.BAD_RESPONSE, clean=False)
+
+    def _switch(self, rest: bytes) -> bool:
+        """Whether the borrower goes on with this connection in another protocol; from here on it is no longer ours."""
+        borrower = self._borrower
+        if self._answered or borrower is None or not borrower.response_switch(self._headers, rest):
+            return False
+        self._borrower = None
+        if self._pool.watch is not None:
+            self._pool.watch.answered(101)
+        return True
 
     def _finish(self) -> None:
         borrower = self._borrower

@@ -19,11 +19,11 @@ from proxy.data.exchange import Exchange
 from proxy.data.http1 import CONTINUE, Headers, refusal
 from proxy.data.listening import ListenerPlan
 from proxy.data.logged import LoggedExchange
-from proxy.data.request_head import NO_UPGRADE, Refused, read_head, too_large
+from proxy.data.request_head import NO_CONNECT, Refused, read_head, read_trailer, too_large
 from proxy.data.request_line import RequestLine
-from proxy.data.router import Head
 from proxy.data.routing import Context
 from proxy.data.trust import LOCAL, Caller, peer_address
+from proxy.data.upgrade import Early, asked, without
 from proxy.faults import Fault
 from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS, W_TURNED_AWAY
 
@@ -48,6 +48,7 @@ class ClientConnection:
         "_caller",
         "_closing",
         "_context",
+        "_early",
         "_eof",
         "_exchange",
         "_fields",
@@ -81,6 +82,7 @@ class ClientConnection:
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._exchange: Exchange | None = None
+        self._early: Early | None = None
         self._open: Exchange | None = None
         """The exchange whose request is being read; it may not have had its turn yet."""
         self._queue: deque[Exchange] = deque()
@@ -128,10 +130,10 @@ class ClientConnection:
         self._read_bytes = len(data)
         self._head_bytes = len(data) + (self._head_bytes if self._reading_head or self._open is not None else 0)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._queue.pop()
-            self._refused = Refused(Fault.UNSUPPORTED, NO_UPGRADE)
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
             if not isinstance(error.__context__, Refused):
                 raise
@@ -205,16 +207,7 @@ class ClientConnection:
         if self._open is None:
             self._fields.append((name.lower(), value))
         else:
-            self._trailer(self._open.head, name.lower(), value)
-
-    def _trailer(self, head: Head, name: bytes, value: bytes) -> None:
-        """A field after a chunked body. All of them together are held to the limits of a head."""
-        trailers = head.trailers = head.trailers or []
-        trailers.append((name, value))
-        limits = self._context.routing.limits
-        size = sum(len(name) + len(value) for name, value in trailers)
-        if size > limits.max_head_bytes or len(trailers) > limits.max_headers:
-            raise too_large(limits)
+            read_trailer(self._open.head, name.lower(), value, self._context.routing.limits)
 
     def on_headers_complete(self) -> None:
         """The head is complete: an exchange is made, which waits for its turn."""
@@ -247,6 +240,33 @@ class ClientConnection:
         if self._open is not None:
             self._open.request_end()
             self._open = None
+
+    def _upgrade(self, rest: bytes) -> None:
+        """A head asked for another protocol, and `rest` came after it. Where that is not done, it is parsed again."""
+        while (head := self._queue[-1].head).method != b"CONNECT":
+            head.upgrade = asked(head)
+            if head.upgrade:
+                early = self._early = Early(head, self._parse_again, self.hold)
+                self._parser = cast("httptools.HttpRequestParser", early)
+                early.feed_data(rest)
+                return
+            self._queue.pop()
+            self._line.raw, self._line.at = without(head, self._target, self._fields) + rest, 0
+            self._parser = httptools.HttpRequestParser(self)
+            try:
+                self._parser.feed_data(self._line.raw)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = self._line.raw[upgrade.args[0] :]
+        self._queue.pop()
+        self._refused = Refused(Fault.UNSUPPORTED, NO_CONNECT)
+
+    def _parse_again(self) -> httptools.HttpRequestParser | None:
+        if self._exchange is not None or self._queue:
+            self._line.at = 1  # what comes is no request line
+            return None
+        self._parser = httptools.HttpRequestParser(self)
+        return self._parser
 
     def _give_up(self, exchange: Exchange, refused: Refused) -> None:
         """The body of a request turned out to be malformed."""
@@ -281,6 +301,11 @@ class ClientConnection:
         """Close so that the client sees an incomplete answer."""
         self._closing = True
         self._transport.abort()
+
+    def leave(self) -> tuple[ClientConnection, asyncio.Transport, bytes]:
+        """The transport becomes a side of a tunnel; only its loss is told here."""
+        self._registry.discard(self)
+        return self, self._transport, b"" if self._early is None else self._early.take()
 
     def exchange_done(self, keep: bool) -> None:
         """An answer is out: the next request has its turn, or the connection closes."""

@@ -9,7 +9,16 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from proxy.data.connection import ResponseHead
-from proxy.data.http1 import REQUEST_OWN, RESPONSE_OWN, connection_fields, fields, length_field, status_line
+from proxy.data.http1 import (
+    REQUEST_OWN,
+    RESPONSE_OWN,
+    Headers,
+    connection_fields,
+    fields,
+    length_field,
+    status_line,
+    switch_fields,
+)
 from proxy.data.router import Head
 from proxy.data.trailers import announced, welcome
 
@@ -99,6 +108,8 @@ def _settle(head: Head, new_id: Callable[[], bytes]) -> None:
         head.hop += announced(head.headers)
     if welcomes:
         head.hop += welcome(head.headers)
+    if head.upgrade:
+        head.hop += switch_fields(head.upgrade)
     if traced and not (trace and traced == 1):
         own = own | _TRACE
     head.own = own
@@ -152,3 +163,9 @@ def to_client(head: ResponseHead, request: Head, backend_field: bytes, last: boo
         framing += b"connection: keep-alive\r\n"
     data = b"%b%b%b%b\r\n" % (status_line(head.status), fields(head.headers, own), framing, backend_field)
     return ToClient(data, chunked, keep_alive)
+
+
+def to_switched(headers: Headers, protocol: bytes, backend_field: bytes) -> bytes:
+    """The head of a 101. It has no body (RFC 9112, section 6.3)."""
+    own = RESPONSE_OWN | connection_fields(headers)
+    return b"%b%b%b%b\r\n" % (status_line(101), fields(headers, own), switch_fields(protocol), backend_field)

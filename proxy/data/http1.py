@@ -68,6 +68,11 @@ def length_field(length: int | None, chunked: bool) -> bytes:
     return b"" if length is None else b"content-length: %d\r\n" % length
 
 
+def switch_fields(protocols: bytes) -> bytes:
+    """The fields that ask for another protocol, or say that it is spoken from here on (RFC 9110, section 7.8)."""
+    return b"connection: upgrade\r\nupgrade: %b\r\n" % protocols
+
+
 def chunk(data: bytes) -> bytes:
     """A piece of a body as one chunk."""
     return b"%x\r\n%b\r\n" % (len(data), data)

@@ -11,11 +11,13 @@ from time import monotonic
 
 from proxy.data.attempt import Answer, Attempt
 from proxy.data.connection import ResponseHead
-from proxy.data.heads import to_client
+from proxy.data.heads import to_client, to_switched
 from proxy.data.http1 import LAST_CHUNK, Headers, chunk, refusal
 from proxy.data.routing import RoutePlan
 from proxy.data.shadow import mirror
 from proxy.data.trailers import last_chunk
+from proxy.data.tunnel import Tunnel
+from proxy.data.upgrade import agreed
 from proxy.faults import FACTS, Fault, counts_against
 from proxy.ledger.writer import Reading
 
@@ -107,6 +109,21 @@ class Reply(Attempt):
         self._answer = Answer.NONE
         self._to_client.clear()
         self._answer_kept, self._answer_bytes, self._chunk_out = None, 0, False
+
+    def response_switch(self, headers: Headers, rest: bytes) -> bool:
+        """The backend switches protocols (101) as the client asked: the outcome is made, and a tunnel goes on."""
+        plan, arm, connection, protocol = self._plan, self._arm, self._connection, agreed(headers, self.head.upgrade)
+        if plan is None or arm is None or connection is None or not protocol:
+            return False
+        self._connection, self._status = None, 101
+        owner, transport, early = self._client.leave()
+        self._finish(Fault.NONE, keep=True)
+        tunnel = Tunnel(self._context, arm.row, plan.route.tunnel_idle_s, protocol)
+        tunnel.open(owner, transport, connection, self._held)
+        transport.write(to_switched(headers, protocol, arm.field_line) + rest)
+        if early:
+            connection.transport.write(early)
+        return True
 
     def client_writable(self, writable: bool) -> None:
         """The client reads slowly: the backend has to wait with its answer."""

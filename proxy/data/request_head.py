@@ -13,7 +13,7 @@ from proxy.data.trust import CLAIMS, Caller
 from proxy.faults import Fault
 from proxy.snapshot import Limits
 
-NO_UPGRADE: Final = "CONNECT and protocol upgrades are not supported"
+NO_CONNECT: Final = "CONNECT is not supported"
 _FRAGMENT: Final = ord("#")
 _HOST: Final = b"-._~%!$&'()*+,;=:[]0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """What a host and its port are written with (RFC 3986, section 3.2)."""
@@ -27,6 +27,19 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not an error of ours
         super().__init__(detail)
         self.fault = fault
         self.detail = detail
+
+
+def read_trailer(head: Head, name: bytes, value: bytes, limits: Limits) -> None:
+    """Keep a field that came after a chunked body. All of them together are held to the limits of a head.
+
+    Raises:
+        Refused: they are too large.
+    """
+    trailers = head.trailers = head.trailers or []
+    trailers.append((name, value))
+    size = sum(len(name) + len(value) for name, value in trailers)
+    if size > limits.max_head_bytes or len(trailers) > limits.max_headers:
+        raise too_large(limits)
 
 
 def too_large(limits: Limits) -> Refused:
@@ -112,7 +125,7 @@ def _origin_form(head: Head) -> bytes:
     if target == b"*" and head.method == b"OPTIONS":
         return target
     if head.method == b"CONNECT":
-        raise Refused(Fault.UNSUPPORTED, NO_UPGRADE)
+        raise Refused(Fault.UNSUPPORTED, NO_CONNECT)
     scheme, separator, rest = target.partition(b"://")
     if not separator or scheme.lower() not in (b"http", b"https"):
         raise Refused(Fault.BAD_REQUEST, "the target must be a path, or a URL with http or https")

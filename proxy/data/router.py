@@ -55,6 +55,8 @@ class Head:
     """Fields after the body, if there were any; complete when the request is."""
     hop: bytes = b""
     """Lines for the next connection alone, which a copy goes without."""
+    upgrade: bytes = b""
+    """The protocols that the client asks to switch to, as one value."""
 
     @property
     def path(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from random import random
 from time import monotonic
 
-from proxy.data.connection import Connection, ResponseHead
+from proxy.data.connection import Borrower, Connection, ResponseHead
 from proxy.data.heads import to_shadow
 from proxy.data.http1 import Headers
 from proxy.data.router import Head
@@ -39,6 +39,9 @@ def mirror(
     sent = []
     for copy in plan.mirrors:
         writer = context.writer
+        if head.upgrade:
+            writer.skip(copy.row, Skip.UPGRADE)
+            continue
         if head.method not in copy.methods:
             writer.skip(copy.row, Skip.METHOD)
             continue
@@ -62,7 +65,7 @@ def mirror(
     return sent
 
 
-class Shadow:
+class Shadow(Borrower):
     """One copy under way. It is a `Borrower` of upstream connections and has a deadline."""
 
     __slots__ = (

@@ -167,7 +167,7 @@ class Worker:
 
     async def _drain(self, timeout_s: float) -> None:
         """Accept nobody, let what is under way end, and close what is idle."""
-        log("info", "draining", connections=len(self._clients), worker=self._index)
+        log("info", "draining", connections=self.context.admission.total, worker=self._index)
         self.context.draining = True
         for acceptor in self._acceptors:
             acceptor.close()
@@ -178,7 +178,7 @@ class Worker:
             await asyncio.sleep(DRAIN_LOOK_S)
         if self.context.access_log is not None:
             self.context.access_log.close(access_log.CLOSE_S)
-        log("info", "stopped", cut=len(self._clients), worker=self._index)
+        log("info", "stopped", cut=self.context.admission.total, worker=self._index)
 
 
 def main(argv: Sequence[str]) -> int:

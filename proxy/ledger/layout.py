@@ -90,6 +90,8 @@ R_SKIPS: Final = 8
 """First of 16 cells: copies not sent or not compared, by reason (rows of shadows)."""
 R_FAULTS: Final = 24
 """First of 32 cells: outcomes by fault (NONE is never counted)."""
+R_CUT: Final = 56
+"""Tunnels that were cut: they finished when they were opened, and have failed since."""
 R_STATUSES: Final = 64
 """First of 512 cells: answers by status, status 100 first; 200 is never counted, `Reader.totals` derives it.
 Outcomes without an answer count at NO_STATUS."""
@@ -111,6 +113,8 @@ L_LOST: Final = 4
 L_LATE: Final = 5
 """Late finishes DURING this slice, whenever they arrived, and how many of them failed."""
 L_LATE_FAILED: Final = 6
+L_CUT: Final = 7
+"""Tunnels that were cut DURING this slice: as many answers more, all of which failed."""
 L_PAIRS: Final = 9
 L_LATENCY: Final = 16
 L_GROUP_N: Final = L_LATENCY + LATENCY_BUCKETS

@@ -20,6 +20,7 @@ from proxy.ledger.layout import (
     LANES,
     NO_STATUS,
     R_CONFUSION,
+    R_CUT,
     R_FAULTS,
     R_LANES,
     R_RETRIES,
@@ -107,7 +108,7 @@ class Reader:
         return Totals(
             arrived=arrived,
             finished=on_time + late,
-            failed=failed + late_failed,
+            failed=failed + late_failed + int(head[R_CUT]),
             lost=lost,
             late=late,
             retries={retry: int(head[R_RETRIES + retry]) for retry in Retry if head[R_RETRIES + retry]},

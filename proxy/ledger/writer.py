@@ -15,6 +15,7 @@ from proxy.ledger.layout import (
     GRACE_S,
     INV_LOG_BASE,
     L_ARRIVED,
+    L_CUT,
     L_FAILED,
     L_GROUP_FAILED,
     L_GROUP_N,
@@ -46,6 +47,7 @@ from proxy.ledger.layout import (
     OUTPUT_CELLS,
     R_ARRIVED,
     R_CONFUSION,
+    R_CUT,
     R_FAULTS,
     R_LANES,
     R_LOST,
@@ -256,6 +258,23 @@ class Writer:
         cells[at + L_LATE] += 1
         if failed:
             cells[at + L_LATE_FAILED] += 1
+
+    def cut(self, row: Row, now_s: float) -> None:
+        """Turn the outcome of a tunnel, which was none of failure when it was opened, into one.
+
+        The slice of that outcome is closed. The failure belongs to the one that it happens in, with an answer of its
+        own there, so that no slice has more failures than answers; in total there is the one outcome.
+        """
+        if not row.live:
+            return
+        cells = self._cells
+        cells[row.base + R_FAULTS + Fault.RESPONSE_CUT] += 1
+        cells[row.base + R_CUT] += 1
+        slice_ = int(now_s)
+        at = row.lane_bases[slice_ % LANES]
+        if cells[at] != slice_:
+            self._open(at, row, slice_)
+        cells[at + L_CUT] += 1
 
     def _read(self, lane: int, reading: Reading) -> None:
         cells = self._cells

@@ -137,8 +137,16 @@ REQUESTS = {
     "fields over the limit": (HEAD + b"X: %b\r\n\r\n" % (b"a" * LIMITS.max_head_bytes), 431),
     "too many fields": (HEAD + b"X: a\r\n" * LIMITS.max_headers + b"\r\n", 431),
     "CONNECT": (b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 501),
-    "upgrade": (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 501),
-    "upgrade with a body": (HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nab", 501),
+    "CONNECT with a path": (b"CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+    "CONNECT that upgrades": (
+        b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        501,
+    ),
+    "upgrade with two lengths": (
+        HEAD + b"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nab",
+        400,
+    ),
+    "upgrade without a host": (b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 400),
 }
 """Requests, each with the status that it is refused with."""
 

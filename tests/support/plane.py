@@ -54,11 +54,11 @@ class PlayedBackend:
     def answer(self, raw: bytes) -> None:
         """Send bytes to the proxy, unless it does not read."""
         assert self.transport.reading, "the proxy does not read from this backend"
-        self.connection.data_received(raw)
+        self.transport.protocol.data_received(raw)
 
     def close(self) -> None:
         """Close in an orderly way."""
-        self.connection.eof_received()
+        self.transport.protocol.eof_received()
         self.transport.lose()
 
     def reset(self) -> None:
@@ -100,7 +100,7 @@ class PlayedClient:
     def send(self, raw: bytes) -> None:
         """Send bytes to the proxy, whether it reads or not: a read may be on its way already."""
         if not self.transport.lost:
-            self.connection.data_received(raw)
+            self.transport.protocol.data_received(raw)
 
     def take(self) -> bytes:
         """What the proxy sent since the last time."""

@@ -79,6 +79,10 @@ class FakeTransport(asyncio.Transport):
         if not self.shut and not self.protocol.eof_received():
             self.close()
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.Protocol)
+        self.protocol = protocol
+
     def close(self) -> None:
         if not self.shut:
             self.shut = True

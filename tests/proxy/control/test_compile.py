@@ -197,7 +197,7 @@ def test_matches_keys_and_timeouts_are_those_of_the_file() -> None:
                 },
             ),
             sessionAffinity={"header": "X-User-Id", "fallback": ({"cookie": "Who"}, "sourceIp")},
-            timeouts={"request": "4s", "connect": "500ms", "streamIdle": "1m"},
+            timeouts={"request": "4s", "connect": "500ms", "streamIdle": "1m", "tunnelIdle": "2h"},
         )
     )
     text, named = snapshot.StringMatch, snapshot.NamedMatch
@@ -213,6 +213,7 @@ def test_matches_keys_and_timeouts_are_those_of_the_file() -> None:
     key = snapshot.Key
     assert route.keys == (key("header", "x-user-id"), key("cookie", "Who"), key("sourceIp"))
     assert (route.request_timeout_s, route.connect_timeout_s, route.stream_idle_s) == (4.0, 0.5, 60.0)
+    assert route.tunnel_idle_s == 7200.0
 
 
 def test_a_seed_keeps_routes_aligned() -> None:

@@ -74,6 +74,16 @@ def test_workers_are_added_up(world: World) -> None:
     assert found.latency.sum() == 6
 
 
+def test_a_tunnel_that_is_cut_is_an_answer_that_failed(world: World) -> None:
+    """A version that drops its sockets would look healthy; with a failure and no answer its share would be over one."""
+    world.request(0, world.canary, T - 30.0, status=101)
+    world.writers[0].cut(world.row(0, world.canary), T + 0.5)
+    found = counts(world.reader, world.canary, T)
+    assert (found.assigned, found.recorded, found.answered, found.failed) == (0, 0, 1, 1)
+    assert found.latency.sum() == 0
+    assert read(world.track(), world, T + 1.1) == [(T, 0, 0)], "its slice waits for nothing"
+
+
 def test_labels_are_merged_by_text(world: World) -> None:
     """Workers number labels as they meet them: `fraud` of one would be `fine` of the other."""
     for worker, texts in ((0, ("fine", "fraud", "fine")), (1, ("fraud", "fine"))):

@@ -12,6 +12,7 @@ from proxy.ledger import layout
 from proxy.ledger.layout import (
     GRACE_S,
     L_ARRIVED,
+    L_CUT,
     L_FAILED,
     L_GROUP_FAILED,
     L_GROUP_N,
@@ -67,6 +68,34 @@ def test_latency_in_line_is_the_grid_s(book: Book) -> None:
         book.writer.finish(book.row, 0.0, latency, False, 200, 0)
         expected[latency_bucket(latency)] += 1
     assert lane(book, 0)[L_LATENCY : L_LATENCY + LATENCY_BUCKETS] == expected
+
+
+def test_a_cut_turns_an_outcome_into_a_failure(book: Book) -> None:
+    """Counted as an outcome of its own a tunnel would be two requests, of which one at most could fail."""
+    for _ in range(3):
+        book.writer.arrive(book.row, 100.0)
+        book.writer.finish(book.row, 100.0, 100.1, False, 101, 0)
+    book.writer.cut(book.row, 100.9)
+    book.writer.cut(book.row, 130.0)
+    assert (lane(book, 130)[L_ARRIVED], lane(book, 130)[L_ON_TIME], lane(book, 130)[L_CUT]) == (0, 0, 1)
+    for second in range(131, 131 + LANES):
+        book.writer.arrive(book.row, float(second))
+        book.writer.finish(book.row, float(second), second + 0.1, False, 200, 0)
+    totals = book.reader.totals(0, 0, 7)
+    assert totals is not None
+    assert (totals.arrived, totals.finished, totals.failed, totals.lost) == (3 + LANES, 3 + LANES, 2, 0)
+    assert totals.faults == {Fault.RESPONSE_CUT: 2}
+    assert totals.statuses == {101: 3, 200: LANES}
+
+
+def test_a_cut_of_a_row_that_is_lent_to_another_is_dropped(book: Book) -> None:
+    """A tunnel outlives its stage: its end would count against whoever has the row then."""
+    row = book.row
+    book.writer.occupy(0, 8, 0)
+    book.writer.cut(row, 100.0)
+    totals = book.reader.totals(0, 0, 8)
+    assert totals is not None
+    assert totals.failed == 0
 
 
 def test_late_request_counts_where_it_ends(book: Book) -> None:
