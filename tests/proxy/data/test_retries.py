@@ -17,7 +17,7 @@ from proxy.data.retries import CONDITIONS, RetryPlan
 from proxy.data.upstream import Upstream
 from proxy.faults import FACTS, Fault, Retry
 from proxy.ledger.layout import L_ARRIVED, L_FAILED, L_ON_TIME
-from proxy.snapshot import Backend, Condition, Endpoint, Mirror, Retries
+from proxy.snapshot import Backend, Balancing, Condition, Endpoint, Mirror, Retries
 from tests.support.plane import ROWS, STABLE, Plane, PlayedClient, answer, chunked, request, split
 from tests.support.transports import settle
 
@@ -442,8 +442,9 @@ async def test_another_endpoint_is_asked(plane: Plane) -> None:
 async def test_every_endpoint_is_asked_before_any_is_asked_again(plane: Plane) -> None:
     """Two of three replicas that are down would still fail every fourth request."""
     endpoints = [Endpoint(f"v1{letter}.test", 81) for letter in "abc"]
-    plane.backends[0] = Backend("v1", tuple(endpoints))
+    plane.backends[0] = Backend("v1", tuple(endpoints), balancing=Balancing("leastRequest"))
     plane.adopt(retries=asked(attempts=4))
+    random.seed(5)
     plane.network.refusing = {"v1a.test", "v1b.test", "v1c.test"}
     for _ in range(6):
         plane.network.dialled.clear()
