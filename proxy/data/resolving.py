@@ -90,6 +90,7 @@ class Names:
         if name is None:
             name = self._names[host] = Name(host)
             name.task = asyncio.get_running_loop().create_task(self._ask_on(name))
+            name.task.add_done_callback(_ended)
         name.followers[changed] = interval_s
         return name
 
@@ -119,7 +120,7 @@ class Names:
             asking.cancel()
         try:
             found = sorted(set(asking.result()))
-        except (OSError, UnicodeError) as error:
+        except (OSError, UnicodeError, RuntimeError) as error:  # the last where no thread can be started
             said = getattr(error, "strerror", None) or str(error)
             self._fail(name, seldom, said.lower())
             return
@@ -143,6 +144,14 @@ class Names:
             remedy="check the name and the resolver; the addresses found last are used as long as there are some",
         )
         name.learn((), reason)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """Asking ends when it is cancelled; of any other end somebody has to know, as addresses then stay what they are."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log(
+            "error", "a name is not looked up any more", reason=repr(error), remedy="restart this worker, and report it"
+        )
 
 
 async def look_up(host: str) -> list[str]:

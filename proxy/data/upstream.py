@@ -141,8 +141,6 @@ class Upstream:
         pools = self._placed(left)
         for pool in pools:
             pool.standing.healthy = healthy.get(pool.endpoint, True)
-        # What stood for all addresses until they were known is not new now that they are.
-        self._pools += tuple(pool for pool in pools if (pool.endpoint, "") in left)
         self.pools = pools
         for pool in left.values():
             self._past = (self._past[0] + pool.opened, self._past[1] + pool.reused)

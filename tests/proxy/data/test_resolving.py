@@ -105,7 +105,7 @@ async def test_changes_are_told_and_nothing_else(sleeper: Sleeper) -> None:
     assert sleeper.slept == [5.0, 5.0, 5.0]
 
 
-@pytest.mark.parametrize("failure", [GONE, [], UnicodeError("label too long")])
+@pytest.mark.parametrize("failure", [GONE, [], UnicodeError("label too long"), RuntimeError("can't start new thread")])
 async def test_what_was_found_last_is_kept(sleeper: Sleeper, capsys: Said, failure: Any) -> None:
     """A resolver that restarts would take every model with it."""
     resolver, follower = Resolver(["10.0.0.1"], failure, failure, ["10.0.0.1"]), Follower()
@@ -182,6 +182,19 @@ async def test_no_more_addresses_than_a_worker_can_bear(sleeper: Sleeper, capsys
     await turns()
     assert len(name.addresses) == MAX_ADDRESSES
     assert lines(capsys, "name has too many addresses")
+
+
+async def test_an_end_that_nobody_meant_is_told(sleeper: Sleeper, capsys: Said) -> None:
+    """Addresses would stay what they are for ever, and the first deployment after that would be an outage."""
+
+    def broken() -> None:
+        raise ValueError("a follower with a mistake")
+
+    Names(Resolver(["10.0.0.1"])).follow("m.test", 5.0, broken)
+    await turns()
+    (line,) = lines(capsys, "a name is not looked up any more")
+    assert line["level"] == "error"
+    assert "a follower with a mistake" in line["reason"]
 
 
 async def test_the_real_resolver() -> None:

@@ -12,7 +12,7 @@ from proxy.data.routing import Routing
 from proxy.data.upstream import Upstream
 from proxy.faults import Fault
 from proxy.snapshot import Backend, Balancing, Endpoint, Snapshot
-from tests.support.plane import Clock, Network, Plane
+from tests.support.plane import Network, Plane
 from tests.support.transports import settle
 
 
@@ -99,18 +99,6 @@ async def test_health_of_a_name_holds_for_new_addresses() -> None:
     backend.judge(frozenset({NAMED.endpoints[0]}))
     await answers.change("10.0.0.1", "10.0.0.2")
     assert {str(backend.pool()) for _ in range(6)} == {"http://192.0.2.1:80"}
-
-
-async def test_addresses_begin_slowly_if_they_are_new(clock: Clock) -> None:
-    """A worker that starts would send everything to the endpoints without a name; one that is added later would be
-    overrun."""
-    answers = Answers("10.0.0.1", "10.0.0.2")
-    slow = Balancing(slow_start_s=10.0, slow_start_share=0.1)
-    backend = Upstream(msgspec.structs.replace(NAMED, balancing=slow), names=answers.names)
-    await settle(12)
-    assert [pool.standing.share for pool in backend.pools] == [1.0, 1.0, 1.0]
-    await answers.change("10.0.0.2", "10.0.0.3")
-    assert [pool.standing.share for pool in backend.pools] == [1.0, 0.1, 1.0]
 
 
 async def test_a_reload_knows_the_addresses_already(network: Network) -> None:
