@@ -7,7 +7,6 @@ kept up to a bound for another attempt.
 from __future__ import annotations
 
 import asyncio
-import enum
 from math import inf
 from time import monotonic
 from typing import Final, Protocol
@@ -49,14 +48,13 @@ class Client(Protocol):
         """The answer is out; `keep` says that the connection may be used again."""
 
 
-class Answer(enum.IntEnum):
-    """How far the answer to the client is."""
-
-    NONE = 0
-    HEAD = 1
-    """Its head is read and not written yet: both happen within one read."""
-    BODY = 2
-    DONE = 3
+NOTHING: Final = 0
+"""How far the answer to the client is: there is nothing of it. These are plain numbers, which compiled code compares
+as such."""
+HEAD: Final = 1
+"""Its head is here, and nothing of it was written yet."""
+BODY: Final = 2
+DONE: Final = 3
 
 
 class Attempt(Borrower):
@@ -84,7 +82,8 @@ class Attempt(Borrower):
         "head",
     )
 
-    _answer: Answer
+    _answer: int
+    """NOTHING, HEAD, BODY or DONE."""
     _arm: ArmPlan | None
     _arrived_s: float
     _client: Client
@@ -201,7 +200,7 @@ class Attempt(Borrower):
 
     def _be_patient(self) -> None:
         """Whoever has to move next has time from now, unless it is not yet or no longer the request's turn."""
-        if self._plan is not None and self._answer is Answer.NONE:
+        if self._plan is not None and self._answer == NOTHING:
             self.deadline_s = monotonic() + self._patience_s(self._plan)
             if self._retrying is not None:
                 self.deadline_s = min(self.deadline_s, self._end_s(self._plan))
@@ -224,7 +223,7 @@ class Attempt(Borrower):
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abandon(fault)
-        elif self._pool is not None and self._answer is Answer.NONE:
+        elif self._pool is not None and self._answer == NOTHING:
             self._pool.cancel(self)
 
     def _who(self) -> str:

@@ -7,7 +7,6 @@ whatever is out of step closes the connection, so that no answer can ever be tak
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
 import httptools
@@ -33,15 +32,17 @@ _PROTOCOL_BYTES: Final = 9
 _CONTROLS: Final = bytes({*range(32), 127} - {9})
 
 
-@dataclass(slots=True)
 class ResponseHead:
     """The head of an answer. `length` is None where the body is chunked or lasts until the connection ends."""
 
-    status: int
-    headers: Headers
-    length: int | None
-    chunked: bool
-    bodyless: bool
+    __slots__ = ("bodyless", "chunked", "headers", "length", "status")
+
+    def __init__(self, status: int, headers: Headers, length: int | None, chunked: bool, bodyless: bool) -> None:
+        self.status = status
+        self.headers = headers
+        self.length = length
+        self.chunked = chunked
+        self.bodyless = bodyless
 
 
 class Borrower(Protocol):

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from math import ceil
 from time import monotonic
 
-from proxy.data.attempt import PENDING_BYTES, REPLAY_BYTES, Answer, Client
+from proxy.data.attempt import DONE, HEAD, NOTHING, PENDING_BYTES, REPLAY_BYTES, Client
 from proxy.data.http1 import chunk
 from proxy.data.injection import Strike
 from proxy.data.reply import Reply
@@ -50,7 +50,7 @@ class Exchange(Reply):
         self._kept = []
         self._body_bytes = self._waiting_bytes = self._answer_bytes = self._status = 0
         self._answer_kept = None
-        self._answer = Answer.NONE
+        self._answer = NOTHING
         self._request_complete = self._sent_head = self._chunk_out = self._paused_by_client = self._held = False
         self._response_headers = []
         self._arrived_s = self._complete_s = self.deadline_s = 0.0
@@ -109,7 +109,7 @@ class Exchange(Reply):
         """Have the first attempt meet an injected fault; what ends it meanwhile is found by its timer."""
 
         def met() -> None:
-            if self._answer is Answer.DONE or self._retrying is not None:
+            if self._answer == DONE or self._retrying is not None:
                 return
             if not strike.status:
                 go_on()
@@ -161,9 +161,9 @@ class Exchange(Reply):
         """The connection ended before the answer did. A stale one (pooled, closed by the backend while the request
         was on its way) is no failure of the version: the request is sent once more, on a new connection."""
         connection, self._connection = self._connection, None
-        if self._answer is Answer.HEAD:
+        if self._answer == HEAD:
             self._take_back()
-        if self._answer is not Answer.NONE:
+        if self._answer != NOTHING:
             self._cut(fault)
         elif connection is not None and connection.stale and self._kept is not None and fault is Fault.UPSTREAM_RESET:
             self._resend()
@@ -173,20 +173,20 @@ class Exchange(Reply):
 
     def client_gone(self) -> None:
         """The client left: nobody waits for the answer any more."""
-        if self._answer is not Answer.DONE:
+        if self._answer != DONE:
             self._drop_upstream(Fault.CLIENT_GONE)
             self._finish(Fault.CLIENT_GONE, keep=False)
 
     def reject(self, fault: Fault, detail: str) -> None:
         """The rest of the request cannot be read: answer that, or cut the answer that is under way."""
-        if self._answer is Answer.NONE:
+        if self._answer == NOTHING:
             self._refuse(fault, detail)
         else:
             self._cut(fault)
 
     def expire(self, now_s: float) -> None:
         """The deadline has passed: who is late?"""
-        if self._answer is Answer.NONE:
+        if self._answer == NOTHING:
             if not self._request_complete and not self._held:
                 self._refuse(Fault.CLIENT_TIMEOUT, "")
             elif not self._try_again(Fault.REQUEST_TIMEOUT, FACTS[Fault.REQUEST_TIMEOUT].status):

@@ -38,11 +38,13 @@ _DECODE_ANY: Final = msgspec.json.Decoder()
 class PredictionReader:
     """Reads the outputs of one route. `max_body_bytes` bounds how much of an answer is kept for it."""
 
-    __slots__ = ("_outputs", "_tables", "_v2", "max_body_bytes")
+    __slots__ = ("_categories", "_names", "_outputs", "_tables", "_v2", "max_body_bytes")
 
     def __init__(self, predictions: Predictions, writer: Writer) -> None:
         self._v2 = predictions.protocol == "open-inference"
         self._outputs = predictions.outputs
+        self._categories = tuple(output.kind == "category" for output in predictions.outputs)
+        self._names = tuple(output.name for output in predictions.outputs)
         self._tables = tuple(
             writer.labels(output.table.index, output.table.tenant) if output.table.index >= 0 else None
             for output in predictions.outputs
@@ -52,14 +54,18 @@ class PredictionReader:
     def read(self, headers: Headers, body: bytes | None) -> list[Reading]:
         """One reading for each output of the route, in order. `body` is None where it was too long to be kept."""
         found = None if body is None else self._values(headers, body)
-        return [
-            Reading(index, invalid=1)
-            if found is None
-            else _category(index, found[index], table)
-            if output.kind == "category"
-            else _number(index, found[index], output)
-            for index, (output, table) in enumerate(zip(self._outputs, self._tables, strict=True))
-        ]
+        if found is None:
+            return [Reading(index, invalid=1) for index in range(len(self._outputs))]
+        readings: list[Reading] = []
+        for index, output in enumerate(self._outputs):
+            values = found[index]
+            if values is None:
+                readings.append(Reading(index, missing=1))
+            elif self._categories[index]:
+                readings.append(_category(index, values, self._tables[index]))
+            else:
+                readings.append(_number(index, values, output))
+        return readings
 
     def compare(
         self, stable: Sequence[Reading], shadow: Sequence[Reading]
@@ -87,8 +93,10 @@ class PredictionReader:
             answer = _decode(open_inference.DECODER, text)
             if not isinstance(answer, open_inference.Answer):
                 return None
-            tensors = {tensor.name: tensor.data for tensor in answer.outputs}
-            return [tensors.get(output.name) for output in self._outputs]
+            tensors: dict[str, list[Any] | None] = {}
+            for tensor in answer.outputs:
+                tensors[tensor.name] = tensor.data
+            return [tensors.get(name) for name in self._names]
         document = _decode(_DECODE_ANY, text)
         return None if document is _UNREADABLE else [_at(document, output.path) for output in self._outputs]
 
@@ -148,7 +156,15 @@ def _step(value: Any, step: str | int) -> list[Any]:
     return [value[step]] if isinstance(value, dict) and step in value else []
 
 
-def _flat(values: Iterable[Any]) -> Iterable[Any]:
+def _flat(values: list[Any]) -> list[Any]:
+    """The values of lists in lists, in their order, up to the bound; most are flat already."""
+    for value in values:
+        if isinstance(value, list):
+            return list(islice(_deep(values), MAX_ITEMS))
+    return values if len(values) <= MAX_ITEMS else values[:MAX_ITEMS]
+
+
+def _deep(values: Iterable[Any]) -> Iterable[Any]:
     open_lists = [iter(values)]
     while open_lists:
         for value in open_lists[-1]:
@@ -160,12 +176,10 @@ def _flat(values: Iterable[Any]) -> Iterable[Any]:
             open_lists.pop()
 
 
-def _category(index: int, values: list[Any] | None, table: LabelTable | None) -> Reading:
-    if values is None:
-        return Reading(index, missing=1)
+def _category(index: int, values: list[Any], table: LabelTable | None) -> Reading:
     slots: list[int] = []
     invalid = 0
-    for value in islice(_flat(values), MAX_ITEMS):
+    for value in _flat(values):
         label = _label(value)
         if label is None or table is None:
             invalid += 1
@@ -176,9 +190,9 @@ def _category(index: int, values: list[Any] | None, table: LabelTable | None) ->
 
 def _label(value: Any) -> str | None:
     """A label as text: `3`, `3.0` and `"3"` are one label, for versions differ in the type they answer with."""
+    if isinstance(value, str):
+        return value
     match value:
-        case str():
-            return value
         case bool():
             return "true" if value else "false"
         case int():
@@ -189,15 +203,13 @@ def _label(value: Any) -> str | None:
             return None
 
 
-def _number(index: int, values: list[Any] | None, output: Output) -> Reading:
-    if values is None:
-        return Reading(index, missing=1)
+def _number(index: int, values: list[Any], output: Output) -> Reading:
     low, high = output.low, output.high
     scale = NUMBER_BUCKETS / (high - low) if high > low else 0.0
     numbers: list[float] = []
     buckets: list[int] = []
     invalid = clipped = 0
-    for value in islice(_flat(values), MAX_ITEMS):
+    for value in _flat(values):
         if type(value) not in _NUMBERS or not abs(value) < _HUGE:
             invalid += 1
             continue

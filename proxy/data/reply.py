@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import monotonic
 
-from proxy.data.attempt import Answer, Attempt
+from proxy.data.attempt import BODY, DONE, HEAD, NOTHING, Attempt
 from proxy.data.connection import ResponseHead
 from proxy.data.heads import to_client, to_switched
 from proxy.data.http1 import LAST_CHUNK, Headers, chunk, refusal
@@ -53,7 +53,7 @@ class Reply(Attempt):
         if head.status >= 500 and self._try_again(Fault.NONE, head.status):
             return
         field_lines = arm.field_line if self._retrying is None else self._retrying.field_lines(arm.field_line)
-        self._answer = Answer.HEAD
+        self._answer = HEAD
         self._status = head.status
         self.deadline_s = monotonic() + plan.route.stream_idle_s
         # A client that still sends will not be read any more after its answer, and is told so.
@@ -87,8 +87,8 @@ class Reply(Attempt):
         if self._to_client:
             self._client.write(b"".join(self._to_client))
             self._to_client.clear()
-            if self._plan is not None and self._answer is not Answer.DONE:
-                self._answer = Answer.BODY
+            if self._plan is not None and self._answer != DONE:
+                self._answer = BODY
                 self.deadline_s = monotonic() + self._plan.route.stream_idle_s
 
     def response_end(self) -> None:
@@ -106,7 +106,7 @@ class Reply(Attempt):
 
     def _take_back(self) -> None:
         """Forget an answer of which nothing was written: the read that brought its head brought what spoils it."""
-        self._answer = Answer.NONE
+        self._answer = NOTHING
         self._to_client.clear()
         self._answer_kept, self._answer_bytes, self._chunk_out = None, 0, False
 
@@ -132,7 +132,7 @@ class Reply(Attempt):
             transport = self._connection.transport
             if writable:
                 transport.resume_reading()
-                if self._plan is not None and self._answer is Answer.BODY:
+                if self._plan is not None and self._answer == BODY:
                     self.deadline_s = monotonic() + self._plan.route.stream_idle_s
             else:
                 transport.pause_reading()
@@ -141,7 +141,7 @@ class Reply(Attempt):
     def _refuse(self, fault: Fault, detail: str, retry_after_s: int = 0, status: int = 0) -> None:
         """Answer in the backend's place; only while nothing of an answer was sent."""
         self._drop_upstream(fault)
-        if self._answer is not Answer.NONE:
+        if self._answer != NOTHING:
             return
         keep = self.head.keep_alive and self.head.modern and self._request_complete and not self._context.draining
         self._status = status or FACTS[fault].status
@@ -151,14 +151,14 @@ class Reply(Attempt):
     def _cut(self, fault: Fault) -> None:
         """Close in the middle of an answer, so that the client can tell that it is not whole."""
         self._drop_upstream(fault)
-        if self._answer is Answer.DONE:
+        if self._answer == DONE:
             return
         self._client.abort()
         self._finish(fault, keep=False)
 
     def _finish(self, fault: Fault, keep: bool) -> None:
         """Count the outcome, make the copies, and let the client's connection go on."""
-        self._answer = Answer.DONE
+        self._answer = DONE
         context, plan, arm = self._context, self._plan, self._arm
         context.live.discard(self)
         if self._held:

@@ -26,37 +26,64 @@ from proxy.snapshot import CIRCLE, Key, Match, NamedMatch, Route, StringMatch
 _ANONYMOUS: Final = -1
 
 
-@dataclass(slots=True)
 class Head:
     """The head of a request. `peer` is the client's address as text (`proxy.data.trust`), `length` None where no length
-    was given."""
+    was given, `modern` says HTTP/1.1, whose clients understand chunks; not HTTP/1.0."""
 
-    method: bytes
-    target: bytes
-    headers: Headers
-    peer: str
-    length: int | None = None
-    chunked: bool = False
-    modern: bool = True
-    """HTTP/1.1, whose clients understand chunks; not HTTP/1.0."""
-    keep_alive: bool = True
-    expects: bool = False
-    """The client waits with its body until it is told to go on."""
-    forwarded: bytes = b""
-    """The lines that tell a backend who the client is."""
-    noted: bool = True
-    """It may have fields that `proxy.data.heads` has to look at before they are passed on."""
-    own: frozenset[bytes] | None = None
-    """Fields that are not passed on; None until that was found out."""
+    __slots__ = (
+        "chunked",
+        "expects",
+        "forwarded",
+        "headers",
+        "hop",
+        "keep_alive",
+        "length",
+        "method",
+        "modern",
+        "noted",
+        "own",
+        "peer",
+        "sent",
+        "target",
+        "trailers",
+        "upgrade",
+    )
 
-    sent: bytes = b""
-    """The target as it is forwarded, where `target`, which is matched, has another form (`proxy.data.paths`)."""
-    trailers: Headers | None = None
-    """Fields after the body, if there were any; complete when the request is."""
-    hop: bytes = b""
-    """Lines for the next connection alone, which a copy goes without."""
-    upgrade: bytes = b""
-    """The protocols that the client asks to switch to, as one value."""
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        peer: str,
+        length: int | None = None,
+        chunked: bool = False,
+        modern: bool = True,
+        keep_alive: bool = True,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.peer = peer
+        self.length = length
+        self.chunked = chunked
+        self.modern = modern
+        self.keep_alive = keep_alive
+        self.expects = False
+        """The client waits with its body until it is told to go on."""
+        self.forwarded = b""
+        """The lines that tell a backend who the client is."""
+        self.noted = True
+        """It may have fields that `proxy.data.heads` has to look at before they are passed on."""
+        self.own: frozenset[bytes] | None = None
+        """Fields that are not passed on; None until that was found out."""
+        self.sent = b""
+        """The target as it is forwarded, where `target`, which is matched, has another form (`proxy.data.paths`)."""
+        self.trailers: Headers | None = None
+        """Fields after the body, if there were any; complete when the request is."""
+        self.hop = b""
+        """Lines for the next connection alone, which a copy goes without."""
+        self.upgrade = b""
+        """The protocols that the client asks to switch to, as one value."""
 
     @property
     def path(self) -> str:
@@ -91,13 +118,20 @@ class Head:
 Condition = Callable[[Head], bool]
 
 
-@dataclass(slots=True)
+@dataclass(init=False)
 class Draw:
     """Where a request's user stands: `place` on the circle, `user` slot and `group` of the ledger (-1: unknown)."""
+
+    __slots__ = ("group", "place", "user")
 
     place: int
     user: int
     group: int
+
+    def __init__(self, place: int, user: int, group: int) -> None:
+        self.place = place
+        self.user = user
+        self.group = group
 
 
 def conditions(match: Match) -> tuple[Condition, ...]:

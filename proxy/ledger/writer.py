@@ -91,17 +91,40 @@ NOWHERE: Final = Row(-1, 0, 0, 0)
 """The hold on no row: what is written there is dropped."""
 
 
-@dataclass
+@dataclass(init=False)
 class Reading:
-    """One output of one answer: its label slots or its numbers, already clipped, and what was wrong with it."""
+    """One output of one answer: its label slots or its numbers, already clipped, and what was wrong with it.
+
+    Its `__init__` is written out, since the one that `dataclass` makes is never compiled.
+    """
+
+    __slots__ = ("clipped", "invalid", "labels", "missing", "number_buckets", "numbers", "output")
 
     output: int
-    labels: Sequence[int] = ()
-    numbers: Sequence[float] = ()
-    number_buckets: Sequence[int] = ()
-    missing: int = 0
-    invalid: int = 0
-    clipped: int = 0
+    labels: Sequence[int]
+    numbers: Sequence[float]
+    number_buckets: Sequence[int]
+    missing: int
+    invalid: int
+    clipped: int
+
+    def __init__(
+        self,
+        output: int,
+        labels: Sequence[int] = (),
+        numbers: Sequence[float] = (),
+        number_buckets: Sequence[int] = (),
+        missing: int = 0,
+        invalid: int = 0,
+        clipped: int = 0,
+    ) -> None:
+        self.output = output
+        self.labels = labels
+        self.numbers = numbers
+        self.number_buckets = number_buckets
+        self.missing = missing
+        self.invalid = invalid
+        self.clipped = clipped
 
 
 class Writer:
