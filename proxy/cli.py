@@ -69,13 +69,31 @@ def serve(
     config: Annotated[
         Path, typer.Option("--config", "-c", envvar="UNDERSTUDY_CONFIG", metavar="FILE", help="The configuration file.")
     ],
+    takeover: Annotated[
+        bool, typer.Option("--takeover", help="Take the sockets over from the one that runs, if one does.")
+    ] = False,
+    takeover_timeout: Annotated[
+        float, typer.Option(min=1.0, metavar="SECONDS", help="How long a takeover may take; then the old one goes on.")
+    ] = 60.0,
+    runtime_dir: Annotated[
+        str, typer.Option(envvar="UNDERSTUDY_RUNTIME_DIR", metavar="FOLDER", help="Where releases find each other.")
+    ] = "",
 ) -> None:
     """Serve traffic: check the configuration, then become the supervisor of workers and controller."""
     _load(config)
-    from proxy.control.launch import plan_launch
+    from dataclasses import replace
+
+    from proxy.control.launch import default_runtime_dir, plan_launch
     from proxy.control.supervisor import role_command
 
     launch = plan_launch(config)
+    if takeover and not launch.admin[1]:
+        raise typer.BadParameter("the admin API has port 0, by which nobody is found: give it a port")
+    launch = replace(
+        launch,
+        runtime_dir=runtime_dir or default_runtime_dir(),
+        takeover_timeout_s=takeover_timeout if takeover else 0.0,
+    )
     sys.stdout.flush()
     os.execv(sys.executable, [*role_command(), "supervise", "--launch", launch.to_json()])  # noqa: S606
 

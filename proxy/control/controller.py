@@ -168,8 +168,8 @@ class Controller:
             if not self._recovered:
                 await self._plane.recover()
         except StoreError:
-            if self._loaded is not None or self._fleet.snapshot is not None:
-                return
+            if self._loaded is not None or self._fleet.snapshot is not None or self._launch.takeover_timeout_s:
+                return  # the one that we take over from knows, and goes on if this lasts
         else:
             self._recovered = True
         loaded = await self._first_config()

@@ -32,6 +32,16 @@ def plan_launch(config_path: str | Path) -> Launch:
     return launch_of(loader.load(path).config, path)
 
 
+def default_runtime_dir() -> str:
+    """Where releases find each other: what systemd or the session gives, else a folder of this user alone."""
+    if given := os.environ.get("RUNTIME_DIRECTORY"):
+        return given.partition(":")[0]
+    if os.getuid() == 0:
+        return "/run/understudy"
+    session = os.environ.get("XDG_RUNTIME_DIR")
+    return f"{session}/understudy" if session else str(Path.home() / ".understudy")
+
+
 def launch_of(config: schema.Config, path: Path) -> Launch:
     """The facts of a configuration. `path` is where it came from: relative names count from its folder."""
     versions = sum(len(route.backend_refs) + len(route.mirrors) for route in config.routes)

@@ -30,10 +30,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from proxy.control.activation import activated, open_or_take
 from proxy.control.child import Child, Spec, reason
 from proxy.control.closing import HANDSHAKE_S, turn_away_new
-from proxy.control.listening import BACKLOG, clear, open_socket, shown
+from proxy.control.listening import BACKLOG, clear, shown
 from proxy.control.stderr import log_to_stderr, say
+from proxy.control.takeover import Heir, Predecessor, find, path_of
 from proxy.ledger import layout
 from proxy.slot import Slot
 
@@ -41,7 +43,9 @@ CONTROLLER_DRAIN_S: Final = 5.0
 """How long the controller may take to end after the workers have."""
 KILL_MARGIN_S: Final = 2.0
 """A worker ends by itself at the drain timeout; it is killed only if it is still there this much later."""
-_SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+FOLLOW_LOOK_S: Final = 0.05
+"""How often it is looked whether the workers of a new release serve."""
+_SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class Launch:
     drain_timeout_s: float = 30.0
     drain_delay_s: float = 0.0
     log_level: str = "info"
+    runtime_dir: str = ""
+    takeover_timeout_s: float = 0.0
 
     def to_json(self) -> str:
         """The facts as the text of `--launch`."""
@@ -89,6 +95,9 @@ class Estate:
     folder: Path
     ledger_fd: int
     slot_fd: int
+    shared: frozenset[socket.socket] = frozenset()
+    """Listening sockets that somebody else goes on to hold when we end."""
+    predecessor: Predecessor | None = None
 
     @property
     def channel_path(self) -> str:
@@ -119,11 +128,12 @@ def commands(launch: Launch, estate: Estate) -> tuple[Spec, Sequence[Spec]]:
     ledger, slot = str(estate.ledger_fd), str(estate.slot_fd)
     shared = ["--ledger-fd", ledger, "--slot-fd", slot]
     channel, admin = estate.channel.fileno(), estate.admin.fileno()
+    tie = () if estate.predecessor is None else (estate.predecessor.conn.fileno(),)
     controller = Spec(
         "controller",
         [*python, "controller", "--launch", launch.to_json(), *shared,
          "--channel-fd", str(channel), "--admin-fd", str(admin)],
-        (estate.ledger_fd, estate.slot_fd, channel, admin),
+        (estate.ledger_fd, estate.slot_fd, channel, admin, *tie),
     )  # fmt: skip
     listen = tuple(sock.fileno() for sock in estate.listen)
     workers = [
@@ -148,7 +158,7 @@ def main(argv: Sequence[str]) -> int:
     log_to_stderr(launch.log_level)
     try:
         estate = open_estate(launch)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         say(logging.ERROR, "cannot start", reason=str(error))
         return 1
     return Supervisor(launch, estate).run()
@@ -160,14 +170,26 @@ def open_estate(launch: Launch) -> Estate:
     Raises:
         OSError: an address cannot be listened on; the message names it.
     """
-    listen = tuple(open_socket(host, port) for host, port in launch.listen)
-    admin = open_socket(*launch.admin)
+    given = activated(os.environ)
+    predecessor = find(path_of(launch.runtime_dir, launch.admin)) if launch.takeover_timeout_s else None
+    passed = predecessor.sockets if predecessor else ()
+    opened, left = open_or_take((*launch.listen, launch.admin), [*given, *passed])
+    unknown = [shown(sock) for sock in left if sock in given]
+    if unknown:
+        raise OSError(f"systemd passed {', '.join(unknown)}, which neither `listen` nor `admin` names")
+    if predecessor is not None:
+        predecessor.release_store()
+        given += [sock for sock, is_shared in zip(passed, predecessor.shared, strict=True) if is_shared]
+    for sock in left:
+        sock.close()
+    *listen, admin = opened
     folder = Path(tempfile.mkdtemp(prefix="understudy-"))  # mkdtemp makes it 0700: nobody else can connect
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     channel.bind(str(folder / "channel"))
     channel.listen(BACKLOG)
     ledger_fd = layout.create(launch.workers, launch.rows, launch.tables)
-    estate = Estate(listen, admin, channel, folder, ledger_fd, Slot.create())
+    shared = frozenset(given).intersection(listen)
+    estate = Estate(tuple(listen), admin, channel, folder, ledger_fd, Slot.create(), shared, predecessor)
     say(
         logging.INFO,
         "listening",
@@ -185,16 +207,27 @@ class Supervisor:
         controller, workers = commands(launch, estate)
         self._drain_timeout_s, self._drain_delay_s = launch.drain_timeout_s, launch.drain_delay_s
         self._listen = launch.listen
+        self._takeover_timeout_s = launch.takeover_timeout_s
+        self._runtime_dir = launch.runtime_dir
+        self._heir: Heir | None = None
         self._estate = estate
         self._controller = Child(controller)
         self._workers = [Child(spec) for spec in workers]
 
     def run(self) -> int:
-        """Keep the children alive until SIGTERM or SIGINT, then drain them; returns the exit status 0."""
+        """Keep the children alive until SIGTERM or SIGINT, then drain them; returns the exit status 0.
+
+        1 where a predecessor could not be followed, which goes on.
+        """
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
+            if self._estate.predecessor is not None and not self._follow(self._estate.predecessor):
+                return 1
+            self._be_followed()
             self._leave(self._keep_alive(None))
         finally:
+            if self._heir is not None:
+                self._heir.close()
             shutil.rmtree(self._estate.folder, ignore_errors=True)
             clear(self._listen)
         return 0
@@ -216,9 +249,60 @@ class Supervisor:
                 case signal.SIGHUP:
                     say(logging.INFO, "reload asked for", reason="SIGHUP")
                     self._controller.signal(signal.SIGHUP)
+                case signal.SIGIO:
+                    if self._asked():
+                        return signal.SIGIO
                 case _:
                     self._reap(restart=True)
         return None
+
+    def _follow(self, predecessor: Predecessor) -> bool:
+        """Serve beside the one that runs, then have it drain; or end, if that takes too long or nobody wants it."""
+        end_s = time.monotonic() + self._takeover_timeout_s
+        why, wanted = f"workers did not serve within {self._takeover_timeout_s:g} s", None
+        while not layout.serving(self._estate.ledger_fd) and wanted is None and time.monotonic() < end_s:
+            wanted = self._keep_alive(time.monotonic() + FOLLOW_LOOK_S)
+        if wanted is None and layout.serving(self._estate.ledger_fd):
+            predecessor.drain()
+            say(logging.INFO, "took over")
+            return True
+        say(logging.ERROR, "cannot take over: the one that ran goes on", reason=wanted.name if wanted else why)
+        self._end([self._controller], CONTROLLER_DRAIN_S)
+        self._end(self._workers, self._drain_timeout_s + KILL_MARGIN_S)
+        return False
+
+    def _be_followed(self) -> None:
+        """Let a new release ask for our sockets."""
+        host, port = self._estate.admin.getsockname()[:2]
+        if self._runtime_dir:
+            try:
+                self._heir = Heir(path_of(self._runtime_dir, (host, port)))
+            except OSError as error:
+                say(logging.WARNING, "no release can take over from this one", folder=self._runtime_dir,
+                    reason=str(error))  # fmt: skip
+
+    def _asked(self) -> bool:
+        """Do what a successor asks; whether it wants us to end."""
+        heir, estate = self._heir, self._estate
+        if heir is None:
+            return False
+        while requests := heir.asked():  # again: what comes while the controller ends is not announced twice
+            for request in requests:
+                say(logging.INFO, "successor", request=request)
+                if request == "sockets":
+                    sockets = (*estate.listen, estate.admin)
+                    heir.offer(sockets, [sock in estate.shared for sock in sockets], self._controller.pid or 0)
+                elif request == "store":
+                    wanted = self._end([self._controller], CONTROLLER_DRAIN_S)
+                    self._controller.due_s = None
+                    heir.confirm()
+                    if wanted is not None:
+                        os.kill(os.getpid(), wanted)  # it was meant for all of us
+                elif request == "gone" and self._controller.process is None:
+                    self._controller.due_s = time.monotonic()
+                elif request == "drain":
+                    return True
+        return False
 
     def _start(self, child: Child) -> None:
         again = child.starts > 0
@@ -270,28 +354,36 @@ class Supervisor:
         say(logging.INFO, "draining", reason=wanted_by.name if wanted_by else "", delay_s=delay_s)
         Slot(self._estate.slot_fd).announce_drain()
         hurry = bool(delay_s) and self._keep_alive(time.monotonic() + delay_s) is not None
-        if not hurry and turn_away_new(self._estate.listen):
+        handed_over = self._heir is not None and self._heir.present
+        ours = [] if handed_over else [sock for sock in self._estate.listen if sock not in self._estate.shared]
+        if not hurry and turn_away_new(ours):
             hurry = self._keep_alive(time.monotonic() + HANDSHAKE_S) is not None
         for sock in self._estate.listen:
             sock.close()
         self._end(self._workers, 0.0 if hurry else self._drain_timeout_s + KILL_MARGIN_S)
         self._end([self._controller], CONTROLLER_DRAIN_S)
 
-    def _end(self, children: list[Child], patience_s: float) -> None:
-        """SIGTERM, and SIGKILL for whoever is still there when patience is over, or when somebody asks again."""
+    def _end(self, children: list[Child], patience_s: float) -> int | None:
+        """SIGTERM, and SIGKILL for whoever is still there when patience is over, or when somebody asks again.
+
+        Answers the signal of whoever did.
+        """
         for child in children:
             child.signal(signal.SIGTERM)
+        wanted: int | None = None
         until_s: float | None = time.monotonic() + patience_s
         while any(child.process for child in children):
             self._reap(restart=False)
             if not any(child.process for child in children):
-                return
+                return wanted
             number = self._next_signal(until_s)
             if number in (signal.SIGTERM, signal.SIGINT):
+                wanted = number
                 self._kill(children, f"a second signal: {signal.Signals(number).name}")
             elif number is None and until_s is not None:
                 until_s = None
                 self._kill(children, f"not done {patience_s:g} s after SIGTERM")
+        return wanted
 
     @staticmethod
     def _kill(children: list[Child], why: str) -> None:

@@ -90,7 +90,6 @@ class Worker:
         routing = Routing(snapshot, self._writer, self.context.routing)
         self.context.routing = routing
         self.context.access_log = access_log.adopt(snapshot.access_log, self._writer, self.context.access_log)
-        self._writer.set_worker(W_GENERATION, snapshot.generation)
         first = not self._acceptors
         if first:
             self._acceptors = [
@@ -98,6 +97,7 @@ class Worker:
             ]
         for acceptor in self._acceptors:
             await acceptor.adopt()
+        self._writer.set_worker(W_GENERATION, snapshot.generation)  # last: it says that clients are taken
         if first:
             log("info", "serving", generation=snapshot.generation, worker=self._index, compiled=COMPILED)
 

@@ -212,6 +212,17 @@ def attach(fd: int) -> tuple[mmap.mmap, Shape]:
     return memory, Shape(workers, rows, tables, boot)
 
 
+def serving(fd: int) -> bool:
+    """Whether every worker of a ledger has a snapshot and takes clients."""
+    memory, shape = attach(fd)
+    cells = memoryview(memory).cast("d")
+    try:
+        return all(cells[shape.slab(worker) + W_GENERATION] > 0 for worker in range(shape.workers))
+    finally:
+        cells.release()
+        memory.close()
+
+
 def latency_bucket(seconds: float) -> int:
     """The bucket of a latency, 0 to LATENCY_BUCKETS - 1.
 

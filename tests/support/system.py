@@ -115,10 +115,7 @@ class Understudy:
 
     def start(self) -> Understudy:
         """Start, and wait until it is ready."""
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "proxy", "serve", "--config", str(self.path)], cwd=ROOT, stdout=log, stderr=log
-            )
+        self.process = self.serve()
         try:
             self.wait_ready()
         except AssertionError:
@@ -126,6 +123,21 @@ class Understudy:
             self.stop()
             raise
         return self
+
+    def serve(self, *options: str) -> subprocess.Popen[bytes]:
+        """A process of it, which may be a second one."""
+        command = [
+            sys.executable,
+            "-m",
+            "proxy",
+            "serve",
+            "--config",
+            str(self.path),
+            "--runtime-dir",
+            str(self.folder),
+        ]
+        with self.log.open("ab") as log:
+            return subprocess.Popen([*command, *options], cwd=ROOT, stdout=log, stderr=log)
 
     def wait_ready(self) -> None:
         """Until every worker holds the current generation."""
