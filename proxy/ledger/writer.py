@@ -93,10 +93,7 @@ NOWHERE: Final = Row(-1, 0, 0, 0)
 
 @dataclass(init=False)
 class Reading:
-    """One output of one answer: its label slots or its numbers, already clipped, and what was wrong with it.
-
-    Its `__init__` is written out, since the one that `dataclass` makes is never compiled.
-    """
+    """One output of one answer: its label slots or its numbers, already clipped, and what was wrong with it."""
 
     __slots__ = ("clipped", "invalid", "labels", "missing", "number_buckets", "numbers", "output")
 
@@ -108,7 +105,7 @@ class Reading:
     invalid: int
     clipped: int
 
-    def __init__(
+    def __init__(  # written out: the one that `dataclass` makes is never compiled
         self,
         output: int,
         labels: Sequence[int] = (),
