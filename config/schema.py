@@ -155,7 +155,7 @@ class Timeouts(Section):
 
     first_byte: DurationS | None = None
     """From the request sent whole to the first byte of the answer: unlike `request` it leaves out the wait for a
-    connection. Without it `request` alone counts."""
+    connection, and cannot be longer. Without it `request` alone counts."""
 
     connect: DurationS = 1.0
     """To make a connection to a backend."""
@@ -168,10 +168,19 @@ class Timeouts(Section):
     closed. Unlike an answer it may be silent while all is well; this only clears away what nobody will ever close."""
 
     @model_validator(mode="after")
-    def _connect_within_request(self) -> Self:
-        if self.connect > self.request and "connect" in self.model_fields_set:
-            message = f"{format_duration(self.connect)} is longer than request, {format_duration(self.request)}"
-            raise refusals(Finding(("connect",), message, "lower it, or raise `request`"))
+    def _within_request(self) -> Self:
+        parts = {"connect": self.connect, "firstByte": self.first_byte or 0.0}
+        found = [
+            Finding(
+                (key,),
+                f"{format_duration(time_s)} is longer than request, {format_duration(self.request)}",
+                "lower it, or raise `request`",
+            )
+            for key, time_s in parts.items()
+            if time_s > self.request and (key != "connect" or "connect" in self.model_fields_set)
+        ]
+        if found:
+            raise refusals(*found)
         return self
 
 
