@@ -204,6 +204,8 @@ class Context:
     access_log: AccessLog | None = None
     draining: bool = False
     requests: int = 0
+    copies: int = 0
+    """How many of `live` are copies for a shadow, which no client waits for."""
 
     def request_id(self) -> bytes:
         """A name for a request that came without one: unique to the worker's life and its count."""

@@ -113,6 +113,7 @@ class Shadow(Borrower):
         self._arrived_s = monotonic()
         self.deadline_s = self._arrived_s + self._copy.mirror.timeout_s
         self._copy.upstream.copies += 1
+        self._context.copies += 1
         self._context.writer.arrive(self._copy.row, self._arrived_s)
         self._context.live.add(self)
         self._pool.acquire(self, head.method == b"HEAD", self._plan.route.connect_timeout_s)
@@ -184,6 +185,7 @@ class Shadow(Borrower):
         context, copy, reader = self._context, self._copy, self._plan.reader
         context.live.discard(self)
         copy.upstream.copies -= 1
+        context.copies -= 1
         now_s = monotonic()
         readings: list[Reading] = []
         if skip is not None:

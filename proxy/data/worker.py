@@ -149,7 +149,7 @@ class Worker:
             writer.set_worker(W_UPSTREAM_OPENED, opened)
             writer.set_worker(W_UPSTREAM_REUSED, reused)
         writer.set_worker(W_HEARTBEAT, now_s)
-        writer.set_worker(W_IN_FLIGHT, len(context.live))
+        writer.set_worker(W_IN_FLIGHT, len(context.live) - context.copies)
         asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     def _tell_endpoints(self) -> None:
