@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import signal
 import socket
@@ -12,7 +13,7 @@ import time
 import pytest
 
 from tests.support.arrivals import Arrivals
-from tests.support.system import Understudy, canary, fetch, models, understudy, wait_for
+from tests.support.system import Understudy, canary, fetch, models, process, understudy, wait_for
 
 pytestmark = pytest.mark.system
 STAY = [{"setWeight": 50}, {"pause": {}}]
@@ -102,3 +103,31 @@ def cut(client: socket.socket) -> bool:
         return client.recv(10) == b""
     except ConnectionResetError:
         return True
+
+
+@pytest.mark.parametrize(("drain_timeout", "whole"), [("10s", True), ("1s", False)])
+def test_a_stream_has_the_drain_timeout(tmp_path, drain_timeout, whole):
+    """If this fails, a deployment cuts token streams short, or one that is cut looks complete to its client."""
+    with process("tests.support.token_server") as port:
+        config = {
+            "drainTimeout": drain_timeout,
+            "backends": [{"name": "llm", "endpoints": [f"http://127.0.0.1:{port}"]}],
+            "routes": [{"name": "chat", "backendRefs": [{"name": "llm"}]}],
+        }
+        with understudy(tmp_path, config) as system, socket.create_connection(("127.0.0.1", system.port)) as client:
+            body = b'{"model": "m", "stream": true, "metadata": {"gapMs": "700"}}'
+            head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+            client.settimeout(15)
+            client.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+            answer = client.recv(65_536)
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert system.process is not None
+            system.process.terminate()
+            began_s = time.monotonic()
+            with contextlib.suppress(ConnectionResetError):
+                while data := client.recv(65_536):
+                    answer += data
+            took_s = time.monotonic() - began_s
+            assert (b"[DONE]" in answer) is whole
+            assert answer.endswith(b"0\r\n\r\n") is whole
+            assert (3.5 < took_s < 8.0) if whole else (0.9 < took_s < 3.0), took_s
