@@ -14,7 +14,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.admin.app import ENDPOINTS, start
+from proxy.admin.app import start
+from proxy.admin.endpoints import ENDPOINTS
 from tests.support.fake_controller import CONFIG_TEXT, FakeController, problem
 
 API = "/api/v1"

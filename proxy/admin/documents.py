@@ -1,0 +1,324 @@
+"""What the admin API answers, member by member: the models of the OpenAPI document.
+
+Answers are made by the controller's own views, not from these models, so that a reader of the code finds one way from
+a fact to its place in an answer. The tests hold real answers to the models, in both directions: no member that is not
+described, none that is described and missing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+Count = Annotated[int, Field(ge=0)]
+Moment = Annotated[float, Field(description="Seconds since 1970 (UTC).")]
+
+
+class Document(BaseModel):
+    """A JSON object."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, use_attribute_docstrings=True)
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457). Some have more members."""
+
+    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
+
+    type: str
+    """What kind of error, for machines: `urn:understudy:problem:KIND`."""
+    title: str
+    """The status in words."""
+    status: Annotated[int, Field(ge=400, le=599)]
+    """The status."""
+    detail: str
+    """What is wrong, and what to do about it."""
+    instance: str
+    """The path that was asked for."""
+
+
+class ConfigProblem(Document):
+    """One thing that is wrong with a configuration."""
+
+    source: str
+    line: Count
+    column: Count
+    path: str
+    message: str
+    remedy: str
+
+
+class Validation(Document):
+    """What is wrong with a configuration."""
+
+    valid: bool
+    problems: list[ConfigProblem]
+
+
+class Reloaded(Document):
+    """What is live after a configuration was read."""
+
+    ok: Literal[True]
+    generation: Count
+    workers: Count
+    workers_acknowledged: Count
+    problems: list[ConfigProblem]
+    restart_needed: list[str]
+
+
+class Health(Document):
+    """That all is well."""
+
+    status: Literal["ok", "ready"]
+
+
+class Entry(Document):
+    """A line of the journal."""
+
+    id: Count
+    at: Moment
+    route: str
+    """Empty for what concerns all of them."""
+    kind: str
+    actor: str
+    text: str
+    details: dict[str, Any]
+
+
+class Page(Document):
+    """Entries of the journal, newest first."""
+
+    entries: list[Entry]
+    next_before: Annotated[int, Field(ge=1)] | None
+    """`before` of the next page; null on the last one."""
+    next: str | None
+    """Where the next page is; null on the last one."""
+
+
+class Summary(Document):
+    """A route and its rollout in a line."""
+
+    name: str
+    stable: str
+    candidate: str
+    phase: str
+    verdict: str
+    reason: str
+    step: Count
+    steps: list[str]
+    stage: Count
+    weight: Percent
+    mirror: Percent
+
+
+class Routes(Document):
+    """All routes, in order of precedence."""
+
+    routes: list[Summary]
+
+
+class Quantiles(Document):
+    """Latencies in milliseconds."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class Numbers(Document):
+    """A predicted number."""
+
+    mean: float
+    sd: float
+    n: float
+
+
+class Arm(Document):
+    """A version in a role."""
+
+    backend: str
+    role: str
+    weight: Percent
+    requests: Count
+    failed: Count
+    """Requests whose first attempt failed: what is judged."""
+    failed_to_clients: Count
+    late: Count
+    lost: Count
+    in_flight: int
+    users: Count | None
+    statuses: dict[str, int]
+    faults: dict[str, int]
+    retries: dict[str, int]
+    skips: dict[str, int]
+    latency_ms: Quantiles
+    labels: dict[str, dict[str, float]]
+    numbers: dict[str, Numbers]
+
+
+class Metric(Document):
+    """What the evidence says of one metric."""
+
+    name: str
+    kind: str
+    role: str
+    weight: float
+    unit: str
+    stable: float | None
+    candidate: float | None
+    effect: float | None
+    low: float | None
+    high: float | None
+    margin: str
+    effective_margin: str
+    evidence_harm: float | None
+    evidence_pass: float | None
+    needed_pass: float | None
+    n_stable: float
+    n_candidate: float
+    n_effective: float
+    passed: bool
+    harmed: bool
+    text: str
+
+
+class Ratio(Document):
+    """Whether traffic is split as it should be."""
+
+    evidence: float | None
+    flagged: bool
+    expected_share: float | None
+    observed_share: float | None
+    checked: str
+    text: str
+
+
+class Confusion(Document):
+    """Stable's labels in rows, the shadow's in columns."""
+
+    rows: list[str]
+    cells: list[list[int]]
+
+
+class Pair(Document):
+    """How often both versions gave the same answer."""
+
+    compared: Count
+    disagreed: Count
+    confusion: Confusion
+
+
+class Pairs(Document):
+    """Requests that both versions answered."""
+
+    compared: Count
+    outputs: dict[str, Pair]
+
+
+class Route(Summary):
+    """All that is known of a route."""
+
+    match: list[str]
+    decided_by: str
+    attempt: Count
+    started_at: Moment | None
+    stage_started_at: Moment | None
+    ended_at: Moment | None
+    arms: list[Arm]
+    metrics: list[Metric]
+    ratio: Ratio | None
+    missing: list[str]
+    forecast_seconds: float | None
+    abort_evidence: float | None
+    abort_needed: float | None
+    pairs: Pairs | None
+    error: str
+
+
+class Report(Route):
+    """A route with its history."""
+
+    history: list[Entry]
+
+
+class LastError(Document):
+    """Why the file was refused."""
+
+    at: Moment
+    problems: list[ConfigProblem]
+
+
+class LiveConfig(Document):
+    """The configuration that is live."""
+
+    path: str
+    digest: str
+    loaded_at: Moment
+    generation: Count
+    last_error: LastError | None
+
+
+class StoreState(Document):
+    """The store, and why it fails."""
+
+    url: str
+    error: str | None
+
+
+class Worker(Document):
+    """A worker by its own cells."""
+
+    index: Count
+    pid: int
+    generation: Count
+    connections: int
+    in_flight: int
+    alive: bool
+
+
+class EndpointState(Document):
+    """How an endpoint stands."""
+
+    address: str
+    state: Literal["healthy", "unhealthy", "ejected", "unknown"]
+    reason: str
+    since: Moment | None
+    checked_at: Moment | None
+    in_flight: int
+    ejected_by: Count
+    ejected_until: Moment | None
+    ejections: Count
+    share: float
+
+
+class Backend(Document):
+    """A backend with its endpoints. `panic` counts the workers that ignore their health."""
+
+    name: str
+    panic: Count
+    endpoints: list[EndpointState]
+
+
+class Injected(Document):
+    """A fault that is injected on purpose."""
+
+    route: str
+    injects: str
+
+
+class Status(Document):
+    """The process, its configuration, store and workers, the endpoints of backends, a summary of each route."""
+
+    version: str
+    pid: int
+    started_at: Moment
+    config: LiveConfig
+    store: StoreState
+    workers: list[Worker]
+    backends: list[Backend]
+    routes: list[Summary]
+    restart_needed: list[str]
+    fault_injection: list[Injected]

@@ -1,0 +1,290 @@
+"""The one table of endpoints, and their thin handlers.
+
+Routes are made from the table, `GET /` shows it, the OpenAPI document is written from it, a test holds
+`docs/admin-api.md` to it, and `access` reads in it which role a request needs.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from pydantic import BaseModel
+
+from proxy.admin import documents
+from proxy.admin.parameters import (
+    AbortOptions,
+    NoOptions,
+    PageQuery,
+    Parameters,
+    PromoteOptions,
+    ReportQuery,
+    options,
+    query,
+)
+from proxy.admin.problems import RefusalError, unknown_route
+from proxy.admin.report import markdown
+from proxy.admin.surface import Controls, Json, Verb
+from proxy.control.rollout import IllegalEvent
+
+ACTOR_HEADER: Final = "x-understudy-actor"
+MAX_ACTOR_CHARS: Final = 120
+REPORT_ENTRIES: Final = 200
+CONTROLS: Final = web.AppKey("controls", Controls)
+REGISTRY: Final = web.AppKey("registry", CollectorRegistry)
+OPENAPI: Final = web.AppKey("openapi", dict)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+YAML: Final = "application/yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One line of the table: what a request for this method and path answers.
+
+    `answer` is a model of JSON, or a media type; `also` are further media types, `takes` is the media type of a body
+    that is no JSON, and `problems` are the statuses of refusals that are its own.
+    """
+
+    method: Literal["GET", "POST", "PUT"]
+    path: str
+    handler: Handler
+    text: str
+    answer: type[BaseModel] | str
+    query: type[Parameters] | None = None
+    body: type[Parameters] | None = None
+    takes: str = ""
+    also: tuple[str, ...] = ()
+    problems: tuple[int, ...] = ()
+
+
+# --- reading
+
+
+async def _index(_request: web.Request) -> web.Response:
+    lines = "".join(f"<tr><td>{e.method}<td>{_link(e)}<td>{html.escape(e.text)}" for e in ENDPOINTS)
+    return web.Response(
+        text=f"<!doctype html><html lang=en><meta charset=utf-8><title>Understudy</title><h1>Understudy: admin API</h1>"
+        f"<table><tr><th>Method<th>Path<th>Answers{lines}</table></html>",
+        content_type="text/html",
+    )
+
+
+def _link(endpoint: Endpoint) -> str:
+    path = html.escape(endpoint.path)
+    return f'<a href="{path}">{path}</a>' if endpoint.method == "GET" and "{" not in path else path
+
+
+async def _openapi(request: web.Request) -> web.Response:
+    return answer(request.app[OPENAPI])
+
+
+async def _status(request: web.Request) -> web.Response:
+    return answer(request.app[CONTROLS].status())
+
+
+async def _routes(request: web.Request) -> web.Response:
+    return answer({"routes": request.app[CONTROLS].routes()})
+
+
+async def _route(request: web.Request) -> web.Response:
+    return answer(_known(request))
+
+
+async def _report(request: web.Request) -> web.Response:
+    form = query(request, ReportQuery).format
+    route = _known(request)
+    entries = await request.app[CONTROLS].history(route["name"], REPORT_ENTRIES, None)
+    if form == "markdown":
+        return web.Response(text=markdown(route, entries), content_type="text/markdown", charset="utf-8")
+    return answer({**route, "history": entries})
+
+
+async def _history(request: web.Request) -> web.Response:
+    asked = query(request, PageQuery)
+    name = _known(request)["name"]
+    return _page(request, asked, await request.app[CONTROLS].history(name, asked.limit, asked.before))
+
+
+def _page(request: web.Request, asked: PageQuery, entries: list[Json]) -> web.Response:
+    before = entries[-1]["id"] if len(entries) == asked.limit and entries[-1]["id"] > 1 else None
+    path = None if before is None else f"{request.rel_url.raw_path}?limit={asked.limit}&before={before}"
+    return answer({"entries": entries, "nextBefore": before, "next": path})
+
+
+async def _config(request: web.Request) -> web.Response:
+    controls = request.app[CONTROLS]
+    digest = controls.status()["config"]["digest"]
+    if not digest:
+        raise RefusalError(503, "not-ready", "no configuration is live yet")
+    response = web.Response(text=controls.config_text, content_type=YAML, charset="utf-8")
+    response.etag = str(digest)
+    return response
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return web.Response(body=encode(request.app[REGISTRY]), headers={"Content-Type": content_type})
+
+
+async def _healthz(_request: web.Request) -> web.Response:
+    return answer({"status": "ok"})
+
+
+async def _readyz(request: web.Request) -> web.Response:
+    controls = request.app[CONTROLS]
+    if controls.draining:
+        raise RefusalError(503, "draining", "this process is about to end: send new connections elsewhere")
+    if controls.ready:
+        return answer({"status": "ready"})
+    raise RefusalError(503, "not-ready", "no worker serves a configuration yet")
+
+
+# --- commanding
+
+
+async def _act(request: web.Request) -> web.Response:
+    name, verb = request.match_info["name"], cast(Verb, request.path.rpartition("/")[2])
+    given = await options(request, _COMMANDS[verb][1])
+    controls = request.app[CONTROLS]
+    try:
+        return answer(await controls.act(name, verb, actor(request), **given))
+    except KeyError as error:
+        raise unknown_route(name, _names(controls)) from error
+    except IllegalEvent as error:
+        raise RefusalError(409, "illegal-event", str(error), route=name, verb=verb) from error
+
+
+async def _validate(request: web.Request) -> web.Response:
+    problems = request.app[CONTROLS].validate(await _text(request))
+    return answer({"valid": not problems, "problems": problems})
+
+
+async def _reload(request: web.Request) -> web.Response:
+    await options(request, NoOptions)
+    return _live(await request.app[CONTROLS].reload(actor(request)))
+
+
+def _live(found: Json) -> web.Response:
+    if found["ok"]:
+        return answer(found)
+    count = len(found["problems"])
+    detail = f"the configuration file has {count} problem{'s' * (count != 1)}; what runs stays as it was"
+    raise RefusalError(422, "invalid-config", detail, **found)
+
+
+# --- reading a request
+
+
+async def _text(request: web.Request) -> str:
+    try:
+        return (await request.read()).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RefusalError(400, "not-utf-8", f"the body is not UTF-8 at byte {error.start}") from error
+
+
+def _known(request: web.Request) -> Json:
+    name, controls = request.match_info["name"], request.app[CONTROLS]
+    try:
+        return controls.route(name)
+    except KeyError as error:
+        raise unknown_route(name, _names(controls)) from error
+
+
+def _names(controls: Controls) -> list[str]:
+    return [str(route["name"]) for route in controls.routes()]
+
+
+def actor(request: web.Request) -> str:
+    """Who gave a command, for the journal."""
+    given = "".join(c for c in request.headers.get(ACTOR_HEADER, "") if c.isprintable()).strip()
+    return given[:MAX_ACTOR_CHARS] or f"api@{request.remote or 'unknown'}"
+
+
+def answer(value: Any) -> web.Response:
+    """A document as the answer."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return web.Response(text=text, content_type="application/json")
+
+
+_COMMANDS: Final[dict[Verb, tuple[str, type[Parameters]]]] = {
+    "promote": ('go one step further; body {"full": true}: all traffic to the candidate now', PromoteOptions),
+    "abort": ('all traffic back to stable; body {"reason": "…"} for the journal', AbortOptions),
+    "pause": ("hold the rollout where it is; its guardrails go on", NoOptions),
+    "resume": ("go on after a pause", NoOptions),
+    "retry": ("begin again with a version that was aborted, with fresh evidence", NoOptions),
+}
+_ROUTE: Final = "/api/v1/routes/{name}"
+ENDPOINTS: Final = (
+    Endpoint("GET", "/", _index, "this list", "text/html"),
+    Endpoint("GET", "/api/v1/openapi.json", _openapi, "this API as an OpenAPI document", "application/json"),
+    Endpoint(
+        "GET",
+        "/api/v1/status",
+        _status,
+        "the process, its workers, the endpoints of backends, a summary of each route",
+        documents.Status,
+    ),
+    Endpoint("GET", "/api/v1/routes", _routes, "a summary of each route, in order of precedence", documents.Routes),
+    Endpoint(
+        "GET", _ROUTE, _route, "one route: rollout, arms, metrics with evidence, sample ratio, pairs", documents.Route
+    ),
+    Endpoint(
+        "GET",
+        f"{_ROUTE}/report",
+        _report,
+        "the same with its history; ?format=json (default) or markdown",
+        documents.Report,
+        query=ReportQuery,
+        also=("text/markdown",),
+        problems=(503,),
+    ),
+    Endpoint(
+        "GET",
+        f"{_ROUTE}/history",
+        _history,
+        "journal entries of a route, newest first; ?limit=100&before=ID",
+        documents.Page,
+        query=PageQuery,
+        problems=(503,),
+    ),
+    *(
+        Endpoint("POST", f"{_ROUTE}/{verb}", _act, text, documents.Route, body=body, problems=(409, 503))
+        for verb, (text, body) in _COMMANDS.items()
+    ),
+    Endpoint(
+        "GET",
+        "/api/v1/config",
+        _config,
+        "the configuration that is live, as YAML with its digest as ETag",
+        YAML,
+        problems=(503,),
+    ),
+    Endpoint(
+        "POST",
+        "/api/v1/config/validate",
+        _validate,
+        "every problem of the configuration in the body",
+        documents.Validation,
+        takes=YAML,
+    ),
+    Endpoint(
+        "POST",
+        "/api/v1/config/reload",
+        _reload,
+        "read the file again and say which generation workers hold",
+        documents.Reloaded,
+        body=NoOptions,
+        problems=(422,),
+    ),
+    Endpoint("GET", "/metrics", _metrics, "metrics for Prometheus (text or OpenMetrics, by Accept)", "text/plain",
+             also=("application/openmetrics-text",)),
+    Endpoint("GET", "/healthz", _healthz, "200 while this process lives", documents.Health),
+    Endpoint("GET", "/readyz", _readyz, "200 once workers serve a configuration, 503 before and while draining",
+             documents.Health, problems=(503,)),
+)  # fmt: skip
