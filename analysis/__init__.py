@@ -15,12 +15,11 @@ and weights may change at will; evidence adds over slices and stages, counts do 
 
 What this rests on, and what it does not repair: requests (or users, where routing is sticky) are assigned at random;
 noise that hits one arm alone is met by the block cap, by the dispersion of finished blocks and by the margin, not by
-a proof. The design effect of sticky users is measured for errors; for labels, numbers and latency of few sticky users
-only the dispersion between blocks speaks.
+a proof. The design effect of sticky users is measured from 64 groups of them, for each metric.
 
-Rooms: `summaries` (what a look brings), `plan` (what is asked), `engine` (likelihood ratios), `robustness`,
-`intervals`, `stack` (all rows of a rollout), `meter` (what a metric is to the Judge), `rates`, `latency`,
-`categories`, `means`, `pairs`, `breaker`, `ratio`, `progress` (forecasts and futility), `readings` (what is
-answered), `wording` (in which words), `verdict` (the Judge), `memory` (its state as bytes), `planning` (how much
-traffic a plan needs).
+Rooms: `summaries` (what a look brings), `plan` (what is asked), `engine` (likelihood ratios), `robustness`, `groups`
+(what sticky users are worth), `intervals`, `stack` (all rows of a rollout), `meter` (what a metric is to the Judge),
+`rates`, `latency`, `categories`, `means`, `pairs`, `breaker`, `ratio`, `progress` (forecasts and futility), `readings`
+(what is answered), `wording` (in which words), `verdict` (the Judge), `memory` (its state as bytes), `planning` (how
+much traffic a plan needs).
 """

@@ -21,7 +21,7 @@ from analysis.meter import Meter, Wealth
 from analysis.plan import Gate
 from analysis.rates import rate_estimate
 from analysis.stack import Stack
-from analysis.summaries import OTHER, ArmCounts, FloatArray, Slice
+from analysis.summaries import GROUPS, OTHER, ArmCounts, FloatArray, Slice
 from analysis.wording import number
 
 TRACKED: Final = 20
@@ -47,7 +47,8 @@ class Categories(Meter):
     def __init__(self, gate: Gate) -> None:
         self._margin = gate.margin_absolute or 0.0
         sides = [HARM, PASS, HARM, PASS] * (TRACKED + 1)
-        super().__init__(gate, tuple(Table(self._margin, 1.0, side, 0.5, _STRENGTH) for side in sides))
+        tables = tuple(Table(self._margin, 1.0, side, 0.5, _STRENGTH) for side in sides)
+        super().__init__(gate, tables, quantities=TRACKED + 1)
         self._labels: list[str] = []
         self._seen: dict[str, float] = {}
         self._weights: FloatArray = np.zeros(TRACKED + 2)  # of each slot, and the reserve at the end
@@ -90,6 +91,25 @@ class Categories(Meter):
         n = sum(labels.values())
         named = [labels.get(label, 0.0) for label in self._labels]
         return n, np.array([max(0.0, n - sum(named)), *named])
+
+    def group(self, slice_: Slice) -> None:
+        """Counts of each label in each group of users; answers without a label are in no group."""
+        if slice_.groups is not None:
+            stable, candidate = (self._grouped(each.labels.get(self.gate.output, {})) for each in slice_.groups)
+            self.groups.set(*candidate, *stable)
+
+    def _grouped(self, labels: Mapping[str, FloatArray]) -> tuple[FloatArray, FloatArray]:
+        nothing = np.zeros(GROUPS)
+        n = sum(labels.values(), start=nothing)
+        x = np.zeros((TRACKED + 1, GROUPS))
+        for slot, label in enumerate(self._labels, start=1):
+            x[slot] = labels.get(label, nothing)
+        x[0] = np.maximum(0.0, n - x.sum(axis=0))
+        return n, x
+
+    def design_effects(self) -> FloatArray:
+        """A label and its complement have the same."""
+        return np.repeat(self.groups.effects(), _ROWS)
 
     def learn(self, slice_: Slice, stack: Stack) -> None:
         """Count the slice's labels, and give tables to those that have earned them by now."""

@@ -121,6 +121,12 @@ class Quantile(Meter):
         if at is not None and tail_s[0] > 0 and tail_c[0] > 0:
             self._above += exceed(tail_c, at, _SHIFTS) * (tail_s[0] / (tail_c[0] + tail_s[0]))
 
+    def group(self, slice_: Slice) -> None:
+        """Of each group of users, what was above the arm's own quantile: only how they are spread counts."""
+        if slice_.groups is not None:
+            stable, candidate = (_above(each.latency, self.gate.quantile) for each in slice_.groups)
+            self.groups.set(*candidate, *stable)
+
     def wealth(self, log_e: FloatArray) -> Wealth:
         """One row each."""
         return Wealth(float(log_e[0]), float(log_e[1]))
@@ -204,6 +210,12 @@ def exceed(tails: FloatArray, at: Threshold, shift: NDArray[np.int64] | int) -> 
 def threshold_of(histogram: FloatArray, quantile: float) -> Threshold:
     """The point of a histogram with exactly 1 - q of its mass above it."""
     return _point(histogram, np.cumsum(histogram), quantile)
+
+
+def _above(latency: FloatArray, quantile: float) -> tuple[FloatArray, FloatArray]:
+    """By group: how many there are, and how many above the quantile of all groups together."""
+    at = threshold_of(latency.sum(axis=1), quantile)
+    return latency.sum(axis=0), latency[at.bucket + 1 :].sum(axis=0) + at.above * latency[at.bucket]
 
 
 def _point(histogram: FloatArray, below: FloatArray, quantile: float) -> Threshold:

@@ -17,7 +17,7 @@ from analysis.intervals import Estimate
 from analysis.meter import Meter, Wealth
 from analysis.plan import Gate
 from analysis.stack import Drift, Stack
-from analysis.summaries import FloatArray, Moments, Slice
+from analysis.summaries import GROUPS, FloatArray, Moments, Slice
 from analysis.wording import number
 
 _BURN_IN: Final = 100.0
@@ -52,6 +52,18 @@ class Means(Meter):
         """Take the slice into the past."""
         for past, moments in zip(self._past, self._moments(slice_), strict=True):
             past += (moments.n, moments.scatter, max(moments.n - 1, 0.0))
+
+    def group(self, slice_: Slice) -> None:
+        """Sums of each group of users."""
+        if slice_.groups is not None:
+            nothing = np.zeros((2, GROUPS))
+            stable, candidate = (each.numbers.get(self.gate.output, nothing) for each in slice_.groups)
+            self.groups.set(*candidate, *stable)
+
+    def design_effects(self) -> FloatArray:
+        """Over the variance of single values."""
+        variances = self._past[:, 1:2] / np.maximum(self._past[:, 2:3], 1.0)
+        return np.broadcast_to(self.groups.effects(variances), len(self.drifts))
 
     def wealth(self, log_e: FloatArray) -> Wealth:
         """Harm: the mean of both directions; pass: the lesser."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.engine import Table
+from analysis.groups import Groups
 from analysis.intervals import Estimate
 from analysis.plan import Gate
 from analysis.stack import Drift, Stack
@@ -24,12 +25,15 @@ class Wealth(NamedTuple):
 class Meter(ABC):
     """One metric. At every look the Judge asks for its counts, with what the past has fixed, and then lets it learn."""
 
-    def __init__(self, gate: Gate, tables: tuple[Table, ...] = (), drifts: tuple[Drift, ...] = ()) -> None:
+    def __init__(
+        self, gate: Gate, tables: tuple[Table, ...] = (), drifts: tuple[Drift, ...] = (), quantities: int = 1
+    ) -> None:
         self.gate = gate
         self.tables = tables
         self.drifts = drifts
         self.first = 0
         """Its first row in the stack; the Judge sets it."""
+        self.groups = Groups(quantities)
 
     @property
     def rows(self) -> slice:
@@ -71,6 +75,14 @@ class Meter(ABC):
     def learn(self, slice_: Slice, stack: Stack) -> None:
         """Take the slice into the past."""
         return
+
+    def group(self, slice_: Slice) -> None:
+        """Take in what users did, where routing is sticky."""
+        return
+
+    def design_effects(self) -> FloatArray:
+        """Of each of its rows: how many requests of these users say as much as one of a user of its own."""
+        return np.broadcast_to(self.groups.effects(), len(self.tables) + len(self.drifts))
 
     def samples(self, stack: Stack) -> tuple[float, float]:
         """Samples so far: stable, candidate."""

@@ -40,6 +40,11 @@ class Rates(Meter):
         """Answered and failed of both arms, the same for each row."""
         return np.tile(error_counts(slice_), (len(self.tables), 1))
 
+    def group(self, slice_: Slice) -> None:
+        """Failures of each group of users."""
+        candidate, stable = slice_.candidate, slice_.stable
+        self.groups.add(candidate.group_n, candidate.group_failed, stable.group_n, stable.group_failed)
+
     def wealth(self, log_e: FloatArray) -> Wealth:
         """Harm: the lesser; pass: the mean."""
         passing = float(np.logaddexp.reduce(log_e[1::2])) - log(len(self._bounds))

@@ -1,4 +1,4 @@
-"""What keeps the evidence honest on real traffic: block cap, dispersion, restarts, and the design effect of users.
+"""What keeps the evidence honest on real traffic: block cap, dispersion and restarts (`groups` adds that of users).
 
 - Cap. Evidence is summed over a block and enters as min(sum / phi, ln 4). The running minimum of an e-process and a
   constant is a supermartingale, so this holds at every look, the open block included. No single incident decides:
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.engine import POINTS
-from analysis.summaries import GROUPS, FloatArray
+from analysis.summaries import FloatArray
 
 BLOCK_CAP: Final = log(4.0)
 RESTART_BLOCKS: Final = 10
@@ -128,38 +128,3 @@ class Dispersion:
         ratio = np.divide(excess, spread, out=np.ones_like(excess), where=ready)
         highest: FloatArray = ratio.max(axis=0, initial=1.0)
         return highest
-
-
-class Groups:
-    """Errors by hash group of the user, for the design effect of sticky routing."""
-
-    def __init__(self) -> None:
-        self._sums: FloatArray = np.zeros((4, GROUPS))
-
-    def state(self) -> dict[str, FloatArray]:
-        """All that changes, by name."""
-        return {"sums": self._sums}
-
-    def add(self, n_c: FloatArray, x_c: FloatArray, n_s: FloatArray, x_s: FloatArray) -> None:
-        """Add one slice, each [GROUPS]."""
-        self._sums += (n_c, x_c, n_s, x_s)
-
-    def effect(self) -> float:
-        """How many requests of these users say as much as one request of a user of their own; at least 1."""
-        return design_effect(*self._sums)
-
-
-def design_effect(n_c: FloatArray, x_c: FloatArray, n_s: FloatArray, x_s: FloatArray) -> float:
-    """(rvC + rvS)/(vC + vS): the variance of the rates between groups of users, over that of independent requests.
-
-    Returns 1 where it cannot be told: an arm with fewer than two groups, or no failure at all.
-    """
-    between = within = 0.0
-    for n, x in ((n_c, x_c), (n_s, x_s)):
-        total, groups = float(n.sum()), int(np.count_nonzero(n))
-        if groups < 2:
-            return 1.0
-        rate = float(x.sum()) / total
-        between += groups / (groups - 1) * float(np.square(x - rate * n).sum()) / (total * total)
-        within += rate * (1 - rate) / total
-    return max(1.0, between / within) if within > 0 else 1.0

@@ -104,6 +104,26 @@ class ArmCounts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class GroupCounts:
+    """What one arm did, by hash group of the user: all of its stage so far. Groups are the last axis everywhere."""
+
+    latency: FloatArray
+    """[buckets, GROUPS], in any buckets that follow each other; they need not be those of the grid."""
+    labels: Mapping[str, Mapping[str, FloatArray]]
+    """By output, by label."""
+    numbers: Mapping[str, FloatArray]
+    """By output, [2, GROUPS]: count and sum."""
+
+    def __add__(self, other: GroupCounts) -> GroupCounts:
+        outputs = sorted({*self.labels, *other.labels})
+        return GroupCounts(
+            self.latency + other.latency,
+            {name: _joined(self.labels.get(name, {}), other.labels.get(name, {})) for name in outputs},
+            _joined(self.numbers, other.numbers),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PairCounts:
     """What pairs (the stable's answer and the shadow's answer to one request) said in a slice."""
 
@@ -130,6 +150,9 @@ class Slice:
     users: tuple[int, int] | None
     """Distinct users of this stage so far, stable and candidate; None where they are not known."""
     sticky: bool
+    groups: tuple[GroupCounts, GroupCounts] | None = None
+    """Of this stage so far, stable and candidate; None where users are not known, and in most slices: it costs more to
+    read than a slice does, and is looked at once a block."""
 
     def check(self, grid: Grid) -> None:
         """Refuse what no count can be.
@@ -141,6 +164,10 @@ class Slice:
             raise ValueError(f"slice.duration_s: {self.duration_s} is not a length in seconds")
         for name, arm in (("stable", self.stable), ("candidate", self.candidate)):
             _check_arm(f"slice.{name}", arm, grid)
+        for groups in self.groups or ():
+            arrays = [*groups.numbers.values(), *(x for labels in groups.labels.values() for x in labels.values())]
+            sums = [float(np.abs(each).sum()) for each in (groups.latency, *arrays)]
+            _check_counts("slice.groups", *sums)
         if self.pairs is not None:
             for output, (n, x) in self.pairs.disagreed.items():
                 _check_counts(f"slice.pairs.disagreed[{output!r}]", n, x)

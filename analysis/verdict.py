@@ -31,7 +31,7 @@ from analysis.progress import Progress
 from analysis.rates import Rates
 from analysis.ratio import Ratio
 from analysis.readings import UNITS, MetricReading, RatioReading, Verdict, sentence
-from analysis.robustness import RESTART_BLOCKS, Groups
+from analysis.robustness import RESTART_BLOCKS
 from analysis.stack import Stack
 from analysis.summaries import FloatArray, Slice
 from analysis.wording import duration, odds
@@ -61,6 +61,8 @@ class _Tally:
     stage_s: float = 0.0
     decided_by: str = ""
     reason: str = ""
+    sticky: bool = False
+    """Whether any slice was of sticky routing."""
 
 
 class Judge:
@@ -85,7 +87,6 @@ class Judge:
         self._stack = Stack(tables, [drift for meter in self._meters for drift in meter.drifts])
         self._by_name = {meter.gate.name: meter for meter in self._meters}
         self._guardrails = [gate for gate in plan.gates if gate.role == "guardrail"]
-        self._groups = Groups()
         self._ratio = Ratio()
         self._breaker = None if plan.breaker_above is None else Breaker(plan.breaker_above, plan.breaker_alpha)
         self._progress = Progress(len(self._guardrails))
@@ -124,8 +125,8 @@ class Judge:
         self._history.learn(slice_)
         self._ratio.observe(slice_)
         if slice_.sticky:
-            candidate, stable = slice_.candidate, slice_.stable
-            self._groups.add(candidate.group_n, candidate.group_failed, stable.group_n, stable.group_failed)
+            for meter in self._meters:
+                meter.group(slice_)
         self._count(slice_, lively)
         self._latch(slice_)
         if self._tally.block_s >= self.plan.block_s - 1e-9:
@@ -136,12 +137,15 @@ class Judge:
         self._tally.stage_stable = self._tally.stage_candidate = self._tally.stage_pairs = self._tally.stage_s = 0.0
         self._stack.differences.begin_stage()
         self._ratio.begin_stage()
+        for meter in self._meters:
+            meter.groups.begin_stage()
         for pairs in self._pairs.values():
             pairs.begin_stage()
 
     def _count(self, slice_: Slice, lively: bool) -> None:
         tally = self._tally
         tally.slices += 1
+        tally.sticky |= slice_.sticky
         tally.clock_s += slice_.duration_s
         tally.block_s += slice_.duration_s
         tally.block_lively |= lively
@@ -173,9 +177,8 @@ class Judge:
     def _close_block(self) -> None:
         tally, wealth = self._tally, self._wealth()
         least_phi = np.ones(self._stack.rows)
-        for meter in self._meters:
-            if meter.gate.kind == "errors":
-                least_phi[meter.rows] = self._groups.effect()
+        for meter in self._meters if tally.sticky else ():
+            least_phi[meter.rows] = meter.design_effects()
         self._stack.close(least_phi)
         for pairs in self._pairs.values():
             pairs.close()
@@ -291,7 +294,8 @@ class Judge:
         far += f", {odds(reading.needed_pass)} needed"
         if wait_s < inf:
             return f"{reading.name}: {far}; about {duration(wait_s)} more at the growth of the last blocks"
-        few_users = reading.kind == "errors" and self._groups.effect() >= _USERS_MATTER
+        meter = self._by_name.get(reading.name)
+        few_users = meter is not None and float(meter.design_effects().max()) >= _USERS_MATTER
         remedy = "; more time will not help, more users will" if few_users else ""
         return f"{reading.name}: {far}; it does not grow now{remedy}"
 
@@ -318,13 +322,12 @@ class Judge:
         parts = {
             "history": self._history.state(),
             "stack": self._stack.state(),
-            "groups": self._groups.state(),
             "ratio": self._ratio.state(),
             "progress": self._progress.state(),
         }
         if self._breaker is not None:
             parts["breaker"] = self._breaker.state()
-        parts |= {f"gate {name}": meter.state() for name, meter in self._by_name.items()}
+        parts |= {f"gate {name}": meter.state() | meter.groups.state() for name, meter in self._by_name.items()}
         parts |= {f"gate {name}": pairs.state() for name, pairs in self._pairs.items()}
         return {f"{part}: {key}": array for part, arrays in parts.items() for key, array in arrays.items()}
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.summaries import OTHER as OTHER_LABEL
-from analysis.summaries import ArmCounts, FloatArray, Grid, Moments, PairCounts, Slice
+from analysis.summaries import ArmCounts, FloatArray, Grid, GroupCounts, Moments, PairCounts, Slice
 from proxy.control.lending import Loan, find
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
@@ -28,6 +28,8 @@ SETTLE_S: Final = 0.05
 CLOSE_AFTER_S: Final = at.GRACE_S + 0.2
 READ_MARGIN_S: Final = 0.5
 """A lane is not read this close before it may be cleared."""
+GROUPS_EVERY: Final = 10
+"""Slices between two readings of what groups of users did, which no block of evidence needs more often."""
 Slots = NDArray[np.bool_]
 GRID: Final = Grid(at.LATENCY_BASE, at.LATENCY_LOWEST_S, at.LATENCY_BUCKETS)
 
@@ -76,7 +78,7 @@ class Track:
             self.next_slice = slice_ + 1
             self._add(arms, compared)
             if self.judged:
-                yield self._slice(arms, compared, slice_ + clock_offset_s, self._users(reader))
+                yield self._slice(reader, arms, compared, slice_ + clock_offset_s)
 
     def _add(self, arms: Mapping[str, ArmCounts], compared: PairCounts | None) -> None:
         for role, arm in arms.items():
@@ -85,13 +87,7 @@ class Track:
             self.compared += compared.compared
             self.disagreed = add_pairs(self.disagreed, compared.disagreed)
 
-    def _slice(
-        self,
-        arms: Mapping[str, ArmCounts],
-        compared: PairCounts | None,
-        at_s: float,
-        users: tuple[int, int] | None,
-    ) -> Slice:
+    def _slice(self, reader: Reader, arms: Mapping[str, ArmCounts], compared: PairCounts | None, at_s: float) -> Slice:
         nothing = ArmCounts.empty(GRID)
         return Slice(
             stage=self.stage,
@@ -101,8 +97,9 @@ class Track:
             stable=arms.get("stable", nothing),
             candidate=arms.get("canary" if self.share else "shadow", nothing),
             pairs=compared,
-            users=users,
+            users=self._users(reader),
             sticky=self.sticky,
+            groups=self._groups(reader) if self.sticky and not at_s % GROUPS_EVERY else None,
         )
 
     def _users(self, reader: Reader) -> tuple[int, int] | None:
@@ -110,6 +107,10 @@ class Track:
         if not self.sticky or stable is None or canary is None:
             return None
         return user_count(users(reader, stable)), user_count(users(reader, canary))
+
+    def _groups(self, reader: Reader) -> tuple[GroupCounts, GroupCounts] | None:
+        stable, canary = find(self.loans, "stable"), find(self.loans, "canary")
+        return None if stable is None or canary is None else (groups(reader, stable), groups(reader, canary))
 
 
 def is_closed(reader: Reader, loans: Sequence[Loan], slice_: int, now_s: float) -> bool:
@@ -170,6 +171,34 @@ def users(reader: Reader, loan: Loan) -> Slots:
         if raw is not None:
             seen |= np.frombuffer(raw, dtype=np.bool_)
     return seen
+
+
+def groups(reader: Reader, loan: Loan) -> GroupCounts:
+    """What a row counted by group of users, over all workers, since it was lent: all of its stage so far."""
+    found = GroupCounts(np.zeros((at.GROUP_BUCKETS, at.GROUPS)), {}, {})
+    for worker in reader.workers() if loan.index >= 0 else ():
+        latency = reader.group_latency(worker, loan.index, loan.tenant)
+        if latency is None:
+            continue
+        labels, numbers = {}, {}
+        for number, (name, kind) in enumerate(zip(loan.outputs, loan.kinds, strict=True)):
+            if kind == "category":
+                labels[name] = _group_labels(reader, loan, number, worker)
+            elif (cells := reader.group_numbers(worker, loan.index, loan.tenant, number)) is not None:
+                numbers[name] = np.frombuffer(cells).reshape(2, at.GROUPS)
+        found += GroupCounts(np.frombuffer(latency).reshape(-1, at.GROUPS), labels, numbers)
+    return found
+
+
+def _group_labels(reader: Reader, loan: Loan, number: int, worker: int) -> dict[str, FloatArray]:
+    cells = reader.group_labels(worker, loan.index, loan.tenant, number)
+    found: dict[str, FloatArray] = {}
+    if cells is not None:
+        table = np.frombuffer(cells).reshape(at.LABELS, at.GROUPS)
+        for text, counted in zip(label_texts(reader, loan, number, worker), table, strict=True):
+            if counted.any():
+                found[text] = found[text] + counted if text in found else counted
+    return found
 
 
 def user_count(slots: Slots) -> int:

@@ -19,8 +19,9 @@ import msgspec
 
 from proxy.data import open_inference
 from proxy.data.http1 import Headers
+from proxy.ledger.labels import LabelTable
 from proxy.ledger.layout import NUMBER_BUCKETS
-from proxy.ledger.writer import LabelTable, Reading, Writer
+from proxy.ledger.writer import Reading, Writer
 from proxy.snapshot import Output, Predictions
 
 MAX_ITEMS: Final = 1024

@@ -7,7 +7,7 @@ tenant (one stage of one backend in one route):
 
     file   header | slab of worker 0 | slab of worker 1 | …
     slab   worker cells | guards | endpoints | label tables | row 0 | row 1 | …
-    row    totals since the tenant moved in | statuses | confusion | users | lane 0 … lane 15
+    row    totals since the tenant moved in | statuses | confusion | users | groups | lane 0 … lane 15
     lane   what happened to the requests that ARRIVED during one slice (one second)
 
 A lane is stamped with its slice and cleared by the writer when the next slice takes its place 16 seconds later, so
@@ -24,6 +24,7 @@ and a lane whose grace is over is only written as `LATE`. A row that changes its
 The ordinary sample (on time, status 200, no fault) is four cells. Whatever can be derived is not stored: the totals of
 a row are what was carried out of its cleared lanes plus what its lanes hold, and status 200 is what remains.
 
-Rooms: `layout` (where every cell is), `writer` (a worker's side), `reader` (the controller's side), `guards`
-(what guards routes, both sides), `endpoints` (gauges of the endpoints of backends, both sides).
+Rooms: `layout` (where every cell is), `writer` (a worker's side), `labels` (texts of labels), `reader` (the
+controller's side), `guards` (what guards routes, both sides), `endpoints` (gauges of the endpoints of backends, both
+sides).
 """

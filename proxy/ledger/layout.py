@@ -33,6 +33,9 @@ LABEL_BYTES: Final = 64
 NUMBER_BUCKETS: Final = 64
 GROUPS: Final = 64
 USER_SLOTS: Final = 32_768
+GROUP_STEP_BITS: Final = 3
+GROUP_BUCKETS: Final = (LATENCY_BUCKETS >> GROUP_STEP_BITS) + 1
+"""Latency by group of users needs no more than buckets of 8 %: how much users differ is read off it, no quantile."""
 
 # --- cells of a worker
 W_PID: Final = 0
@@ -86,6 +89,8 @@ R_FAILED: Final = 3
 R_LOST: Final = 4
 R_LATE: Final = 5
 R_LATE_FAILED: Final = 6
+R_GROUPED: Final = 7
+"""1 where something was counted by group of users: only then are those cells cleared, and worth reading."""
 R_SKIPS: Final = 8
 """First of 16 cells: copies not sent or not compared, by reason (rows of shadows)."""
 R_FAULTS: Final = 24
@@ -102,7 +107,13 @@ R_CONFUSION: Final = 592
 """First of OUTPUTS * LABELS * LABELS cells: pairs by (stable's label, shadow's label) of each output."""
 R_USERS: Final = R_CONFUSION + OUTPUTS * LABELS * LABELS
 """USER_SLOTS bytes: 1 where a user whose key hashes there was assigned to the row."""
-R_LANES: Final = R_USERS + USER_SLOTS // 8
+R_GROUP_LATENCY: Final = R_USERS + USER_SLOTS // 8
+"""GROUP_BUCKETS times GROUPS cells: what was on time, by latency and group of the user."""
+R_GROUP_LABELS: Final = R_GROUP_LATENCY + GROUP_BUCKETS * GROUPS
+"""OUTPUTS times LABELS times GROUPS cells."""
+R_GROUP_NUMBERS: Final = R_GROUP_LABELS + OUTPUTS * LABELS * GROUPS
+"""OUTPUTS times (count, sum) times GROUPS cells."""
+R_LANES: Final = R_GROUP_NUMBERS + OUTPUTS * 2 * GROUPS
 
 # --- a lane
 L_STAMP: Final = 0
@@ -138,7 +149,7 @@ LANE_CELLS: Final = L_OUTPUTS + OUTPUTS * OUTPUT_CELLS
 ROW_CELLS: Final = R_LANES + LANES * LANE_CELLS
 
 _HEADER_CELLS: Final = 512
-_MAGIC: Final = 0x5553_4C32
+_MAGIC: Final = 0x5553_4C33
 INV_LOG_BASE: Final = 1.0 / log(LATENCY_BASE)
 LATENCY_OFFSET: Final = -log(LATENCY_LOWEST_S) * INV_LOG_BASE
 _INV_LOG_RATIO: Final = 1.0 / log(RATIO_BASE)

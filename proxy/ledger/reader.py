@@ -10,6 +10,7 @@ from proxy.faults import Fault, Retry, Skip
 from proxy.ledger.guards import GuardTotals, totals
 from proxy.ledger.layout import (
     ENDPOINT_CELLS,
+    GROUPS,
     L_ARRIVED,
     L_LATE_FAILED,
     L_LOST,
@@ -22,6 +23,10 @@ from proxy.ledger.layout import (
     R_CONFUSION,
     R_CUT,
     R_FAULTS,
+    R_GROUP_LABELS,
+    R_GROUP_LATENCY,
+    R_GROUP_NUMBERS,
+    R_GROUPED,
     R_LANES,
     R_RETRIES,
     R_SKIPS,
@@ -126,6 +131,18 @@ class Reader:
         copy = self._copy(worker, row, tenant, R_USERS, USER_SLOTS // 8)
         return None if copy is None else copy.tobytes()
 
+    def group_latency(self, worker: int, row: int, tenant: int) -> array[float] | None:
+        """GROUP_BUCKETS x GROUPS; None also where nothing was counted by group of users."""
+        return self._grouped(worker, row, tenant, R_GROUP_LATENCY, R_GROUP_LABELS - R_GROUP_LATENCY)
+
+    def group_labels(self, worker: int, row: int, tenant: int, output: int) -> array[float] | None:
+        """LABELS x GROUPS of one output."""
+        return self._grouped(worker, row, tenant, R_GROUP_LABELS + output * LABELS * GROUPS, LABELS * GROUPS)
+
+    def group_numbers(self, worker: int, row: int, tenant: int, output: int) -> array[float] | None:
+        """Counts and sums, 2 x GROUPS, of one output."""
+        return self._grouped(worker, row, tenant, R_GROUP_NUMBERS + output * 2 * GROUPS, 2 * GROUPS)
+
     def lane(self, worker: int, row: int, tenant: int, slice_: int) -> array[float] | None:
         """The LANE_CELLS cells of one slice, or None if the worker had no request of it (or it is overwritten)."""
         offset = R_LANES + (slice_ % LANES) * LANE_CELLS
@@ -163,6 +180,10 @@ class Reader:
             if not left or stamps == [cells[at] for at in lanes]:
                 return head, sums
         return None
+
+    def _grouped(self, worker: int, row: int, tenant: int, offset: int, count: int) -> array[float] | None:
+        grouped = self._cells[self.shape.row(worker, row) + R_GROUPED]
+        return self._copy(worker, row, tenant, offset, count) if grouped else None
 
     def _copy(self, worker: int, row: int, tenant: int, offset: int, count: int) -> array[float] | None:
         cells, base = self._cells, self.shape.row(worker, row)

@@ -10,9 +10,12 @@ from typing import Final
 
 from proxy.faults import Fault, Retry, Skip
 from proxy.ledger.guards import Guards
+from proxy.ledger.labels import LabelTable
 from proxy.ledger.layout import (
     ENDPOINT_CELLS,
     GRACE_S,
+    GROUP_STEP_BITS,
+    GROUPS,
     INV_LOG_BASE,
     L_ARRIVED,
     L_CUT,
@@ -28,7 +31,6 @@ from proxy.ledger.layout import (
     L_PAIR_OUTPUTS,
     L_PAIRS,
     L_RATIO,
-    LABEL_BYTES,
     LABELS,
     LANE_CELLS,
     LANES,
@@ -43,12 +45,15 @@ from proxy.ledger.layout import (
     O_NUMBERS,
     O_SQUARES,
     O_SUM,
-    OTHER,
     OUTPUT_CELLS,
     R_ARRIVED,
     R_CONFUSION,
     R_CUT,
     R_FAULTS,
+    R_GROUP_LABELS,
+    R_GROUP_LATENCY,
+    R_GROUP_NUMBERS,
+    R_GROUPED,
     R_LANES,
     R_LOST,
     R_RETRIES,
@@ -56,15 +61,11 @@ from proxy.ledger.layout import (
     R_STATUSES,
     R_TENANT,
     R_USERS,
-    T_COUNT,
-    T_TENANT,
-    TABLE_HEAD,
     W_CONNECTIONS,
     W_IN_FLIGHT,
     W_REFUSED,
     attach,
     ratio_bucket,
-    texts,
 )
 
 _CLEARING: Final = -1.0
@@ -202,7 +203,9 @@ class Writer:
     def _clear(self, row: Row) -> None:
         cells, base = self._cells, row.base
         cells[base + R_TENANT] = _CLEARING
-        cells[base + R_ARRIVED : base + R_LANES] = _ZEROS[R_ARRIVED:R_LANES]
+        if cells[base + R_GROUPED]:  # cleared first: the mark goes with the cells below
+            cells[base + R_GROUP_LATENCY : base + R_LANES] = _ZEROS[R_GROUP_LATENCY:R_LANES]
+        cells[base + R_ARRIVED : base + R_GROUP_LATENCY] = _ZEROS[R_ARRIVED:R_GROUP_LATENCY]
         for at in row.lane_bases:
             cells[at : at + LANE_CELLS] = _ZEROS[:LANE_CELLS]
 
@@ -255,16 +258,20 @@ class Writer:
             self._finish_late(row, now_s, failed)
             return
         at = row.lane_bases[int(arrived_s) % LANES]
+        bucket = 0
         if latency_s > LATENCY_LOWEST_S:  # latency_bucket, in line
-            cells[at + L_LATENCY + int(log(latency_s) * INV_LOG_BASE + LATENCY_OFFSET)] += 1
-        else:
-            cells[at + L_LATENCY] += 1
+            bucket = int(log(latency_s) * INV_LOG_BASE + LATENCY_OFFSET)
+        cells[at + L_LATENCY + bucket] += 1
         if failed:
             cells[at + L_FAILED] += 1
         if group >= 0:
             cells[at + L_GROUP_N + group] += 1
             if failed:
                 cells[at + L_GROUP_FAILED + group] += 1
+            cells[row.base + R_GROUP_LATENCY + (bucket >> GROUP_STEP_BITS) * GROUPS + group] += 1
+            cells[row.base + R_GROUPED] = 1
+            for reading in readings:
+                self._read_of_group(row.base, reading, group)
         for reading in readings:
             self._read(at, reading)
         cells[at + L_ON_TIME] += 1
@@ -310,6 +317,15 @@ class Writer:
         cells[at + O_MISSING] += reading.missing
         cells[at + O_INVALID] += reading.invalid
         cells[at + O_CLIPPED] += reading.clipped
+
+    def _read_of_group(self, row: int, reading: Reading, group: int) -> None:
+        cells = self._cells
+        for slot in reading.labels:
+            cells[row + R_GROUP_LABELS + (reading.output * LABELS + slot) * GROUPS + group] += 1
+        at = row + R_GROUP_NUMBERS + reading.output * 2 * GROUPS + group
+        for number in reading.numbers:
+            cells[at] += 1
+            cells[at + GROUPS] += number
 
     def pair(
         self,
@@ -361,40 +377,3 @@ class Writer:
         table = LabelTable(self._cells, self._bytes, self.shape.table(self._worker, index), tenant)
         self._tables[index] = table
         return table
-
-
-class LabelTable:
-    """Texts of one output's labels, numbered in the order they are first seen."""
-
-    __slots__ = ("_base", "_bytes", "_cells", "_full", "_slots", "tenant")
-
-    def __init__(self, cells: memoryview[float], raw: memoryview[int], base: int, tenant: int) -> None:
-        self._cells, self._bytes, self._base = cells, raw, base
-        self._full = OTHER
-        self.tenant = tenant
-        if cells[base + T_TENANT] != tenant:
-            cells[base + T_COUNT] = 0
-            cells[base + T_TENANT] = tenant
-        self._slots = {text: slot for slot, text in enumerate(texts(cells, raw, base))}
-
-    def slot(self, text: str) -> int:
-        """The slot of a label: its own while there is room (63), else OTHER. Texts are cut at 62 bytes of UTF-8."""
-        slot = self._slots.get(text)
-        return slot if slot is not None else self._add(text)
-
-    def close(self) -> None:
-        """Take no more labels: the table is lent to another tenant."""
-        self._full = 0
-
-    def _add(self, text: str) -> int:
-        short = text.encode("utf-8", "replace")[: LABEL_BYTES - 2].decode("utf-8", "ignore")
-        known = self._slots.get(short)
-        count = int(self._cells[self._base + T_COUNT])
-        if known is not None or count >= self._full:
-            return OTHER if known is None else known
-        raw = short.encode()
-        at = (self._base + TABLE_HEAD) * 8 + count * LABEL_BYTES
-        self._bytes[at : at + 1 + len(raw)] = bytes((len(raw),)) + raw
-        self._cells[self._base + T_COUNT] = count + 1
-        self._slots[short] = count
-        return count

@@ -1,4 +1,4 @@
-"""The cap, the dispersion, the restarts and the design effect."""
+"""The cap, the dispersion and the restarts."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.engine import POINTS
-from analysis.robustness import BLOCK_CAP, MIN_BLOCKS, Bank, Dispersion, Groups, design_effect, restart_weight
-from analysis.summaries import GROUPS
-from tests.support.slices import groups
+from analysis.robustness import BLOCK_CAP, MIN_BLOCKS, Bank, Dispersion, restart_weight
 
 
 def ratios(value: float, rows: int = 1) -> np.ndarray:
@@ -130,26 +128,3 @@ def test_dispersion_waits_for_enough_spans_and_ignores_empty_ones() -> None:
     for _ in range(300):
         silent.add(np.zeros(1), np.zeros(1))
     assert silent.phi()[0] == 1.0
-
-
-def test_design_effect_of_clustered_users() -> None:
-    """Broken: a few users that fail all the time count as many independent failures."""
-    random = np.random.default_rng(13)
-    alike, clustered = Groups(), Groups()
-    rates = np.where(random.random(500) < 0.02, 0.5, 0.0)
-    for sums, by_user in ((alike, np.full(500, 0.01)), (clustered, rates)):
-        n_c, x_c = groups(random, 5000, by_user[:250])
-        n_s, x_s = groups(random, 5000, by_user[250:])
-        sums.add(n_c, x_c, n_s, x_s)
-    assert alike.effect() < 1.6
-    assert clustered.effect() > 5
-
-
-def test_design_effect_is_one_where_it_cannot_be_told() -> None:
-    """Broken: a division by zero where users are unknown, few, or nothing failed."""
-    nothing = np.zeros(GROUPS)
-    single = np.eye(GROUPS)[0] * 10
-    many = np.ones(GROUPS) * 10
-    assert design_effect(nothing, nothing, nothing, nothing) == 1.0
-    assert design_effect(single, single, many, many / 10) == 1.0
-    assert design_effect(many, nothing, many, nothing) == 1.0

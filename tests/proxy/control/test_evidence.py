@@ -253,3 +253,24 @@ def test_the_clock_of_slices_outlives_a_reboot(world: World) -> None:
     """After a reboot slices would seem to come before those that were judged already."""
     world.request(0, world.stable, T + 0.5)
     assert [s.at_s for s in world.track().read(world.reader, T + 1.1, 50_000)] == [T + 50_000]
+
+
+def test_groups_of_users_are_merged_by_text_and_read_once_in_ten_slices(world: World) -> None:
+    """A few odd users would count as many requests: their labels are added up over workers that number them apart."""
+    for worker, texts in ((0, ("fine", "fraud")), (1, ("fraud",))):
+        table = world.writers[worker].labels(world.stable.tables[0].index, world.stable.tables[0].tenant)
+        for text in texts:
+            readings = [Reading(0, labels=[table.slot(text)]), Reading(1, numbers=[0.5])]
+            world.request(worker, world.stable, T + 0.1, group=5, readings=readings)
+    track = world.track(sticky=True)
+    found = [slice_.groups for slice_ in track.read(world.reader, T + 12.0)]
+    told = [place for place, groups in enumerate(found) if groups is not None]
+    assert told == [0, 10]
+    stable, canary = found[0] or (None, None)
+    assert stable is not None
+    assert canary is not None
+    assert {label: (int(n.argmax()), n.sum()) for label, n in stable.labels["label"].items()} == {
+        "fine": (5, 1.0), "fraud": (5, 2.0),
+    }  # fmt: skip
+    assert stable.numbers["score"][:, 5].tolist() == [3.0, 1.5]
+    assert (stable.latency[:, 5].sum(), stable.latency.sum(), canary.latency.sum()) == (3, 3, 0)

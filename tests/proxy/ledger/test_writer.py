@@ -131,6 +131,37 @@ def test_recycled_lane_carries_its_totals(book: Book) -> None:
     assert last[L_OUTPUTS + OUTPUT_CELLS + O_N] == 3
 
 
+def test_groups_of_users_are_counted_for_a_whole_stage(book: Book) -> None:
+    """A few odd users would count as many independent requests in latency, labels and scores."""
+    made = [Reading(0, labels=[2, 2]), Reading(1, numbers=[0.5, 0.25])]
+    for second in (100.0, 100.0 + LANES):
+        book.writer.arrive(book.row, second)
+        book.writer.finish(book.row, second, second + 0.05, False, 200, 0, group=63, readings=made)
+    latency = book.reader.group_latency(0, 0, 7)
+    labels = book.reader.group_labels(0, 0, 7, 0)
+    numbers = book.reader.group_numbers(0, 0, 7, 1)
+    assert latency is not None
+    assert labels is not None
+    assert numbers is not None
+    assert {i: n for i, n in enumerate(latency) if n} == {(latency_bucket(0.05) >> 3) * 64 + 63: 2}
+    assert {i: n for i, n in enumerate(labels) if n} == {2 * 64 + 63: 4}
+    assert {i: n for i, n in enumerate(numbers) if n} == {63: 4, 64 + 63: 1.5}
+
+
+def test_groups_of_another_tenant_are_gone(book: Book) -> None:
+    """The users of the stage before would be those of the next; and what nobody counted is not even looked at."""
+    assert book.reader.group_latency(0, 0, 7) is None
+    book.writer.arrive(book.row, 1.0)
+    book.writer.finish(book.row, 1.0, 1.1, False, 200, 0, group=1, readings=[Reading(0, labels=[1])])
+    row = book.writer.occupy(0, 8, 2)
+    assert book.reader.group_latency(0, 0, 8) is None
+    book.writer.arrive(row, 2.0)
+    book.writer.finish(row, 2.0, 2.1, False, 200, 0, group=2)
+    latency, labels = book.reader.group_latency(0, 0, 8), book.reader.group_labels(0, 0, 8, 0)
+    assert latency is not None
+    assert (sum(latency), sum(labels or ())) == (1, 0)
+
+
 def test_readings(book: Book) -> None:
     """The sums of a slice are what the analysis gets of the predictions."""
     book.writer.arrive(book.row, 5.0)
