@@ -19,7 +19,7 @@ a proof. The design effect of sticky users is measured from 64 groups of them, f
 
 Rooms: `summaries` (what a look brings), `plan` (what is asked), `engine` (likelihood ratios), `robustness`, `groups`
 (what sticky users are worth), `intervals`, `stack` (all rows of a rollout), `meter` (what a metric is to the Judge),
-`rates`, `latency`, `categories`, `means`, `pairs`, `breaker`, `ratio`, `progress` (forecasts and futility), `readings`
-(what is answered), `wording` (in which words), `verdict` (the Judge), `memory` (its state as bytes), `planning` (how
-much traffic a plan needs).
+`rates`, `latency`, `categories`, `means`, `pairs` with `bursts` (their dispersion), `breaker`, `ratio`, `progress`
+(forecasts and futility), `readings` (what is answered), `wording` (in which words), `verdict` (the Judge), `memory`
+(its state as bytes), `planning` (how much traffic a plan needs).
 """

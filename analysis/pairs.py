@@ -2,24 +2,26 @@
 
 The wealth is the mean likelihood ratio over alternatives drawn from Beta(a, b), cut to the alternative; disagreements
 must be independent given the past. Source: Robbins 1970; Howard et al., arXiv 1810.08240. McNemar's test is the same
-mixture at 1/2 on the pairs where just one side is wrong. The block cap and the restarts are those of all tests; a
-dispersion is not known for single counts.
+mixture at 1/2 on the pairs where just one side is wrong, and so is the sign test of the two latencies of a pair. The
+block cap, the dispersion from finished blocks and the restarts are those of all tests.
 """
 
 from __future__ import annotations
 
-from math import log
+from abc import ABC, abstractmethod
+from math import ceil, floor, log
 from typing import Final, Literal
 
 import numpy as np
 from scipy.special import betainc, betaincc, betaln
 
+from analysis.bursts import Bursts
 from analysis.intervals import Estimate, half_width, rate_variance
 from analysis.meter import Wealth
 from analysis.plan import Gate
 from analysis.robustness import BLOCK_CAP, restart_weight
-from analysis.summaries import FloatArray, Slice
-from analysis.wording import percent
+from analysis.summaries import RATIO_BASE, RATIO_BUCKETS, FloatArray, PairCounts, Slice
+from analysis.wording import percent, signed
 
 RESTARTS: Final = 9
 """Banks of the harm test, started one after the other; their weights are 1/(j(j+1)), the last has what is left."""
@@ -28,6 +30,8 @@ _FLOOR: Final = -600.0
 _TUNED_FOR: Final = 1000.0
 """Pairs at which the interval shown is narrowest."""
 _BURN_IN: Final = 100.0
+_HALF: Final = 5.0
+"""Both parameters of the prior of a test at 1/2: alternatives from hardly to grossly beyond."""
 
 Side = Literal["above", "below", "either"]
 
@@ -48,20 +52,53 @@ def log_mixture(x: FloatArray, n: FloatArray, p0: float, a: float, b: float, sid
     return kept
 
 
-class Pairs:
-    """The meter of disagreement of one output. It has no rows in the stack: its wealth comes from its counts alone."""
+def mcnemar(worse: float, better: float, side: Side = "above") -> float:
+    """ln E of pairs where the candidate alone is wrong, and of pairs where the stable alone is.
 
-    def __init__(self, gate: Gate) -> None:
+    Against "no worse than the stable" (above), "no better" (below) or "alike" (either). Pairs where both are right or
+    both are wrong say nothing. Source: McNemar, Psychometrika 12 (1947); as a mixture, Robbins 1970.
+
+    >>> round(mcnemar(25.0, 10.0), 10), mcnemar(0.0, 0.0)
+    (2.5186284045, 0.0)
+    """
+    return float(log_mixture(np.array([worse]), np.array([worse + better]), 0.5, _HALF, _HALF, side)[0])
+
+
+class Pairs(ABC):
+    """A meter of pairs: how many are bad. It has no rows in the stack: its wealth comes from its counts alone."""
+
+    def __init__(self, gate: Gate, limit: float, prior: tuple[float, float]) -> None:
         self.gate = gate
+        self._limit, self._prior = limit, prior
         self._banks: FloatArray = np.zeros((4, RESTARTS + 1))
         """Of each bank of harm, and last that of pass: n and x at its start, ln E closed, ln E as the block began."""
-        self._totals: FloatArray = np.zeros((2, 2))
-        """n and x, of all stages and of this one."""
+        self._totals: FloatArray = np.zeros((2, 3))
+        """n, and x as harm and as pass count it, of all stages and of this one."""
         self._starts: FloatArray = np.ones(1)
+        self._phi: FloatArray = np.ones(2)
+        """The dispersion that divides this block, of harm and of pass."""
+        self._bursts = Bursts(2)
+
+    @abstractmethod
+    def count(self, pairs: PairCounts) -> tuple[float, float, float]:
+        """Pairs of a slice, and how many are bad by the margin of harm and by that of pass."""
+
+    @abstractmethod
+    def estimate(self) -> Estimate:
+        """What the effect is, with its interval."""
+
+    @abstractmethod
+    def margin_words(self) -> str:
+        """The margin as the user wrote it."""
+
+    def effective_words(self) -> str:
+        """The margin as it is tested."""
+        return self.margin_words()
 
     def state(self) -> dict[str, FloatArray]:
         """All that changes, by name."""
-        return {"banks": self._banks, "totals": self._totals, "starts": self._starts}
+        own = {"banks": self._banks, "totals": self._totals, "starts": self._starts, "phi": self._phi}
+        return own | {f"bursts {name}": array for name, array in self._bursts.state().items()}
 
     def begin_stage(self) -> None:
         """Forget the counts of the stage before."""
@@ -69,8 +106,9 @@ class Pairs:
 
     def observe(self, slice_: Slice) -> bool:
         """Add one slice and tell if it held any pair."""
-        n, x = slice_.pairs.disagreed.get(self.gate.output, (0.0, 0.0)) if slice_.pairs is not None else (0.0, 0.0)
-        self._totals += (n, min(x, n))
+        n, harmful, unproven = self.count(slice_.pairs) if slice_.pairs is not None else (0.0, 0.0, 0.0)
+        self._totals += (n, harmful, unproven)
+        self._bursts.add(n, np.array([harmful, unproven]))
         return n > 0
 
     def wealth(self) -> Wealth:
@@ -79,55 +117,141 @@ class Pairs:
         return Wealth(float(np.logaddexp.reduce(wealth[:-1] + _LOG_WEIGHTS)), float(wealth[-1]))
 
     def close(self) -> None:
-        """End the block."""
+        """End the block; the dispersion known by now divides the next."""
         log_e = self._log_e()
         self._banks[2], self._banks[3] = self._wealth(log_e), log_e
+        self._bursts.close()
+        self._phi[:] = self._bursts.phi()
 
     def restart(self) -> None:
         """Start the next bank, as long as there is one; only between two blocks."""
         start = int(self._starts[0])
         if start < RESTARTS:
-            self._banks[:2, start] = self._totals[0]
+            self._banks[:2, start] = self._totals[0, :2]
             self._banks[2:, start] = 0.0
             self._starts += 1
 
     def _log_e(self) -> FloatArray:
-        n, x = self._totals[0][:, None] - self._banks[:2]
-        limit = self.gate.limit
-        log_e = log_mixture(x, n, limit, 1.0, 1 / limit, "above")
-        log_e[-1:] = log_mixture(x[-1:], n[-1:], limit, 1.0, 1 / limit, "below")
+        n, harmful, unproven = self._totals[0]
+        past_n, past_x = self._banks[:2]
+        log_e = log_mixture(harmful - past_x, n - past_n, self._limit, *self._prior, "above")
+        log_e[-1:] = log_mixture(np.array([unproven]), np.array([n]), self._limit, *self._prior, "below")
         waiting = slice(int(self._starts[0]), RESTARTS)
         log_e[waiting] = 0.0
         return log_e
 
     def _wealth(self, log_e: FloatArray) -> FloatArray:
-        wealth: FloatArray = self._banks[2] + np.minimum(log_e - self._banks[3], BLOCK_CAP)
+        phi = np.append(np.full(RESTARTS, self._phi[0]), self._phi[1])
+        wealth: FloatArray = self._banks[2] + np.minimum((log_e - self._banks[3]) / phi, BLOCK_CAP)
         return wealth
 
     def samples(self) -> float:
         """Pairs so far."""
         return float(self._totals[0, 0])
 
-    def estimate(self) -> Estimate:
-        """The share of pairs that disagree: as a fraction, and as the effect in percent."""
-        n, x = self._totals[0]
-        if n <= 0:
-            return Estimate()
-        rate, limit = float(x / n), self.gate.limit
-        if n < _BURN_IN:
-            return Estimate(None, rate, rate).scaled(100.0)
-        v_opt = _TUNED_FOR * limit * (1 - limit)
-        width = float(half_width(float(n), float(n) * rate_variance(rate, float(n)), v_opt))
-        return Estimate(None, rate, rate, max(0.0, rate - width), min(1.0, rate + width)).scaled(100.0)
+    def phi(self) -> float:
+        """How much less a pair says than an independent one."""
+        return float(self._phi.max())
 
     def inside(self) -> bool | None:
-        """The share of this stage's pairs within the limit; None without pairs."""
-        n, x = self._totals[1]
-        return None if n <= 0 else bool(x <= self.gate.limit * n)
+        """The bad pairs of this stage within the limit; None without pairs."""
+        n, _, x = self._totals[1]
+        return None if n <= 0 else bool(x <= self._limit * n)
+
+    def _half_width(self, rate: FloatArray | float) -> FloatArray:
+        """Half the interval of a share of the pairs."""
+        n = self.samples()
+        v_opt = _TUNED_FOR * self._limit * (1 - self._limit)
+        variance = n * self.phi() * np.asarray(rate_variance(np.asarray(rate, dtype=np.float64), n))
+        return np.asarray(half_width(n, variance, v_opt))
+
+
+class Disagreement(Pairs):
+    """Pairs that disagree about one output."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__(gate, gate.limit, (1.0, 1 / gate.limit))
+
+    def count(self, pairs: PairCounts) -> tuple[float, float, float]:
+        """Those where both gave the output, and those of them that differ."""
+        n, x = pairs.disagreed.get(self.gate.output, (0.0, 0.0))
+        return n, min(x, n), min(x, n)
+
+    def estimate(self) -> Estimate:
+        """The share of pairs that disagree: as a fraction, and as the effect in percent."""
+        n, x, _ = self._totals[0]
+        if n <= 0:
+            return Estimate()
+        rate = float(x / n)
+        if n < _BURN_IN:
+            return Estimate(None, rate, rate).scaled(100.0)
+        width = float(self._half_width(rate))
+        return Estimate(None, rate, rate, max(0.0, rate - width), min(1.0, rate + width)).scaled(100.0)
 
     def margin_words(self) -> str:
         """As it was written."""
         return f"{percent(self.gate.limit)} of the pairs"
+
+
+class Slowdown(Pairs):
+    """The candidate's latency over the stable's on the same request: is its median at most 1 + margin?
+
+    The sign test (Conover, Practical Nonparametric Statistics, section 3.4): under "the median is at most r" no more
+    than half of the pairs are above r. The margin is moved to the edge of a bucket, up for harm and down for pass.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__(gate, 0.5, (_HALF, _HALF))
+        buckets = log(1 + (gate.margin_relative or 0.0)) / log(RATIO_BASE)
+        self._harm_shift, self._pass_shift = ceil(buckets - 1e-9), floor(buckets + 1e-9)
+        self._ratio: FloatArray = np.zeros(RATIO_BUCKETS)
+
+    def state(self) -> dict[str, FloatArray]:
+        """All that changes, by name."""
+        return {**super().state(), "ratio": self._ratio}
+
+    def count(self, pairs: PairCounts) -> tuple[float, float, float]:
+        """Those above the margin, by its two roundings."""
+        self._ratio += pairs.ratio
+        above = [float(pairs.ratio[RATIO_BUCKETS // 2 + at :].sum()) for at in (self._harm_shift, self._pass_shift)]
+        return float(pairs.ratio.sum()), above[0], above[1]
+
+    def estimate(self) -> Estimate:
+        """The median ratio: as a factor, and as a change in percent, to 4 % of it."""
+        n = float(self._ratio.sum())
+        if n <= 0:
+            return Estimate()
+        above = 1 - np.concatenate(((0.0,), np.cumsum(self._ratio))) / n  # share at or above the edge of each bucket
+        median = int(np.searchsorted(-above, -0.5, side="right")) - 1
+        inside = float(self._ratio[median])
+        part = (above[median] - 0.5) * n / inside if inside > 0 else 0.0
+        middle = _factor(median + part)
+        width = self._half_width(above) if n >= _BURN_IN else np.full_like(above, np.inf)
+        lower, higher = np.flatnonzero(above - width > 0.5), np.flatnonzero(above + width < 0.5)
+        low = _factor(float(lower[-1])) - 1 if lower.size else None
+        high = _factor(float(higher[0])) - 1 if higher.size else None
+        return Estimate(None, middle, middle - 1, low, high).scaled(100.0)
+
+    def margin_words(self) -> str:
+        """As it was written."""
+        return f"+{percent(self.gate.margin_relative or 0.0)} in the median pair"
+
+    def effective_words(self) -> str:
+        """In whole buckets: the margin of harm and that of pass."""
+        harm, passing = (
+            signed(100 * (_factor(RATIO_BUCKETS // 2 + at) - 1)) for at in (self._harm_shift, self._pass_shift)
+        )
+        return f"{harm} %" if harm == passing else f"{harm} % for harm, {passing} % for pass"
+
+
+def _factor(bucket: float) -> float:
+    """The ratio at the lower edge of a bucket."""
+    return float(RATIO_BASE ** (bucket - RATIO_BUCKETS // 2))
+
+
+def pair_meter(gate: Gate) -> Pairs:
+    """The meter of a gate that compares pairs."""
+    return Slowdown(gate) if gate.kind == "slowdown" else Disagreement(gate)
 
 
 _LOG_WEIGHTS: Final[FloatArray] = np.log([*(restart_weight(j) for j in range(1, RESTARTS)), 1 / RESTARTS])

@@ -7,7 +7,9 @@ from typing import Final, Literal
 
 from analysis.summaries import Grid
 
-Kind = Literal["errors", "latency", "category", "number", "pair"]
+Kind = Literal["errors", "latency", "category", "number", "pair", "slowdown"]
+PAIRED: Final = ("pair", "slowdown")
+"""Kinds that compare the two answers to one request."""
 Role = Literal["guardrail", "signal", "info"]
 
 
@@ -16,7 +18,8 @@ class Gate:
     """One metric and its margin. Margins are fractions: 0.2 is 20 % (relative) or 20 pp (absolute).
 
     errors take margin_relative, margin_absolute or both (the larger counts), latency margin_relative, category
-    margin_absolute, number margin_sd, pair margin_absolute (or margin_relative; both are a share of the pairs).
+    margin_absolute, number margin_sd, pair margin_absolute (or margin_relative; both are a share of the pairs),
+    slowdown (of the median pair) margin_relative.
     """
 
     name: str
@@ -96,4 +99,5 @@ _MARGINS: Final[dict[str, tuple[str, ...]]] = {
     "category": ("margin_absolute",),
     "number": ("margin_sd",),
     "pair": ("margin_absolute", "margin_relative"),
+    "slowdown": ("margin_relative",),
 }

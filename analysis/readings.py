@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, assert_never
 
-from analysis.plan import Kind, Role
+from analysis.plan import PAIRED, Kind, Role
 from analysis.wording import count, number, odds, percent, signed, time_of
 
 Unit = Literal["pp", "%", "sd"]
@@ -15,8 +15,8 @@ Unit = Literal["pp", "%", "sd"]
 class MetricReading:
     """One metric: what is known of it, for people and for programs.
 
-    `stable` and `candidate` are fractions (errors, category, pair), seconds (latency) or the output's own unit
-    (number); `effect`, `low` and `high` are in `unit`. All are None where nothing can be said.
+    `stable` and `candidate` are fractions (errors, category, pair; slowdown: of the stable's time), seconds (latency)
+    or the output's own unit (number); `effect`, `low` and `high` are in `unit`. All are None where nothing can be said.
     """
 
     name: str
@@ -93,7 +93,9 @@ class Verdict:
     slices: int
 
 
-UNITS: Final[dict[Kind, Unit]] = {"errors": "pp", "latency": "%", "category": "pp", "number": "sd", "pair": "%"}
+UNITS: Final[dict[Kind, Unit]] = {
+    "errors": "pp", "latency": "%", "category": "pp", "number": "sd", "pair": "%", "slowdown": "%",
+}  # fmt: skip
 
 
 def sentence(reading: MetricReading, subject: str) -> str:
@@ -114,10 +116,12 @@ def sentence(reading: MetricReading, subject: str) -> str:
             found = f"{level}{against}"
         case "pair":
             found = f"{level} of the pairs disagree"
+        case "slowdown":
+            found = f"the median pair takes {level} of the stable's time"
         case _:
             assert_never(reading.kind)
     n = f"n = {count(reading.n_candidate)}"
-    if reading.kind != "pair":
+    if reading.kind not in PAIRED:
         found += f", {signed(reading.effect)} {reading.unit}"
         n = f"n = {count(reading.n_stable)} stable and {count(reading.n_candidate)} candidate"
     evidence = (
@@ -129,7 +133,7 @@ def sentence(reading: MetricReading, subject: str) -> str:
 
 def _level(kind: Kind, value: float) -> str:
     match kind:
-        case "errors" | "category" | "pair":
+        case "errors" | "category" | "pair" | "slowdown":
             return percent(value)
         case "latency":
             return time_of(value)

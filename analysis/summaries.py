@@ -17,6 +17,7 @@ GROUPS: Final = 64
 """Hash groups of users, independent of the hash that assigns them."""
 NUMBER_BUCKETS: Final = 64
 RATIO_BUCKETS: Final = 256
+RATIO_BASE: Final = 1.04
 
 _Value = TypeVar("_Value")
 
@@ -171,6 +172,10 @@ class Slice:
         if self.pairs is not None:
             for output, (n, x) in self.pairs.disagreed.items():
                 _check_counts(f"slice.pairs.disagreed[{output!r}]", n, x)
+            ratio = self.pairs.ratio
+            if ratio.shape != (RATIO_BUCKETS,):
+                raise ValueError(f"slice.pairs.ratio: {ratio.shape} is not the grid's shape ({RATIO_BUCKETS},)")
+            _check_counts("slice.pairs.ratio", float(ratio.sum()), float(ratio.min()))
 
 
 def _check_arm(place: str, arm: ArmCounts, grid: Grid) -> None:

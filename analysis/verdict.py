@@ -25,8 +25,8 @@ from analysis.latency import History, Quantile
 from analysis.means import Means
 from analysis.memory import pack, refill, unpack
 from analysis.meter import Meter, Wealth
-from analysis.pairs import Pairs
-from analysis.plan import Gate, Plan
+from analysis.pairs import Pairs, pair_meter
+from analysis.plan import PAIRED, Gate, Plan
 from analysis.progress import Progress
 from analysis.rates import Rates
 from analysis.ratio import Ratio
@@ -76,8 +76,8 @@ class Judge:
         self.plan = plan
         self._weights = plan.abort_weights()
         self._history = History(plan.grid)
-        self._pairs: dict[str, Pairs] = {gate.name: Pairs(gate) for gate in plan.gates if gate.kind == "pair"}
-        meters = [self._meter(gate) for gate in plan.gates if gate.kind != "pair"]
+        self._pairs: dict[str, Pairs] = {gate.name: pair_meter(gate) for gate in plan.gates if gate.kind in PAIRED}
+        meters = [self._meter(gate) for gate in plan.gates if gate.kind not in PAIRED]
         self._meters = sorted(meters, key=lambda meter: bool(meter.drifts))  # rows of Engine A first
         first = 0
         for meter in self._meters:
@@ -102,7 +102,7 @@ class Judge:
                 return Categories(gate)
             case "number":
                 return Means(gate)
-            case "pair":
+            case "pair" | "slowdown":
                 raise AssertionError("pairs have no rows in the stack")
 
     # --- evidence in
@@ -249,7 +249,7 @@ class Judge:
     def _reading(self, gate: Gate, wealth: Mapping[str, Wealth]) -> MetricReading:
         harm, passing = wealth[gate.name]
         weight = self._weights[self.plan.gates.index(gate)]
-        found = self._pair_facts(gate) if gate.kind == "pair" else self._facts(gate)
+        found = self._pair_facts(gate) if gate.kind in PAIRED else self._facts(gate)
         estimate = found.estimate
         reading = MetricReading(
             name=gate.name,
@@ -283,8 +283,8 @@ class Judge:
 
     def _pair_facts(self, gate: Gate) -> _Facts:
         pairs = self._pairs[gate.name]
-        n, words = pairs.samples(), pairs.margin_words()
-        return _Facts(pairs.estimate(), "", n, n, 1.0, words, words)
+        n = pairs.samples()
+        return _Facts(pairs.estimate(), "", n, n, pairs.phi(), pairs.margin_words(), pairs.effective_words())
 
     def _lack(self, reading: MetricReading, wait_s: float) -> str:
         """How far one guardrail is from its proof."""

@@ -203,7 +203,7 @@ def _guardrails(route: Route) -> Iterator[Finding]:
     if any(isinstance(step, SetMirror) and step.percent > 0 for step in route.strategy.canary.steps):
         return
     for place, metric in guardrails:
-        if metric.family == "pair":
+        if metric.family in ("pair", "slowdown"):
             message = f"{metric.name} compares pairs, and no step mirrors traffic, so that it can never be passed"
             yield Finding(
                 ("analysis", "metrics", place, "name"),

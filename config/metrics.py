@@ -18,20 +18,25 @@ from config.section import OneKey, Parsed, Section, refusal, refusals
 
 MAX_HOURS: Final = 10_000
 _NAME: Final = re.compile(r"errors|latency\.p([1-9][0-9]?(?:\.[0-9]{1,3})?)|(?:prediction|pair)\.(.+)")
+PAIR_LATENCY: Final = "pair.latency"
 _MARGIN_KEYS: Final = {
     "errors": "max_increase",
     "latency": "max_increase",
     "prediction": "max_shift",
     "pair": "max_disagreement",
+    "slowdown": "max_increase",
 }
 _EXAMPLES: Final = {
     "errors": "maxIncrease: [20%, 0.2pp]",
     "latency": "maxIncrease: 10%",
     "prediction": "maxShift: 2pp",
     "pair": "maxDisagreement: 1%",
+    "slowdown": "maxIncrease: 10%",
 }
 
-Family = Literal["errors", "latency", "prediction", "pair"]
+Family = Literal["errors", "latency", "prediction", "pair", "slowdown"]
+_BUCKETS: Final = {"latency": 1.0, "slowdown": 4.0}
+"""Width of the buckets that latencies are counted in, in percent: less than one cannot be proven."""
 Role = Literal["guardrail", "signal", "info"]
 
 
@@ -57,10 +62,13 @@ class Metric(OneKey):
 
     name: MetricName = Field(examples=["errors"])
     """`errors` (share of failed requests), `latency.p50` to `latency.p99.9`, `prediction.OUTPUT` (how the answers of
-    the two versions are spread), `pair.OUTPUT` (both versions on the same request, which needs mirroring)."""
+    the two versions are spread), `pair.OUTPUT` (both versions on the same request, which needs mirroring),
+    `pair.latency` (how much longer the candidate takes for the same request, in the median)."""
 
     max_increase: Annotated[Margin, margin_in("%", "pp")] | None = None
-    """For errors (relative in %, absolute in pp) and latency (in %): how much more is allowed."""
+    """For errors (relative in %, absolute in pp), latency and pair.latency (in %): how much more is allowed. Latency is
+    kept in buckets of 1 %, that of pairs in buckets of 4 %, and a margin counts in whole buckets: up for what is harm,
+    down for what is proven. Reports state both."""
 
     max_shift: Annotated[Margin, margin_in("pp", "sd")] | None = None
     """For prediction.OUTPUT: how far any label's share (pp) or the mean (sd of stable) may move, either way."""
@@ -76,7 +84,9 @@ class Metric(OneKey):
 
     @property
     def family(self) -> Family:
-        """What is compared: the first part of the name."""
+        """What is compared: the first part of the name, and `slowdown` for the latency of pairs."""
+        if self.name == PAIR_LATENCY and self.only == "max_increase":
+            return "slowdown"
         return self.name.partition(".")[0]  # type: ignore[return-value]  # checked when it was read
 
     @property
@@ -114,13 +124,17 @@ class Metric(OneKey):
                 (key,), f"does not fit {self.name}", f"write {_EXAMPLES[self.family]}, with a size of your own"
             )
             return
-        if self.family == "latency" and any(bound.unit != "%" for bound in bounds):
+        if self.family in _BUCKETS and any(bound.unit != "%" for bound in bounds):
             yield Finding((key,), f"{self.name} is compared in % of stable's", "write it in %, such as 10%")
         if self.role == "guardrail" and not any(bound.value for bound in bounds):
             remedy = "allow something, however little, or write `role: signal`"
             yield Finding(
                 (key,), "a margin of zero can never be proven, so that nothing would ever be promoted", remedy
             )
+        elif self.role == "guardrail" and max(bound.value for bound in bounds) < _BUCKETS.get(self.family, 0.0):
+            least = f"{_BUCKETS[self.family]:g}%"
+            message = f"{bounds[0]} is less than a bucket of the latencies, {least}, and can never be proven"
+            yield Finding((key,), message, f"allow {least} or more, or write `role: signal`")
 
 
 class Breaker(Section):

@@ -94,12 +94,16 @@ def difference(metric: dict[str, Any]) -> str:
 
 def interval(metric: dict[str, Any]) -> str:
     """The bounds of a metric's difference, or of the share of pairs that disagree."""
-    low, high = metric["low"], metric["high"]
-    if low is None or high is None:
-        return NOTHING
-    if metric["kind"] == "pair":
-        return f"{wording.number(low)} % to {wording.number(high)} %"
-    return f"{effect(metric['unit'], low)} to {effect(metric['unit'], high)}"
+    low, high = (_end(metric, metric[end]) for end in ("low", "high"))
+    if low is None or high is None:  # one end of the interval of a quantile may be beyond all that was looked at
+        return f"over {low}" if low else f"under {high}" if high else NOTHING
+    return f"{low} to {high}"
+
+
+def _end(metric: dict[str, Any], end: float | None) -> str | None:
+    if end is None:
+        return None
+    return f"{wording.number(end)} %" if metric["kind"] == "pair" else effect(metric["unit"], end)
 
 
 def verdict(metric: dict[str, Any]) -> str:

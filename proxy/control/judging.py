@@ -100,5 +100,7 @@ def _gate(metric: Metric, output_kind: str) -> Gate:
             limit = max(size for size in (relative, absolute) if size is not None)
             return Gate(metric.name, "pair", metric.output, margin_absolute=limit,
                         weight=metric.weight, role=metric.role)  # fmt: skip
+        case "slowdown":
+            return Gate(metric.name, "slowdown", margin_relative=relative, weight=metric.weight, role=metric.role)
         case _:
             assert_never(metric.family)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log
 
 import numpy as np
 import pytest
 from scipy.special import gammaln
 
-from analysis.pairs import RESTARTS, Pairs, log_mixture
+from analysis.pairs import RESTARTS, Disagreement, Pairs, Slowdown, log_mixture, mcnemar
 from analysis.plan import Gate
 from analysis.robustness import BLOCK_CAP
+from analysis.summaries import PairCounts
 from tests.support.slices import arm, look
 
 GATE = Gate("pair.label", "pair", output="label", margin_absolute=0.005)
@@ -61,7 +63,7 @@ def run(pairs: Pairs, blocks: int, n: float, x: float) -> None:
 
 def test_agreement_is_proven_and_disagreement_is_harm() -> None:
     """Broken: a shadow that agrees is never proven, or one that disagrees goes by."""
-    good, bad = Pairs(GATE), Pairs(GATE)
+    good, bad = Disagreement(GATE), Disagreement(GATE)
     run(good, 20, 500, 0)
     run(bad, 20, 500, 10)
     assert good.wealth().passing > log(20)
@@ -78,14 +80,14 @@ def test_agreement_is_proven_and_disagreement_is_harm() -> None:
 
 def test_one_block_of_disagreement_does_not_decide() -> None:
     """Broken: one burst of odd inputs aborts a rollout."""
-    pairs = Pairs(GATE)
+    pairs = Disagreement(GATE)
     run(pairs, 1, 500, 500)
     assert pairs.wealth().harm <= BLOCK_CAP + 1e-9
 
 
 def test_late_disagreement_is_found_through_restarts() -> None:
     """Broken: hours of agreement hide a shadow that begins to disagree."""
-    pairs = Pairs(GATE)
+    pairs = Disagreement(GATE)
     for _ in range(RESTARTS + 3):
         run(pairs, 10, 500, 0)
         pairs.restart()
@@ -99,7 +101,7 @@ def test_late_disagreement_is_found_through_restarts() -> None:
 
 def test_a_limit_of_nothing_is_harmed_by_any_pair() -> None:
     """Broken: a signal with a limit of 0 divides by zero."""
-    pairs = Pairs(Gate("pair.label", "pair", output="label", margin_absolute=0.0, role="signal"))
+    pairs = Disagreement(Gate("pair.label", "pair", output="label", margin_absolute=0.0, role="signal"))
     run(pairs, 6, 100, 1)
     assert pairs.wealth().harm > log(120)
     assert np.isfinite(pairs.wealth().passing)
@@ -107,10 +109,88 @@ def test_a_limit_of_nothing_is_harmed_by_any_pair() -> None:
 
 def test_stages_without_pairs_say_nothing() -> None:
     """Broken: evidence is lost, or made, in stages that mirror nothing."""
-    pairs = Pairs(GATE)
+    pairs = Disagreement(GATE)
     run(pairs, 20, 500, 0)
     before = pairs.wealth()
     pairs.begin_stage()
     assert pairs.observe(look(arm(), arm())) is False
     assert pairs.inside() is None
     assert pairs.wealth() == before
+
+
+SLOWDOWN = Gate("pair.latency", "slowdown", margin_relative=0.1)
+
+
+def ratios(random: np.random.Generator, n: int, factor: float) -> np.ndarray:
+    """Latency ratios of n pairs around a factor, in buckets."""
+    logs = np.floor(np.log(factor * np.exp(random.normal(0, 0.5, n))) / np.log(1.04)).astype(int) + 128
+    return np.bincount(np.clip(logs, 0, 255), minlength=256).astype(float)
+
+
+def paired(pairs: Pairs, factor: float, blocks: int, seed: int = 4) -> Pairs:
+    random = np.random.default_rng(seed)
+    for _ in range(blocks):
+        for _ in range(5):
+            counts = PairCounts(100.0, {}, ratios(random, 100, factor))
+            pairs.observe(replace(look(arm(), arm()), pairs=counts))
+        pairs.close()
+    return pairs
+
+
+def test_mcnemar_compares_who_alone_is_wrong() -> None:
+    """Broken: the paired test of accuracy is not what 40-digit arithmetic gives, or a side is taken for the other."""
+    assert mcnemar(25, 10) == pytest.approx(2.5186284045, abs=1e-9)
+    assert mcnemar(10, 25, "below") == pytest.approx(2.5186284045, abs=1e-9)
+    assert mcnemar(10, 25) < -1
+    assert mcnemar(25, 10, "either") == mcnemar(10, 25, "either")
+    assert mcnemar(0, 0) == 0.0
+
+
+def test_paired_latency_is_proven_or_harm() -> None:
+    """Broken: a candidate as fast as the stable is not proven, or one a third slower on the same requests goes by."""
+    equal, slower = paired(Slowdown(SLOWDOWN), 1.0, 12), paired(Slowdown(SLOWDOWN), 1.33, 12)
+    assert equal.wealth().passing > log(20)
+    assert equal.wealth().harm < 0
+    assert equal.inside() is True
+    assert slower.wealth().harm > log(20)
+    assert slower.wealth().passing < 0
+    assert slower.inside() is False
+    estimate = slower.estimate()
+    assert estimate.effect == pytest.approx(33, abs=4)
+    assert estimate.low is not None
+    assert estimate.high is not None
+    assert 10 < estimate.low < 33 < estimate.high < 60
+
+
+def test_the_margin_of_paired_latency_is_in_whole_buckets() -> None:
+    """Broken: the margin tested is not the one that is stated, or harm is found inside the margin."""
+    pairs = Slowdown(SLOWDOWN)
+    assert pairs.margin_words() == "+10 % in the median pair"
+    assert pairs.effective_words() == "+12.5 % for harm, +8.16 % for pass"
+    inside = np.zeros(256)
+    inside[128 + 2] = 50.0  # 8.16 % to 12.5 % slower: neither harm nor proven
+    assert pairs.count(PairCounts(50.0, {}, inside)) == (50.0, 0.0, 50.0)
+
+
+def test_paired_latency_on_its_margin_rarely_alarms() -> None:
+    """Broken: the sign test gains evidence at its own limit. 200 runs; a correct build fails once in a million."""
+    alarms = 0
+    for seed in range(200):
+        at_limit = paired(Slowdown(SLOWDOWN), 1.04**3, 4, seed)
+        alarms += at_limit.wealth().harm >= log(20)
+    assert alarms <= 29
+
+
+def test_bursts_of_odd_requests_count_for_less() -> None:
+    """Broken: disagreements that come together count as independent ones."""
+    even, bursts = Disagreement(GATE), Disagreement(GATE)
+    for block in range(20):
+        for second in range(10):
+            even.observe(look(arm(), arm(), pairs=(100.0, 1.0)))
+            odd = 100.0 if block % 5 == 0 and second == 0 else 0.0
+            bursts.observe(look(arm(), arm(), pairs=(100.0, odd)))
+        even.close()
+        bursts.close()
+    assert even.phi() == 1.0
+    assert bursts.phi() > 10
+    assert bursts.wealth().harm < even.wealth().harm

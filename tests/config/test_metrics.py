@@ -2,7 +2,8 @@
 
 import pytest
 
-from config.metrics import Analysis, Metric
+from config.metrics import _BUCKETS, Analysis, Metric
+from proxy.ledger.layout import LATENCY_BASE, RATIO_BASE
 
 
 @pytest.mark.parametrize(
@@ -14,6 +15,8 @@ from config.metrics import Analysis, Metric
         ({"name": "latency.p5", "maxIncrease": "10%"}, "latency", "", 0.05, "maxIncrease"),
         ({"name": "prediction.label", "maxShift": "2pp"}, "prediction", "label", 0.0, "maxShift"),
         ({"name": "pair.a.b", "maxDisagreement": "1pp"}, "pair", "a.b", 0.0, "maxDisagreement"),
+        ({"name": "pair.latency", "maxIncrease": "10%"}, "slowdown", "", 0.0, "maxIncrease"),
+        ({"name": "pair.latency", "maxDisagreement": "1%"}, "pair", "latency", 0.0, "maxDisagreement"),
     ],
 )
 def test_a_name_says_what_is_compared(
@@ -32,6 +35,21 @@ def test_names_that_mean_nothing(name: str) -> None:
     """A metric that does not exist would be taken, and never hold a bad version back."""
     with pytest.raises(ValueError, match="is not a metric"):
         Metric.model_validate({"name": name, "maxIncrease": "10%"})
+
+
+@pytest.mark.parametrize(("name", "margin", "least"), [("latency.p99", "0.5%", "1%"), ("pair.latency", "3%", "4%")])
+def test_margins_within_one_bucket_cannot_be_proven(name: str, margin: str, least: str) -> None:
+    """A rollout would wait for its proof until the horizon, and nobody would know why."""
+    with pytest.raises(ValueError, match=f"less than a bucket of the latencies, {least}"):
+        Metric.model_validate({"name": name, "maxIncrease": margin})
+    assert Metric.model_validate({"name": name, "maxIncrease": margin, "role": "signal"}).role == "signal"
+    assert Metric.model_validate({"name": name, "maxIncrease": least}).role == "guardrail"
+
+
+def test_buckets_are_those_of_the_ledger() -> None:
+    """A margin would be refused that can be proven, or the reverse."""
+    assert 1 + _BUCKETS["latency"] / 100 == LATENCY_BASE
+    assert 1 + _BUCKETS["slowdown"] / 100 == RATIO_BASE
 
 
 def test_a_signal_may_have_no_margin_at_all() -> None:

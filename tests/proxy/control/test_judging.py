@@ -78,6 +78,14 @@ def test_margins_are_those_of_the_file() -> None:
     assert (question.breaker_above, question.horizon_s) == (0.3, 600.0)
 
 
+def test_the_latency_of_pairs_needs_no_output() -> None:
+    """A rollout could not ask how much longer the same requests take."""
+    found = document()
+    _route(found)["analysis"]["metrics"] = [{"name": "pair.latency", "maxIncrease": "10%"}]
+    gates = judging.question(loaded(found).routes[0]).gates
+    assert gates == (Gate("pair.latency", "slowdown", margin_relative=0.1),)
+
+
 def test_no_breaker_is_none() -> None:
     """A breaker that was switched off would go on to abort."""
     found = document()
