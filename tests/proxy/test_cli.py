@@ -20,7 +20,7 @@ from proxy.admin.client import actor
 from proxy.cli import app
 from tests.support.fake_controller import FakeController, problem
 
-NEXT = "/api/v1/routes/fraud/history?limit=2&before=49"
+MORE = {"nextBefore": 49, "next": "/api/v1/routes/fraud/history?limit=2&before=49"}
 VALID = """
 listen: [{address: 127.0.0.1:0}]
 backends: [{name: one, endpoints: [http://127.0.0.1:9]}]
@@ -111,7 +111,7 @@ def test_status_shows_why_the_last_edit_was_refused(admin, controller):
         (["routes"], lambda fake: fake.routes()),
         (["routes", "fraud"], lambda fake: fake.document),
         (["report", "fraud"], lambda fake: {**fake.document, "history": fake.entries}),
-        (["history", "fraud", "--limit", "2"], lambda fake: {"entries": fake.entries[:2], "nextBefore": 49, "next": NEXT}),
+        (["history", "fraud", "--limit", "2"], lambda fake: {"entries": fake.entries[:2], **MORE}),
         (["pause", "fraud"], lambda fake: fake.document),
     ],
 )
