@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.schema import Backend, Config
+from config.serving import ListenerTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ NOTHING = Contents({}, {})
 
 def named(config: Config) -> tuple[str, ...]:
     """All files that a configuration names, each once."""
-    listeners = [path for listen in config.listen if listen.tls for path in listen.tls.files]
+    listeners = [path for tls in _shown(config) for path in tls.files]
     return tuple(dict.fromkeys([*listeners, *(path for backend in config.backends for path in of_backend(backend))]))
 
 
@@ -42,7 +43,7 @@ def of_backend(backend: Backend) -> tuple[str, ...]:
 
 def read(config: Config) -> Contents:
     """What the files hold now."""
-    shown = [pair.cert_file for listen in config.listen if listen.tls for pair in listen.tls.certificates]
+    shown = [pair.cert_file for tls in _shown(config) for pair in tls.certificates]
     return Contents({path: digest(path) for path in named(config)}, {path: _names(path) for path in shown})
 
 
@@ -57,6 +58,11 @@ def digest(path: str | Path) -> str:
 def fingerprint(text_digest: str, digests: Mapping[str, str]) -> str:
     """What changes when the configuration or a file that it names does."""
     return f"{text_digest} {Contents(digests, {}).of(digests)}".strip()
+
+
+def _shown(config: Config) -> list[ListenerTls]:
+    """TLS with clients, of listeners and of the admin API."""
+    return [tls for tls in (*(listen.tls for listen in config.listen), config.admin.tls) if tls is not None]
 
 
 def _names(path: str) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ _REF: Final = "#/$defs/"
 def known_keys(loc: Loc) -> dict[str, dict[str, Any]]:
     """The keys that a mapping at this place may have, with what the JSON Schema says of each.
 
-    >>> sorted(known_keys(("admin",)))
-    ['address']
+    >>> sorted(known_keys(("store",)))
+    ['url']
     """
     return _properties(_at(loc))
 

@@ -43,6 +43,7 @@ class Plan:
     backends_changed: tuple[str, ...] = ()
     limits_changed: bool = False
     access_log_changed: bool = False
+    access_changed: bool = False
     listeners_changed: tuple[str, ...] = ()
 
     @property
@@ -66,6 +67,7 @@ class Plan:
         parts += ["routes in another order"] if self.routes_reordered else []
         parts += ["limits changed"] if self.limits_changed else []
         parts += ["access log changed"] if self.access_log_changed else []
+        parts += ["access to the admin API changed"] if self.access_changed else []
         parts += [f"listeners changed: {', '.join(self.listeners_changed)}"] if self.listeners_changed else []
         parts += [f"not before a restart: {', '.join(self.restart_needed)}"] if self.restart_needed else []
         return "; ".join(parts) or "nothing changed"
@@ -73,9 +75,10 @@ class Plan:
 
 def plan(old: Config, new: Config) -> Plan:
     """What a change from one configuration to another means."""
-    settings = {"admin": "admin", "store": "store", "workers": "workers"}
+    settings = {"store": "store", "workers": "workers"}
     settings |= {"drain_delay": "drainDelay", "drain_timeout": "drainTimeout"}
-    restart = [key for name, key in settings.items() if getattr(old, name) != getattr(new, name)]
+    restart = ["admin"] if old.admin.address != new.admin.address else []
+    restart += [key for name, key in settings.items() if getattr(old, name) != getattr(new, name)]
     moved = [listen.opened_by for listen in old.listen] != [listen.opened_by for listen in new.listen]
     old_listeners = {listen.place: listen for listen in old.listen}
     old_routes = {route.name: route for route in old.routes}
@@ -96,6 +99,7 @@ def plan(old: Config, new: Config) -> Plan:
         ),
         limits_changed=old.limits != new.limits,
         access_log_changed=old.access_log != new.access_log,
+        access_changed=old.admin.model_copy(update={"address": new.admin.address}) != new.admin,
         listeners_changed=tuple(
             str(listen.address) for listen in new.listen if old_listeners.get(listen.place, listen) != listen
         ),

@@ -13,8 +13,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from config.access import Admin
 from config.access_log import AccessLog
-from config.addresses import Address, AddressAt, Endpoint, StoreUrl
+from config.addresses import Endpoint, StoreUrl
 from config.balancing import LoadBalancer
 from config.durations import duration, format_duration
 from config.fault_injection import FaultInjection
@@ -39,13 +40,6 @@ DurationS = Annotated[float, duration(0.001, 86_400)]
 DelayS = Annotated[float, duration(0.0, 3600)]
 Weight = Annotated[int, whole(0, 1_000_000)]
 LiveRole = Literal["stable", "canary", "shadow"]
-
-
-class Admin(Section):
-    """Where the admin API is."""
-
-    address: AddressAt = Address("127.0.0.1", 9901)
-    """Host and port. The API has no login: keep it on an address that only operators reach."""
 
 
 class Store(Section):
@@ -250,7 +244,7 @@ class Config(Section):
     live at once, for new connections."""
 
     admin: Admin = Admin()
-    """Where the admin API is. A change needs a restart."""
+    """Where the admin API is, and who may do what there."""
 
     store: Store = Store()
     """Where state is kept. A change needs a restart."""

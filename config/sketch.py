@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from config.access import Admin
 from config.listening import Listen
 from config.problems import Loc
-from config.schema import Admin, Config, Route
+from config.schema import Config, Route
 
 _STAND_INS: Final[dict[str, Any]] = {"name": "unnamed", "backendRefs": ({"name": "unnamed"},)}
 

@@ -11,12 +11,13 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from proxy.admin.client import DEFAULT_ADDRESS, Client, RefusedError, UnreachableError
+from proxy.admin.client import DEFAULT_ADDRESS, Client, Keys, RefusedError, UnreachableError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,6 +37,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_KEYS: Final[ContextVar[Keys]] = ContextVar("keys")
+"""What the options before the command said of who asks."""
 Admin = Annotated[
     str, typer.Option("--admin", envvar="UNDERSTUDY_ADMIN", metavar="URL", help="Where the admin API is.")
 ]
@@ -54,11 +57,34 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="UNDERSTUDY_TOKEN",
+            metavar="TOKEN",
+            help="Who asks the admin API. Better by the variable: others see what is on a command line.",
+        ),
+    ] = "",
+    ca_file: Annotated[
+        str,
+        typer.Option(
+            envvar="UNDERSTUDY_CA_FILE",
+            metavar="FILE",
+            help="Authorities of the admin API's certificate, if not those of the system.",
+        ),
+    ] = "",
+    cert_file: Annotated[
+        str,
+        typer.Option(
+            envvar="UNDERSTUDY_CERT_FILE", metavar="FILE", help="A certificate with its key, to show to the admin API."
+        ),
+    ] = "",
     _show_version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Options before the command."""
+    _KEYS.set(Keys(token, ca_file, cert_file))
 
 
 # --- running
@@ -284,9 +310,9 @@ def _act(admin: str, as_json: bool, route: str, verb: str, **options: Any) -> No
 def _asking(admin: str, as_json: bool) -> Iterator[Client]:
     """A client of the admin API; its errors become lines on stderr (with --json: also JSON on stdout) and an exit."""
     try:
-        client = Client(admin)
+        client = Client(admin, keys=_KEYS.get())
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--admin") from error
+        raise typer.BadParameter(str(error)) from error
     try:
         yield client
     except UnreachableError as error:

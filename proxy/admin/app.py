@@ -1,23 +1,24 @@
 """The aiohttp application: what is around every request, and `start`.
 
-Who gave a command is the header `x-understudy-actor`, else `api@<peer address>`. It is a name for the journal and no
-authentication: whoever can reach the address may command, which is why it is 127.0.0.1 unless the file says
-otherwise. Pages that a browser shows may not: they cannot leave the `Origin` header out, and commands with one are
-refused, so that no web page can promote a version behind its visitor's back.
+Who gave a command is the name of the credential, and beside it what the header `x-understudy-actor` says, which
+proves nothing; where no credential is asked for it is the header alone, else `api@<peer address>`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
 from aiohttp import web
 
 from proxy.admin import openapi
+from proxy.admin.access import Access
+from proxy.admin.door import Door
 from proxy.admin.endpoints import CONTROLS, ENDPOINTS, OPENAPI, REGISTRY
 from proxy.admin.exposition import registry
 from proxy.admin.latency import GATHER_EVERY_S, Latencies
@@ -32,10 +33,10 @@ _LATENCIES: Final = web.AppKey("latencies", Latencies)
 _LOG = structlog.get_logger("understudy.admin")
 
 
-def application(controls: Controls) -> web.Application:
-    """The admin API over a controller."""
+def application(controls: Controls, environ: Mapping[str, str] = os.environ) -> web.Application:
+    """The admin API over a controller. `environ` has the tokens that the configuration looks for there."""
     app = web.Application(
-        middlewares=[one_shape, _store_refusals, _no_browser_commands], client_max_size=MAX_BODY_BYTES
+        middlewares=[one_shape, _store_refusals, Access(environ).check], client_max_size=MAX_BODY_BYTES
     )
     app[CONTROLS] = controls
     app[_LATENCIES] = Latencies(controls.reader)
@@ -50,26 +51,29 @@ def application(controls: Controls) -> web.Application:
     return app
 
 
-async def start(controller: Controls, sock: socket.socket) -> web.AppRunner:
+async def start(controls: Controls, sock: socket.socket, environ: Mapping[str, str] = os.environ) -> web.AppRunner:
     """Serve the admin API on a listening socket; `await runner.cleanup()` ends it."""
-    runner = web.AppRunner(application(controller), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    app = application(controls, environ)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    door = Door(runner, controls, sock)
+    app.cleanup_ctx.append(lambda _: _following(door))
     await runner.setup()
-    await web.SockSite(runner, sock).start()
+    await door.look()
     return runner
 
 
+async def _following(door: Door) -> AsyncIterator[None]:
+    """Do with the socket as the configuration says, until the end."""
+    task = asyncio.create_task(door.follow())
+    task.add_done_callback(_tell_if_broken)
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.wait([task])
+    door.close()
+
+
 # --- around every request
-
-
-@web.middleware
-async def _no_browser_commands(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    if request.method == "POST" and "Origin" in request.headers:
-        raise RefusalError(
-            403, "browser", "commands from web pages are refused; use `understudy`, or curl, without Origin"
-        )
-    return await handler(request)
 
 
 @web.middleware
@@ -107,4 +111,4 @@ async def _gathering(app: web.Application) -> AsyncIterator[None]:
 def _tell_if_broken(task: asyncio.Task[None]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
-        _LOG.error("latencies are gathered at scrapes alone from now on", error=repr(error), exc_info=error)
+        _LOG.error("a part of the admin API ended", error=repr(error), exc_info=error)

@@ -6,18 +6,24 @@ import getpass
 import json
 import os
 import socket
+import ssl
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import (
+    BaseHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    ProxyHandler,
+    Request,
+    build_opener,
+)
 
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:9901"
 TIMEOUT_S: Final = 30.0
 """A reload waits for all workers; everything else answers in milliseconds."""
-
-_OPENER: Final = build_opener(ProxyHandler({}))
-"""Without the environment's proxies: the admin API is on this machine or in this cluster."""
 
 
 class UnreachableError(Exception):
@@ -41,18 +47,53 @@ def actor() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-class Client:
-    """Asks one admin API. `address` is a URL; host:port is enough.
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Who asks: a token, or the file of a certificate with its key. `ca_file` has the authorities that are believed."""
 
-    Raises ValueError if the address is no HTTP URL; all methods raise `UnreachableError` and `RefusedError`.
+    token: str = field(default="", repr=False)
+    ca_file: str = ""
+    cert_file: str = ""
+
+    def context(self) -> ssl.SSLContext:
+        """What https is spoken with."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file or None)
+            if self.cert_file:
+                context.load_cert_chain(self.cert_file)
+        except OSError as error:
+            files = " and ".join(filter(None, (self.ca_file, self.cert_file))) or "the authorities of the system"
+            raise ValueError(f"{files} cannot be used: {error.strerror or error}") from error
+        return context
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """None is followed."""
+
+
+class Client:
+    """Asks one admin API. `address` is a URL; host:port is enough. `keys` say who asks, and who is believed.
+
+    Raises ValueError if the address is no HTTP URL or the keys cannot be used; all methods raise `UnreachableError` and
+    `RefusedError`.
     """
 
-    def __init__(self, address: str, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, address: str, timeout_s: float = TIMEOUT_S, keys: Keys | None = None) -> None:
         self.address = (address if "//" in address else f"http://{address}").rstrip("/")
         parts = urlsplit(self.address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{address!r} is not the URL of an admin API; give something like {DEFAULT_ADDRESS}")
         self._timeout_s = timeout_s
+        self._keys = keys or Keys()
+        if not (self._keys.token.isascii() and self._keys.token.isprintable()):
+            raise ValueError("the token has characters that no header can have: it is one line of visible ASCII")
+        # Without the environment's proxies: the admin API is on this machine or in this cluster. Without redirections
+        # too: the API has none, and a token is for nobody else.
+        handlers: list[BaseHandler] = [ProxyHandler({}), _NoRedirect()]
+        if parts.scheme == "https":
+            handlers.append(HTTPSHandler(context=self._keys.context()))
+        self._opener = build_opener(*handlers)
 
     def status(self) -> dict[str, Any]:
         """The process, its configuration and workers, a summary of each route."""
@@ -102,10 +143,12 @@ class Client:
         data = None if body is None else json.dumps(body).encode()
         request = Request(self.address + path, data, method=method)  # noqa: S310 (the scheme is checked above)
         request.add_header("x-understudy-actor", actor().encode("ascii", "replace").decode())
+        if self._keys.token:
+            request.add_header("Authorization", f"Bearer {self._keys.token}")
         if data is not None:
             request.add_header("Content-Type", "application/json")
         try:
-            with _OPENER.open(request, timeout=self._timeout_s) as response:
+            with self._opener.open(request, timeout=self._timeout_s) as response:
                 answer: bytes = response.read()
                 return answer
         except HTTPError as error:

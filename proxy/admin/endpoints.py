@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 
+from config.access import Role
 from proxy.admin import documents
 from proxy.admin.parameters import (
     AbortOptions,
@@ -39,6 +40,9 @@ REPORT_ENTRIES: Final = 200
 CONTROLS: Final = web.AppKey("controls", Controls)
 REGISTRY: Final = web.AppKey("registry", CollectorRegistry)
 OPENAPI: Final = web.AppKey("openapi", dict)
+PRINCIPAL: Final = web.RequestKey("principal", str)
+"""The name of the credential that a request came with."""
+Needed = Role | Literal["public"]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 YAML: Final = "application/yaml"
 
@@ -48,7 +52,8 @@ class Endpoint:
     """One line of the table: what a request for this method and path answers.
 
     `answer` is a model of JSON, or a media type; `also` are further media types, `takes` is the media type of a body
-    that is no JSON, and `problems` are the statuses of refusals that are its own.
+    that is no JSON, `role` is the least that a request needs, and `problems` are the statuses of refusals that are its
+    own.
     """
 
     method: Literal["GET", "POST", "PUT"]
@@ -59,6 +64,7 @@ class Endpoint:
     query: type[Parameters] | None = None
     body: type[Parameters] | None = None
     takes: str = ""
+    role: Needed = "viewer"
     also: tuple[str, ...] = ()
     problems: tuple[int, ...] = ()
 
@@ -201,8 +207,11 @@ def _names(controls: Controls) -> list[str]:
 
 
 def actor(request: web.Request) -> str:
-    """Who gave a command, for the journal."""
+    """Who gave a command, for the journal: the name of the credential is proven, what the header says is not."""
     given = "".join(c for c in request.headers.get(ACTOR_HEADER, "") if c.isprintable()).strip()
+    proven = request.get(PRINCIPAL, "")
+    if proven:
+        return f"{proven}: {given}"[:MAX_ACTOR_CHARS] if given else proven
     return given[:MAX_ACTOR_CHARS] or f"api@{request.remote or 'unknown'}"
 
 
@@ -254,7 +263,8 @@ ENDPOINTS: Final = (
         problems=(503,),
     ),
     *(
-        Endpoint("POST", f"{_ROUTE}/{verb}", _act, text, documents.Route, body=body, problems=(409, 503))
+        Endpoint("POST", f"{_ROUTE}/{verb}", _act, text, documents.Route, body=body, problems=(409, 503),
+                 role="operator")
         for verb, (text, body) in _COMMANDS.items()
     ),
     Endpoint(
@@ -272,6 +282,7 @@ ENDPOINTS: Final = (
         "every problem of the configuration in the body",
         documents.Validation,
         takes=YAML,
+        role="admin",
     ),
     Endpoint(
         "POST",
@@ -281,10 +292,11 @@ ENDPOINTS: Final = (
         documents.Reloaded,
         body=NoOptions,
         problems=(422,),
+        role="admin",
     ),
     Endpoint("GET", "/metrics", _metrics, "metrics for Prometheus (text or OpenMetrics, by Accept)", "text/plain",
              also=("application/openmetrics-text",)),
-    Endpoint("GET", "/healthz", _healthz, "200 while this process lives", documents.Health),
+    Endpoint("GET", "/healthz", _healthz, "200 while this process lives", documents.Health, role="public"),
     Endpoint("GET", "/readyz", _readyz, "200 once workers serve a configuration, 503 before and while draining",
-             documents.Health, problems=(503,)),
+             documents.Health, problems=(503,), role="public"),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """The OpenAPI document, written from the table of endpoints and the models that requests are read by.
 
 What every endpoint may answer is said once here: 400 where it takes something, 404 where it names a route, 413 where
-it has a body, 500. OpenAPI 3.1 has the JSON Schema that pydantic writes.
+it has a body, 500, and what `access` refuses with. OpenAPI 3.1 has the JSON Schema that pydantic writes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def document(endpoints: Iterable[Endpoint], version: str) -> Json:
         "openapi": "3.1.0",
         "info": {"title": "Understudy: admin API", "version": version},
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }
 
 
@@ -57,7 +57,8 @@ def _operation(endpoint: Endpoint, described: dict[Any, Json], schemas: Json) ->
         operation["requestBody"] = {"content": {"application/json": {"schema": described[endpoint.body]}}}
     elif endpoint.takes:
         operation["requestBody"] = {"content": {endpoint.takes: {"schema": {}}}}
-    refusals = {500, *endpoint.problems}
+    operation["security"] = [] if endpoint.role == "public" else [{"token": []}]
+    refusals = {500, *endpoint.problems} | (set() if endpoint.role == "public" else {401, 403, 421, 429, 503})
     refusals |= {404} if named else set()
     refusals |= {400, 413} if "requestBody" in operation else {400} if endpoint.query is not None else set()
     operation["responses"] = {

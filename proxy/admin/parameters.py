@@ -91,7 +91,7 @@ async def options(request: web.Request, model: type[_Model]) -> dict[str, Any]:
         RefusalError: it is no JSON object, or a member of it cannot be used.
     """
     raw = await request.read()
-    if not raw.strip():
+    if not raw:
         return {}
     try:
         return model.model_validate_json(raw).model_dump(exclude_unset=True)

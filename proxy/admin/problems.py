@@ -8,7 +8,7 @@ add members.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -25,8 +25,11 @@ _LOG = structlog.get_logger("understudy.admin")
 class RefusalError(Exception):
     """Why a request is not carried out. `kind` names the error for machines; `members` are added to the answer."""
 
-    def __init__(self, status: int, kind: str, detail: str, **members: Any) -> None:
+    def __init__(
+        self, status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None, **members: Any
+    ) -> None:
         super().__init__(detail)
+        self.headers = headers
         self.status, self.kind, self.detail, self.members = status, kind, detail, members
 
 
@@ -81,4 +84,5 @@ def _answer(request: web.Request, refusal: RefusalError) -> web.Response:
         "instance": request.path,
         **refusal.members,
     }
-    return web.Response(status=refusal.status, text=json.dumps(body, ensure_ascii=False), content_type=CONTENT_TYPE)
+    text = json.dumps(body, ensure_ascii=False)
+    return web.Response(status=refusal.status, text=text, content_type=CONTENT_TYPE, headers=refusal.headers)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+from config.access import Admin
+from config.files import Contents
 from proxy.ledger.reader import Reader, Totals
 
 Json = dict[str, Any]
@@ -57,6 +59,14 @@ class Controls(Protocol):
     @property
     def config_text(self) -> str:
         """The configuration that is live, as it was read."""
+
+    @property
+    def admin(self) -> Admin | None:
+        """Who may do what at this API; None before a configuration is live."""
+
+    @property
+    def contents(self) -> Contents:
+        """What the files hold that the configuration names."""
 
     @property
     def retired_totals(self) -> Mapping[tuple[str, str, str], Totals]:

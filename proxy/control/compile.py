@@ -126,11 +126,12 @@ def _listener(given: Listen, contents: files.Contents) -> snapshot.Listener:
         given.place,
         trusted=tuple(map(str, given.trusted_proxies)),
         proxy_protocol=given.proxy_protocol,
-        tls=None if given.tls is None else _server_tls(given.tls, contents),
+        tls=None if given.tls is None else server_tls(given.tls, contents),
     )
 
 
-def _server_tls(given: ListenerTls, contents: files.Contents) -> snapshot.ServerTls:
+def server_tls(given: ListenerTls, contents: files.Contents) -> snapshot.ServerTls:
+    """What is shown to clients and asked of them, for workers and for the admin API."""
     return snapshot.ServerTls(
         tuple(
             snapshot.Certificate(pair.cert_file, pair.key_file, contents.names.get(pair.cert_file, ()))

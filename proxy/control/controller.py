@@ -23,6 +23,8 @@ from typing import Any, Final, Literal, assert_never
 import structlog
 
 from config import loader, reload
+from config.access import Admin
+from config.files import NOTHING, Contents
 from config.loader import Loaded
 from config.problems import ConfigError, Problem
 from proxy.control import endpoints, views
@@ -279,6 +281,16 @@ class Controller:
     def config_text(self) -> str:
         """The configuration that is live, as it was read."""
         return "" if self._loaded is None else self._loaded.text
+
+    @property
+    def admin(self) -> Admin | None:
+        """Who may do what at the admin API; None before a configuration is live."""
+        return None if self._loaded is None else self._loaded.config.admin
+
+    @property
+    def contents(self) -> Contents:
+        """What the files hold that the configuration names."""
+        return NOTHING if self._loaded is None else self._loaded.contents
 
     @property
     def retired_totals(self) -> Mapping[tuple[str, str, str], Totals]:

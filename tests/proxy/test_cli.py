@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from config.access import Admin
 from proxy.admin.app import start
 from proxy.admin.client import actor
 from proxy.cli import app
@@ -199,6 +201,30 @@ def test_reload_says_what_is_live_or_every_problem(admin, controller):
     result = run("reload", "--admin", admin)
     assert result.exit_code == 1
     assert "config.yaml:12:15: routes[0].strategy" in result.stderr
+
+
+def test_a_token_is_sent_and_never_shown(admin, controller):
+    """Broken: the command line cannot be used where tokens are asked for; or it shows the token."""
+    token = "0123456789abcdef-secret"
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    controller.admin = Admin.model_validate({"tokens": ({"name": "ann", "role": "viewer", "sha256": digest},)})
+    without = run("status", "--admin", admin)
+    assert without.exit_code == 1
+    assert "Authorization" in without.output
+    assert run("status", "--admin", admin, UNDERSTUDY_TOKEN=token).exit_code == 0
+    assert run("--token", token, "status", "--admin", admin).exit_code == 0
+    refused = run("pause", "fraud", "--admin", admin, UNDERSTUDY_TOKEN=token)
+    assert refused.exit_code == 1
+    assert "ann is a viewer; this needs an operator" in refused.output
+    assert run("status", "--admin", admin, UNDERSTUDY_TOKEN=f"{token}\nx: y").exit_code == 2
+    assert token not in run("--help", UNDERSTUDY_TOKEN=token).output
+
+
+def test_an_authority_that_cannot_be_used_is_named(tmp_path):
+    """Broken: a wrong file is a traceback, or worse: nothing is verified."""
+    result = run("status", "--admin", "https://127.0.0.1:9", UNDERSTUDY_CA_FILE=str(tmp_path / "absent.pem"))
+    assert result.exit_code == 2
+    assert "absent.pem" in result.output
 
 
 def test_nobody_there_is_exit_status_3_with_the_remedy(nobody):

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from config.access import Admin
+from config.files import NOTHING
 from proxy.control import rollout
 from proxy.control.store import StoreError
 from proxy.faults import Fault, Retry, Skip
@@ -42,6 +44,8 @@ class FakeController:
         self.ready = True
         self.draining = False
         self.config_text = CONFIG_TEXT
+        self.admin: Admin | None = Admin()
+        self.contents = NOTHING
         self.document = route_document()
         self.plain = plain_document()
         self.entries = history_entries()

@@ -103,6 +103,7 @@ class Understudy:
             "drainDelay": "0s",
             **config,
         }
+        self.config["admin"] = {"address": f"127.0.0.1:{self.admin_port}", **config.get("admin", {})}
         self.write(self.config)
         self.process: subprocess.Popen[bytes] | None = None
 
