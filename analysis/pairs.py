@@ -202,8 +202,7 @@ class Slowdown(Pairs):
 
     def __init__(self, gate: Gate) -> None:
         super().__init__(gate, 0.5, (_HALF, _HALF))
-        buckets = log(1 + (gate.margin_relative or 0.0)) / log(RATIO_BASE)
-        self._harm_shift, self._pass_shift = ceil(buckets - 1e-9), floor(buckets + 1e-9)
+        self._harm_shift, self._pass_shift = slowdown_shifts(gate.margin_relative or 0.0)
         self._ratio: FloatArray = np.zeros(RATIO_BUCKETS)
 
     def state(self) -> dict[str, FloatArray]:
@@ -242,6 +241,16 @@ class Slowdown(Pairs):
             signed(100 * (_factor(RATIO_BUCKETS // 2 + at) - 1)) for at in (self._harm_shift, self._pass_shift)
         )
         return f"{harm} %" if harm == passing else f"{harm} % for harm, {passing} % for pass"
+
+
+def slowdown_shifts(margin: float) -> tuple[int, int]:
+    """A relative margin in whole buckets of the ratios: rounded up, for harm, and down, for pass.
+
+    >>> slowdown_shifts(0.1), slowdown_shifts(0.04)
+    ((3, 2), (1, 1))
+    """
+    buckets = log(1 + margin) / log(RATIO_BASE)
+    return ceil(buckets - 1e-9), floor(buckets + 1e-9)
 
 
 def _factor(bucket: float) -> float:

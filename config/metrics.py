@@ -171,6 +171,10 @@ class Analysis(Section):
     min_samples: Annotated[int, whole(1, 1_000_000_000)] = 1000
     """Samples that each version needs before an analysis step, or a promotion, goes on."""
 
+    expected_rate: Annotated[float, number(0, 10_000_000, above=True)] | None = None
+    """Requests per second that the route usually has. With it a file is checked for margins that can never be proven
+    within `maxDuration`; `understudy plan` tells how long each takes. Changing it begins no new rollout."""
+
     on_inconclusive: Literal["pause", "abort"] = "pause"
     """What happens then: wait for a person at the present weight, or go back to stable."""
 

@@ -143,16 +143,19 @@ def demo(
 @app.command()
 def validate(file: ConfigFile, as_json: AsJson = False) -> None:
     """Check a configuration file, and print every problem as file:line:column."""
+    from proxy.admin.planned import unprovable
+
     if as_json:
         from config.loader import load
         from config.problems import ConfigError
 
         problems: list[dict[str, Any]] = []
+        doubts: list[str] = []
         try:
-            load(file)
+            doubts = list(unprovable(load(file).config))
         except ConfigError as error:
             problems = [_members(problem) for problem in error.problems]
-        _print_json({"valid": not problems, "problems": problems})
+        _print_json({"valid": not problems, "problems": problems, "warnings": doubts})
         raise typer.Exit(EXIT_REFUSED if problems else 0)
     loaded = _load(file)
     backends, routes = len(loaded.config.backends), len(loaded.config.routes)
@@ -160,6 +163,8 @@ def validate(file: ConfigFile, as_json: AsJson = False) -> None:
     for route in loaded.config.routes:
         if route.fault is not None:
             typer.echo(f"{file}: route {route.name} injects {route.fault}, on purpose", err=True)
+    for doubt in unprovable(loaded.config):
+        typer.echo(f"{file}: warning: {doubt}", err=True)
 
 
 @app.command()
@@ -247,6 +252,38 @@ def history(
     with _asking(admin, as_json) as client:
         answer = client.history(route, limit)
     _show(answer, as_json, lambda page: console.history(page["entries"]))
+
+
+@app.command()
+def plan(
+    route: RouteName,
+    rate: Annotated[
+        float | None, typer.Option("--rate", min=0.001, metavar="N", help="Requests per second; else what is measured.")
+    ] = None,
+    times: Annotated[
+        float, typer.Option("--find", min=1.1, metavar="TIMES", help="The regression to find, in margins.")
+    ] = 2.0,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="Plan by this file, and ask no admin API.")
+    ] = None,
+    admin: Admin = DEFAULT_ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how many requests and how long it takes to prove each margin, and to find a regression."""
+    from time import time
+
+    from proxy.admin import console
+    from proxy.admin.planned import planned, planned_live
+
+    try:
+        if config is not None:
+            answer = planned(_load(config).config, route, rate, times)
+        else:
+            with _asking(admin, as_json) as client:
+                answer = planned_live(client, route, rate, times, time())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    _show(answer, as_json, console.plan)
 
 
 # --- commanding

@@ -125,6 +125,10 @@ class Client:
         """Give a command to a route's rollout; what it is afterwards."""
         return self._json("POST", f"{_route(name)}/{verb}", options)
 
+    def config_text(self) -> str:
+        """The configuration that is live, as it was read."""
+        return self._ask("GET", "/api/v1/config").decode("utf-8")
+
     def reload(self) -> dict[str, Any]:
         """Have the configuration file read again."""
         return self._json("POST", "/api/v1/config/reload", {})

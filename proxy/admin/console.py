@@ -166,3 +166,31 @@ def _table(*columns: str, title: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+# --- planning
+
+
+def plan(answer: Json) -> RenderableType:
+    """What each metric needs, by weight: in half of the rollouts, and in nine of ten."""
+    table = Table(title=f"{answer['route']} at {words.plain(answer['ratePerSecond'])} requests/s")
+    for column in ("metric", "weight", "to prove its margin", "nine of ten", f"to find {answer['times']:g} margins",
+                   "nine of ten"):  # fmt: skip
+        table.add_column(column)
+    for metric in answer["metrics"]:
+        for at in metric["at"]:
+            weight = "copies" if at["weight"] is None else f"{words.plain(at['weight'])} %"
+            cells = [cell for kind in ("prove", "find") for cell in _effort(at[kind], metric["unit"])]
+            table.add_row(metric["name"], weight, *cells)
+        if not metric["at"]:
+            table.add_row(metric["name"], words.NOTHING, *["no step looks at it"] * 4)
+    lines = [Text(f"assumed: {text}", "yellow") for text in answer["assumed"]]
+    lines += [Text(f"warning: {text}", "red") for text in answer["warnings"]]
+    return Group(table, *lines)
+
+
+def _effort(effort: Json | None, unit: str) -> tuple[str, str]:
+    if effort is None:
+        return words.NOTHING, words.NOTHING
+    half = f"{words.span(effort['seconds'])} ({words.count(effort['requests'])} {unit})"
+    return half, words.span(effort["seconds90"])

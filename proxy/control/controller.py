@@ -27,7 +27,7 @@ from config.access import Admin
 from config.files import NOTHING, Contents
 from config.loader import Loaded
 from config.problems import ConfigError, Problem
-from proxy.control import endpoints, views
+from proxy.control import endpoints, outlook, views
 from proxy.control.fleet import Fleet
 from proxy.control.health import Checks
 from proxy.control.keeper import Keeper
@@ -205,6 +205,9 @@ class Controller:
         for fault in views.injected(loaded.config):
             _LOG.warning("faults are injected on purpose", **fault)
             text += f"; into route {fault['route']} is injected {fault['injects']}"
+        for route in loaded.config.routes:
+            for doubt in outlook.warnings(route, route.analysis.expected_rate):
+                _LOG.warning("a margin cannot be proven in time", route=route.name, reason=doubt)
         _LOG.info("configuration live", actor=actor, digest=loaded.digest[:12], generation=self._fleet.generation,
                   change=text)  # fmt: skip
         entry = Entry(0, self._clock(), "", "config", actor, f"configuration {loaded.digest[:12]}: {text}")

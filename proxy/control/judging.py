@@ -62,6 +62,7 @@ def question(route: schema.Route) -> Question:
 def _digest(route: schema.Route, stable_version: str | None) -> str:
     """Of stable only what is deployed counts: that it gets another instance does not begin a rollout anew."""
     facts = route.model_dump(mode="json", by_alias=True, include={"strategy", "analysis", "predictions"})
+    facts["analysis"].pop("expectedRate", None)  # it is of the traffic, and asks nothing
     facts["stableVersion"] = stable_version
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

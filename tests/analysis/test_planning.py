@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.planning import requests_for_mean, requests_for_quantile, requests_for_rate, seconds_for
+from analysis.plan import Gate, Plan
+from analysis.planning import (
+    Baseline,
+    need,
+    requests_for_mean,
+    requests_for_quantile,
+    requests_for_rate,
+    seconds_for,
+    spread_between,
+)
 from analysis.summaries import Grid
 from tests.support.slices import histogram
 
@@ -52,3 +61,66 @@ def test_no_traffic_takes_no_finite_time() -> None:
     """Broken: a division by zero in a warning."""
     assert seconds_for(1000.0, 0.0) is None
     assert seconds_for(1000.0, 50.0) == 20.0
+
+
+def gate(name: str, kind: str, **margins: float | str) -> Gate:
+    return Gate(name, kind, **margins)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("asked", "baseline", "share", "median"),
+    [
+        (gate("e", "errors", margin_absolute=0.002), Baseline(error_rate=0.01), 0.05, 400_000),
+        (gate("e", "errors", margin_relative=0.2), Baseline(error_rate=0.01), 0.5, 107_000),
+        (gate("e", "errors", margin_absolute=0.001), Baseline(error_rate=0.001), 0.1, 112_000),
+        (gate("l", "category", output="l", margin_absolute=0.02), Baseline(label_share=0.3), 0.1, 48_000),
+        (gate("s", "number", output="s", margin_sd=0.05), Baseline(), 0.5, 11_000),
+        (gate("p", "pair", output="l", margin_absolute=0.002), Baseline(disagreement=0.001), 0.5, 8_000),
+        (gate("q", "latency", quantile=0.5, margin_relative=0.05), Baseline(latency_spread={0.5: 0.42}), 0.5, 10_000),
+    ],
+)
+def test_proofs_are_planned_near_the_simulated_medians(
+    asked: Gate, baseline: Baseline, share: float, median: float
+) -> None:
+    """Broken: a margin is called out of reach that is not, or the reverse. Medians by simulation, each metric alone."""
+    found = need(asked, Plan((asked,)), share, baseline).prove
+    assert found is not None
+    assert 0.5 < found.half / median < 2.0
+    assert 1.7 < found.most / found.half < 2.9, "nine of ten rollouts take two or three times the median"
+
+
+@pytest.mark.parametrize(
+    ("asked", "baseline", "share", "times", "median"),
+    [
+        # 1 -> 5 % errors beyond +20 %, and 1 -> 1.5 % beyond +0.2 pp
+        (gate("e", "errors", margin_relative=0.2), Baseline(error_rate=0.01), 0.05, 20.0, 6_000),
+        (gate("e", "errors", margin_absolute=0.002), Baseline(error_rate=0.01), 0.5, 2.5, 71_000),
+        # a label from 30 to 32 % beyond 1 pp
+        (gate("l", "category", output="l", margin_absolute=0.01), Baseline(label_share=0.3), 0.1, 2.0, 282_000),
+    ],
+)
+def test_regressions_are_planned_near_the_simulated_medians(
+    asked: Gate, baseline: Baseline, share: float, times: float, median: float
+) -> None:
+    """Broken: people wait for a regression to be found for hours, or do not wait long enough."""
+    others = tuple(gate(f"other{i}", "errors", margin_absolute=0.1) for i in range(5))
+    found = need(asked, Plan((asked, *others)), share, baseline, times).find
+    assert found is not None
+    assert 0.4 < found.half / median < 2.0
+
+
+def test_what_cannot_be_told_has_no_number() -> None:
+    """Broken: a division by zero, or a promise that nothing can keep."""
+    slow = gate("pair.latency", "slowdown", margin_relative=0.1)
+    info = gate("errors", "errors", margin_absolute=0.1, role="info")
+    plan = Plan((slow, info))
+    assert need(info, plan, 0.5, Baseline()).prove is None
+    assert need(info, plan, 0.5, Baseline()).find is None
+    assert need(slow, plan, 0.0, Baseline()).prove is not None, "pairs need no share of the live traffic"
+    rate = gate("e", "errors", margin_absolute=0.1)
+    assert need(rate, Plan((rate,)), 0.0, Baseline()).prove is None
+    assert need(rate, Plan((rate,)), 0.5, Baseline(), times=1.0).find is None
+    certain = gate("pair.l", "pair", output="l", margin_absolute=0.01)
+    assert need(certain, Plan((certain,)), 0.5, Baseline(disagreement=0.02)).prove is None
+    assert spread_between((0.5, 1.0), (0.9, 1.0)) is None
+    assert Baseline(latency_spread={0.95: 0.3, 0.99: 0.9}).spread(0.999) == 0.9

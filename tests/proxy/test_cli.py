@@ -74,7 +74,7 @@ def test_help_is_quick_and_names_every_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "LOADED []" in done.stdout
-    assert len(app.registered_commands) == 14
+    assert len(app.registered_commands) == 15
     for command in app.registered_commands:
         name = command.callback.__name__
         assert f" {name} " in done.stdout
@@ -331,3 +331,49 @@ def test_serve_checks_the_file_and_becomes_the_supervisor(tmp_path: Path, monkey
     assert path == sys.executable
     assert (arguments[0], arguments[-5:-1]) == (sys.executable, ["-m", "proxy", "supervise", "--launch"])
     json.loads(arguments[-1])
+
+
+PLANNED = """
+listen: [{address: 127.0.0.1:0}]
+backends: [{name: one, endpoints: [http://127.0.0.1:9]}, {name: two, endpoints: [http://127.0.0.1:9]}]
+routes:
+- name: fraud
+  backendRefs: [{name: one, role: stable}, {name: two, role: canary}]
+  strategy: {canary: {steps: [setWeight: 5]}}
+  analysis: {maxDuration: 1h, expectedRate: 10, metrics: [{name: errors, maxIncrease: 0.2pp}]}
+"""
+
+
+def test_plan_by_a_file(tmp_path: Path) -> None:
+    """Nobody could tell how long a margin takes before traffic waits for it."""
+    file = tmp_path / "understudy.yaml"
+    file.write_text(PLANNED)
+    answer = json.loads(run("plan", "fraud", "--config", str(file), "--json").stdout)
+    assert answer["ratePerSecond"] == 10
+    faster = json.loads(run("plan", "fraud", "--config", str(file), "--rate", "1000", "--json").stdout)
+    slow, fast = (found["metrics"][0]["at"][0]["prove"] for found in (answer, faster))
+    assert slow["requests"] == fast["requests"]
+    assert slow["seconds"] == pytest.approx(100 * fast["seconds"], rel=0.01)
+    shown = run("plan", "fraud", "--config", str(file))
+    assert "errors" in shown.stdout
+    assert "warning: route fraud: errors needs about" in " ".join(shown.stdout.split())
+    assert run("plan", "nobody", "--config", str(file)).exit_code == 2
+
+
+def test_plan_by_what_is_live(admin: str, controller: FakeController, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan would be of assumptions where the traffic is known."""
+    controller.config_text = PLANNED
+    monkeypatch.setattr("time.time", lambda: controller.route("fraud")["startedAt"] + 1000.0)
+    answer = json.loads(run("plan", "fraud", "--admin", admin, "--json").stdout)
+    assert answer["ratePerSecond"] == 20
+    assert "stable fails 1 % of its requests" not in answer["assumed"]
+
+
+def test_validate_warns_of_margins_out_of_reach(tmp_path: Path) -> None:
+    """A pipeline would pass a file whose rollout cannot end."""
+    file = tmp_path / "understudy.yaml"
+    file.write_text(PLANNED)
+    result = run("validate", str(file))
+    assert result.exit_code == 0
+    assert "warning: route fraud: errors needs about" in result.stderr
+    assert len(json.loads(run("validate", str(file), "--json").stdout)["warnings"]) == 1

@@ -142,3 +142,14 @@ def test_another_build_of_the_candidate_is_another_candidate() -> None:
     found = document()
     found["backends"][1]["version"] = "2024-06"
     assert planned(found).candidate_digest != planned(document()).candidate_digest
+
+
+def test_the_traffic_that_is_expected_changes_no_digest() -> None:
+    """Evidence would be thrown away since somebody wrote down how busy a route is."""
+    found = document()
+    before = judging.plan(loaded(found), loaded(found).routes[0])
+    _route(found)["analysis"]["expectedRate"] = 250
+    after = judging.plan(loaded(found), loaded(found).routes[0])
+    assert before is not None
+    assert after is not None
+    assert before.digest == after.digest

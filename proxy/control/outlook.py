@@ -1,0 +1,189 @@
+"""How long a rollout will take, before it begins: what each metric needs at the traffic of its route. Pure.
+
+A plan is of one traffic and of what is known of stable; where nothing is known, the assumption is named. A warning
+is given only where a margin cannot be proven in `maxDuration` even with all of that time spent at the best weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+from analysis.plan import PAIRED, Gate, Plan
+from analysis.planning import Baseline, Effort, least_seconds, need, spread_between
+from analysis.wording import count, duration, number, percent
+from config import schema, strategy
+from proxy.control import judging
+
+Json = dict[str, Any]
+TIMES: Final = 2.0
+"""The regression that is to be found, in margins."""
+_QUANTILES: Final = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+
+
+def outlook(route: schema.Route, rate_per_s: float, known: Json | None = None, times: float = TIMES) -> Json:
+    """What each metric of a route needs at so many requests per second.
+
+    `known` is the route as the admin API tells of it, from which the errors, latencies and labels of stable are taken.
+    """
+    question = judging.question(route)
+    baseline = _baseline(known)
+    weights, mirror = shares(route)
+    return {
+        "route": route.name,
+        "ratePerSecond": rate_per_s,
+        "maxDurationSeconds": question.horizon_s,
+        "weights": [100 * weight for weight in weights],
+        "mirror": 100 * mirror,
+        "times": times,
+        "assumed": _assumptions(known),
+        "metrics": [
+            _metric(gate, question, _places(gate, weights, mirror), rate_per_s, baseline, times)
+            for gate in question.gates
+        ],
+        "warnings": warnings(route, rate_per_s, known),
+    }
+
+
+def warnings(route: schema.Route, rate_per_s: float | None, known: Json | None = None) -> list[str]:
+    """Margins that can never be proven in time, in plain words."""
+    if not rate_per_s or route.strategy is None or route.strategy.canary is None:
+        return []
+    question, baseline = judging.question(route), _baseline(known)
+    weights, mirror = shares(route)
+    found = []
+    for gate in question.gates:
+        places = _places(gate, weights, mirror)
+        if gate.role != "guardrail" or not places:
+            continue
+        share, part = max(places, key=lambda place: place[0] * (1 - place[0]))
+        effort = need(gate, question, share, baseline).prove
+        name = f"route {route.name}: {gate.name}"
+        if effort is None:
+            found.append(f"{name} can never be proven: nothing lies between what is usual and its margin; widen it")
+        elif _seconds(effort.half, rate_per_s * part, question.alpha_promote, question) > question.horizon_s:
+            takes_s = effort.half / (rate_per_s * part)
+            found.append(
+                f"{name} needs about {count(effort.half)} {_unit(gate)} until its margin is proven; at "
+                f"{number(rate_per_s)} requests/s that takes {duration(takes_s)}, and maxDuration is "
+                f"{duration(question.horizon_s)}; widen the margin, raise weight or maxDuration, or make it a signal"
+            )
+    return found
+
+
+def shares(route: schema.Route) -> tuple[list[float], float]:
+    """The weights that a rollout goes through, and the largest part of the traffic that is copied."""
+    if route.strategy is None or route.strategy.canary is None:
+        return [], 0.0
+    steps = route.strategy.canary.steps
+    weights = {step.percent / 100 for step in steps if isinstance(step, strategy.SetWeight) and 0 < step.percent < 100}
+    mirror = max((step.percent / 100 for step in steps if isinstance(step, strategy.SetMirror)), default=0.0)
+    return sorted(weights), mirror
+
+
+def measured_rate(known: Json, started_s: float, now_s: float) -> float | None:
+    """Requests per second of stable and candidate since the rollout (or the process) began; None without any."""
+    begun = known.get("startedAt") or started_s
+    until = known.get("endedAt") or now_s
+    requests = sum(arm["requests"] for arm in known["arms"] if arm["role"] != "shadow")
+    return requests / (until - begun) if requests and until > begun else None
+
+
+def _places(gate: Gate, weights: Sequence[float], mirror: float) -> list[tuple[float, float]]:
+    """(candidate's share, part of the traffic that counts) where a metric is looked at."""
+    if gate.kind in PAIRED:
+        return [(0.5, mirror)] if mirror else []
+    return [(weight, 1.0) for weight in weights]
+
+
+def _metric(
+    gate: Gate,
+    question: Plan,
+    places: Sequence[tuple[float, float]],
+    rate_per_s: float,
+    baseline: Baseline,
+    times: float,
+) -> Json:
+    weight = dict(zip((each.name for each in question.gates), question.abort_weights(), strict=True))[gate.name]
+    found = []
+    for share, part in places:
+        needed = need(gate, question, share, baseline, times)
+        traffic = rate_per_s * part
+        found.append({
+            "weight": None if gate.kind in PAIRED else 100 * share,
+            "prove": _answer(needed.prove, traffic, question.alpha_promote, question),
+            "find": _answer(needed.find, traffic, question.alpha_abort * weight, question),
+        })  # fmt: skip
+    return {"name": gate.name, "role": gate.role, "unit": _unit(gate), "at": found}
+
+
+def _answer(effort: Effort | None, traffic: float, alpha: float, question: Plan) -> Json | None:
+    if effort is None:
+        return None
+    return {
+        "requests": round(effort.half),
+        "seconds": _seconds(effort.half, traffic, alpha, question),
+        "requests90": round(effort.most),
+        "seconds90": _seconds(effort.most, traffic, alpha, question),
+    }
+
+
+def _seconds(requests: float, traffic: float, alpha: float, question: Plan) -> float:
+    return max(requests / traffic, least_seconds(alpha, question.block_s))
+
+
+def _unit(gate: Gate) -> str:
+    return "pairs" if gate.kind in PAIRED else "requests"
+
+
+def _stable(known: Json | None) -> Json | None:
+    arms = [] if known is None else known["arms"]
+    return next((arm for arm in arms if arm["role"] == "stable" and arm["requests"]), None)
+
+
+def _baseline(known: Json | None) -> Baseline:
+    arm = _stable(known)
+    if known is None or arm is None:
+        return Baseline()
+    shares = [share for labels in arm["labels"].values() for share in labels.values()]
+    pairs = (known.get("pairs") or {}).get("outputs", {})
+    disagreed = [pair["disagreed"] / pair["compared"] for pair in pairs.values() if pair["compared"] >= _ENOUGH]
+    return Baseline(
+        error_rate=arm["failed"] / arm["requests"] if arm["requests"] >= _ENOUGH else Baseline().error_rate,
+        label_share=min(shares, key=lambda share: abs(share - 0.5)) if shares else Baseline().label_share,
+        latency_spread=_spreads(arm["latencyMs"]),
+        disagreement=max(disagreed, default=None),
+    )
+
+
+_ENOUGH: Final = 1000
+"""Requests from which on a share of them is taken for what is usual."""
+
+
+def _spreads(latency_ms: Mapping[str, float | None]) -> dict[float, float]:
+    """Around each quantile, from the next lower one (the median: from the next higher one)."""
+    known = [(quantile, latency) for name, quantile in _QUANTILES if (latency := latency_ms.get(name))]
+    found: dict[float, float] = {}
+    for lower, upper in pairwise(known):
+        spread = spread_between(lower, upper)
+        if spread:
+            found.setdefault(lower[0], spread)
+            found[upper[0]] = spread
+    return found
+
+
+def _assumptions(known: Json | None) -> list[str]:
+    arm = _stable(known)
+    usual = Baseline()
+    if arm is None:
+        return [
+            f"stable fails {percent(usual.error_rate)} of its requests",
+            "latency is lognormal with a spread of 0.5",
+            f"the hardest label has a share of {percent(usual.label_share)}",
+            "half as many pairs disagree as may",
+        ]
+    found = [] if arm["requests"] >= _ENOUGH else [f"stable fails {percent(usual.error_rate)} of its requests"]
+    if not _spreads(arm["latencyMs"]):
+        found.append("latency is lognormal with a spread of 0.5")
+    return found

@@ -1,0 +1,89 @@
+"""What a rollout will take, and which margins cannot be proven in time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from config.loader import loads
+from config.schema import Route
+from proxy.control.outlook import measured_rate, outlook, warnings
+from tests.support.control_plane import config as document
+
+STEPS = ({"setMirror": {"percent": 50}}, {"setWeight": 5}, {"setWeight": 20})
+METRICS = [
+    {"name": "errors", "maxIncrease": "0.2pp"},
+    {"name": "latency.p99", "maxIncrease": "10%"},
+    {"name": "prediction.label", "maxShift": "2pp"},
+    {"name": "prediction.score", "maxShift": "0.1sd", "role": "signal"},
+    {"name": "pair.label", "maxDisagreement": "1%"},
+    {"name": "pair.latency", "maxIncrease": "10%"},
+]
+STABLE: dict[str, Any] = {
+    "role": "stable",
+    "requests": 100_000,
+    "failed": 100,
+    "latencyMs": {"p50": 50.0, "p95": 100.0, "p99": 400.0},
+    "labels": {"label": {"a": 0.9, "b": 0.1}},
+}
+KNOWN: dict[str, Any] = {
+    "startedAt": 1000.0,
+    "endedAt": None,
+    "arms": [STABLE, {"role": "canary", "requests": 900}, {"role": "shadow", "requests": 50_000}],
+    "pairs": {"outputs": {"label": {"compared": 50_000, "disagreed": 100}}},
+}
+
+
+def route(**analysis: Any) -> Route:
+    found = document(*STEPS, analysis={"metrics": METRICS, "maxDuration": "2h", **analysis})
+    return loads(yaml.safe_dump(found), "test").config.routes[0]
+
+
+def test_every_metric_is_planned_where_it_is_looked_at() -> None:
+    """A metric would be left out of the plan, or planned at a weight that no step has."""
+    found = outlook(route(), 100.0)
+    assert [metric["name"] for metric in found["metrics"]] == [metric["name"] for metric in METRICS]
+    assert [[at["weight"] for at in metric["at"]] for metric in found["metrics"]] == [[5, 20]] * 4 + [[None]] * 2
+    for metric in found["metrics"]:
+        for at in metric["at"]:
+            assert (at["prove"] is None) == (metric["role"] == "signal")
+            assert at["find"]["seconds90"] >= at["find"]["seconds"] > 0
+    errors = found["metrics"][0]["at"]
+    assert errors[0]["prove"]["requests"] > 3 * errors[1]["prove"]["requests"]
+    assert errors[0]["prove"]["seconds"] == pytest.approx(errors[0]["prove"]["requests"] / 100.0, rel=0.001)
+    assert len(found["assumed"]) == 4
+
+
+def test_what_is_known_of_stable_replaces_what_is_assumed() -> None:
+    """The plan would be of some other model, though the traffic has told what this one is like."""
+    guessed, known = outlook(route(), 100.0), outlook(route(), 100.0, KNOWN)
+    assert known["assumed"] == []
+    before, after = (
+        [metric["at"][-1]["prove"]["requests"] for metric in found["metrics"] if metric["role"] != "signal"]
+        for found in (guessed, known)
+    )
+    assert after[0] < before[0] / 3, "0.1 % of failures are told from 0.3 % sooner than 1 % from 1.2 %"
+    assert after[1] > 2 * before[1], "a long tail hides ten percent"
+    assert after[2] < before[2] / 2
+    assert after[3] < before[3]
+
+
+def test_margins_out_of_reach_are_told() -> None:
+    """People would wait for two hours for a proof that takes days."""
+    assert warnings(route(), None) == []
+    assert warnings(route(), 1000.0) == []
+    told = warnings(route(), 5.0)
+    assert [text.split(":")[1].split()[0] for text in told] == ["errors", "latency.p99", "prediction.label"]
+    assert "maxDuration is 2.0 h" in told[0]
+    odd = {**KNOWN, "pairs": {"outputs": {"label": {"compared": 50_000, "disagreed": 2000}}}}
+    assert any("pair.label can never be proven" in text for text in warnings(route(), 1000.0, odd))
+
+
+def test_the_rate_is_that_of_the_live_traffic() -> None:
+    """Copies would count as traffic, or a rollout that has ended as one with ever less of it."""
+    assert measured_rate(KNOWN, 0.0, 2000.0) == 100.9
+    assert measured_rate({**KNOWN, "endedAt": 1500.0}, 0.0, 9000.0) == pytest.approx(201.8)
+    assert measured_rate({**KNOWN, "startedAt": None}, 1500.0, 2000.0) == pytest.approx(201.8)
+    assert measured_rate({"arms": []}, 0.0, 10.0) is None
