@@ -50,11 +50,13 @@ for _kind, _pattern, _first in (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value stands: line and column (from 1) of its key and of itself, and a scalar as it was written."""
+    """Where a value stands: line and column (from 1) of its key and of itself, and of what follows it; a scalar as it
+    was written."""
 
     key: tuple[int, int]
     value: tuple[int, int]
     text: str | None
+    end: tuple[int, int] = (1, 1)
 
 
 @dataclass(slots=True)
@@ -111,7 +113,7 @@ class _Walk:
         """The value of a node; its place, and those of all that it holds, are remembered."""
         self._values += 1
         text = node.value if isinstance(node, yaml.ScalarNode) else None
-        self._document.places[loc] = Place(key, _mark(node), text)
+        self._document.places[loc] = Place(key, _mark(node), text, _end(node))
         if self._values > MAX_VALUES or len(loc) > MAX_DEPTH:
             remedy = "write it without aliases (`*name`) that repeat or contain themselves"
             problem = self._document.problem(loc[:8], "the file grows beyond all bounds here", remedy)
@@ -184,6 +186,11 @@ def _scalar(node: yaml.ScalarNode) -> object:
 
 def _mark(node: yaml.Node | yaml.Event) -> tuple[int, int]:
     mark = node.start_mark
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+
+
+def _end(node: yaml.Node) -> tuple[int, int]:
+    mark = node.end_mark
     return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
 

@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final
 
 import structlog
 from aiohttp import web
@@ -20,6 +20,7 @@ from proxy.admin import openapi
 from proxy.admin.access import Access
 from proxy.admin.door import Door
 from proxy.admin.endpoints import CONTROLS, ENDPOINTS, OPENAPI, REGISTRY
+from proxy.admin.events import NEWS, News
 from proxy.admin.exposition import registry
 from proxy.admin.latency import GATHER_EVERY_S, Latencies
 from proxy.admin.problems import MAX_BODY_BYTES, RefusalError, one_shape
@@ -29,7 +30,6 @@ from proxy.control.store import StoreError
 SHUTDOWN_TIMEOUT_S: Final = 2.0
 """What a stopping controller waits for admin requests; the data plane does not notice it."""
 
-_LATENCIES: Final = web.AppKey("latencies", Latencies)
 _LOG = structlog.get_logger("understudy.admin")
 
 
@@ -38,16 +38,18 @@ def application(controls: Controls, environ: Mapping[str, str] = os.environ) -> 
     app = web.Application(
         middlewares=[one_shape, _store_refusals, Access(environ).check], client_max_size=MAX_BODY_BYTES
     )
-    app[CONTROLS] = controls
-    app[_LATENCIES] = Latencies(controls.reader)
-    app[REGISTRY] = registry(controls, app[_LATENCIES])
+    app[CONTROLS], app[NEWS] = controls, News(controls)
+    latencies = Latencies(controls.reader)
+    app[REGISTRY] = registry(controls, latencies)
     app[OPENAPI] = openapi.document(ENDPOINTS, controls.status()["version"])
     app.add_routes([web.route(e.method, e.path, e.handler) for e in ENDPOINTS])
     for endpoint in ENDPOINTS:
         if endpoint.method == "GET":
             app.router.add_head(endpoint.path, endpoint.handler)
     app.on_response_prepare.append(_common_headers)
-    app.cleanup_ctx.append(_gathering)
+    app.cleanup_ctx.append(_beside(lambda: _gather(controls, latencies)))
+    app.cleanup_ctx.append(_beside(app[NEWS].follow))
+    app.on_shutdown.append(_end_streams)
     return app
 
 
@@ -56,21 +58,10 @@ async def start(controls: Controls, sock: socket.socket, environ: Mapping[str, s
     app = application(controls, environ)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     door = Door(runner, controls, sock)
-    app.cleanup_ctx.append(lambda _: _following(door))
+    app.cleanup_ctx.append(_beside(door.follow))
     await runner.setup()
     await door.look()
     return runner
-
-
-async def _following(door: Door) -> AsyncIterator[None]:
-    """Do with the socket as the configuration says, until the end."""
-    task = asyncio.create_task(door.follow())
-    task.add_done_callback(_tell_if_broken)
-    yield
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.wait([task])
-    door.close()
 
 
 # --- around every request
@@ -91,21 +82,29 @@ async def _common_headers(_request: web.Request, response: web.StreamResponse) -
     response.headers["X-Content-Type-Options"] = "nosniff"
 
 
-async def _gathering(app: web.Application) -> AsyncIterator[None]:
+def _beside(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Something that goes on for as long as the application runs."""
+
+    async def beside(_app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(work())
+        task.add_done_callback(_tell_if_broken)
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+
+    return beside
+
+
+async def _gather(controls: Controls, latencies: Latencies) -> None:
     """Gather latencies from the ledger between scrapes: its lanes hold the last 16 seconds only."""
-    controls, latencies = app[CONTROLS], app[_LATENCIES]
+    while True:
+        latencies.gather(controls.rows())
+        await asyncio.sleep(GATHER_EVERY_S)
 
-    async def gather() -> None:
-        while True:
-            latencies.gather(controls.rows())
-            await asyncio.sleep(GATHER_EVERY_S)
 
-    task = asyncio.create_task(gather())
-    task.add_done_callback(_tell_if_broken)
-    yield
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.wait([task])
+async def _end_streams(app: web.Application) -> None:
+    app[NEWS].close()
 
 
 def _tell_if_broken(task: asyncio.Task[None]) -> None:

@@ -36,6 +36,12 @@ class Door:
 
     async def follow(self) -> None:
         """Do as the configuration says, for ever."""
+        try:
+            await self._follow()
+        finally:
+            self._sock.close()
+
+    async def _follow(self) -> None:
         tries = 0
         while True:
             await asyncio.sleep(LOOK_S)
@@ -59,10 +65,6 @@ class Door:
             return  # its files are being written; it is tried again
         if self._site is None or context is not self._context:
             await self._open(context)
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._sock.close()
 
     async def _open(self, context: ssl.SSLContext | None) -> None:
         """Listen with or without TLS; the kernel's queue is one and the same, so that nobody is refused."""

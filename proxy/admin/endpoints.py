@@ -19,8 +19,10 @@ from pydantic import BaseModel
 
 from config.access import Role
 from proxy.admin import documents
+from proxy.admin.events import NEWS, stream
 from proxy.admin.parameters import (
     AbortOptions,
+    EventsQuery,
     NoOptions,
     PageQuery,
     Parameters,
@@ -31,8 +33,10 @@ from proxy.admin.parameters import (
 )
 from proxy.admin.problems import RefusalError, unknown_route
 from proxy.admin.report import markdown
-from proxy.admin.surface import Controls, Json, Verb
+from proxy.admin.surface import Controls, Json
+from proxy.control.intent import Stale
 from proxy.control.rollout import IllegalEvent
+from proxy.control.verbs import Verb
 
 ACTOR_HEADER: Final = "x-understudy-actor"
 MAX_ACTOR_CHARS: Final = 120
@@ -45,6 +49,7 @@ PRINCIPAL: Final = web.RequestKey("principal", str)
 Needed = Role | Literal["public"]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 YAML: Final = "application/yaml"
+EVENTS: Final = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,24 @@ def _page(request: web.Request, asked: PageQuery, entries: list[Json]) -> web.Re
     return answer({"entries": entries, "nextBefore": before, "next": path})
 
 
+async def _journal(request: web.Request) -> web.Response:
+    asked = query(request, PageQuery)
+    return _page(request, asked, await request.app[CONTROLS].journal(asked.limit, asked.before))
+
+
+async def _events(request: web.Request) -> web.StreamResponse:
+    after = query(request, EventsQuery).after
+    last = request.headers.get("Last-Event-ID", "")
+    if last.isascii() and last.isdigit() and len(last) < 19:
+        after = int(last)
+    if request.method == "HEAD":
+        return web.Response(content_type=EVENTS)
+    news = request.app[NEWS]
+    if news.full:
+        raise RefusalError(503, "too-many-listeners", "no more clients can listen: end one of those that do")
+    return await stream(request, news, after)
+
+
 async def _config(request: web.Request) -> web.Response:
     controls = request.app[CONTROLS]
     digest = controls.status()["config"]["digest"]
@@ -169,6 +192,21 @@ async def _act(request: web.Request) -> web.Response:
 async def _validate(request: web.Request) -> web.Response:
     problems = request.app[CONTROLS].validate(await _text(request))
     return answer({"valid": not problems, "problems": problems})
+
+
+async def _replace(request: web.Request) -> web.Response:
+    if "If-Match" not in request.headers:
+        detail = "say with If-Match which configuration this one replaces: the ETag of GET, or * for any"
+        raise RefusalError(428, "precondition", detail)
+    known = [tag.value for tag in request.if_match or () if not tag.is_weak]
+    controls = request.app[CONTROLS]
+    try:
+        found = await controls.replace(await _text(request), actor(request), None if "*" in known else known)
+    except Stale as error:
+        raise RefusalError(412, "stale", str(error)) from error
+    response = _live(found)
+    response.etag = str(controls.status()["config"]["digest"])
+    return response
 
 
 async def _reload(request: web.Request) -> web.Response:
@@ -266,6 +304,18 @@ ENDPOINTS: Final = (
         Endpoint("POST", f"{_ROUTE}/{verb}", _act, text, documents.Route, body=body, problems=(409, 503),
                  role="operator")
         for verb, (text, body) in _COMMANDS.items()
+    ),
+    Endpoint(
+        "GET", "/api/v1/journal", _journal, "journal entries of all routes, newest first; ?limit=100&before=ID",
+        documents.Page, query=PageQuery,
+    ),
+    Endpoint(
+        "GET", "/api/v1/events", _events, "what happens, as server-sent events; Last-Event-ID or ?after=ID goes on",
+        EVENTS, query=EventsQuery,
+    ),
+    Endpoint(
+        "PUT", "/api/v1/config", _replace, "write the configuration file; If-Match says which one it replaces",
+        documents.Reloaded, takes=YAML, problems=(412, 422, 428), role="admin",
     ),
     Endpoint(
         "GET",

@@ -51,6 +51,8 @@ def _operation(endpoint: Endpoint, described: dict[Any, Json], schemas: Json) ->
     parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in named]
     if endpoint.query is not None:
         parameters += _of_query(endpoint.query, schemas)
+    if 428 in endpoint.problems:
+        parameters.append({"name": "If-Match", "in": "header", "required": True, "schema": {"type": "string"}})
     if parameters:
         operation["parameters"] = parameters
     if endpoint.body is not None:

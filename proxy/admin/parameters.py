@@ -41,6 +41,13 @@ class PageQuery(Parameters):
     """Entries with a lower id alone: `nextBefore` of the page before."""
 
 
+class EventsQuery(Parameters):
+    """Where a stream of events goes on; the header Last-Event-ID, which browsers send, counts more."""
+
+    after: Annotated[int, Field(ge=0, le=_MOST_ID), BeforeValidator(_digits)] | None = None
+    """Entries of the journal with a higher id come first. Without it the stream begins with what is new."""
+
+
 class ReportQuery(Parameters):
     """How a report is written."""
 

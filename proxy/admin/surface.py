@@ -6,15 +6,15 @@ Values are the JSON documents that the API answers with (keys in camelCase); `do
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
 
 from config.access import Admin
 from config.files import Contents
+from proxy.control.verbs import Verb
 from proxy.ledger.reader import Reader, Totals
 
 Json = dict[str, Any]
-Verb = Literal["promote", "abort", "pause", "resume", "retry"]
 
 
 class RowView(Protocol):
@@ -58,7 +58,7 @@ class Controls(Protocol):
 
     @property
     def config_text(self) -> str:
-        """The configuration that is live, as it was read."""
+        """The configuration that is live, as it was read, with masks in place of its secrets."""
 
     @property
     def admin(self) -> Admin | None:
@@ -87,6 +87,12 @@ class Controls(Protocol):
     async def history(self, name: str, limit: int, before: int | None) -> list[Json]:
         """The last journal entries of a route, newest first, with an id below `before`. Raises KeyError, StoreError."""
 
+    async def journal(self, limit: int, before: int | None) -> list[Json]:
+        """The last journal entries, newest first, with an id below `before`. Raises StoreError."""
+
+    async def journal_after(self, after: int, limit: int) -> list[Json]:
+        """The first journal entries with an id above `after`, oldest first. Raises StoreError."""
+
     async def act(self, route: str, verb: Verb, actor: str, full: bool = False, reason: str = "") -> Json:
         """Carry out a command.
 
@@ -95,6 +101,12 @@ class Controls(Protocol):
 
     def validate(self, text: str) -> list[Json]:
         """The problems of a configuration; none if it could be loaded."""
+
+    async def replace(self, text: str, actor: str, known: Collection[str] | None) -> Json:
+        """Write the configuration file and read it again; `ok` says whether the text is live.
+
+        Raises Stale where none of the digests `known` is that of what is there; None takes whatever is.
+        """
 
     async def reload(self, actor: str) -> Json:
         """Read the configuration file again; `ok` says whether it is live."""

@@ -15,10 +15,11 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
-from typing import Any, Final, Literal, assert_never
+from pathlib import Path
+from typing import Any, Final
 
 import structlog
 
@@ -26,8 +27,9 @@ from config import loader, reload
 from config.access import Admin
 from config.files import NOTHING, Contents
 from config.loader import Loaded
+from config.masking import Masks
 from config.problems import ConfigError, Problem
-from proxy.control import endpoints, outlook, views
+from proxy.control import endpoints, intent, outlook, views
 from proxy.control.fleet import Fleet
 from proxy.control.health import Checks
 from proxy.control.keeper import Keeper
@@ -35,15 +37,14 @@ from proxy.control.launch import places, restart_needed
 from proxy.control.lending import Loan
 from proxy.control.plane import Plane
 from proxy.control.push import PushServer
-from proxy.control.rollout import Abort, Event, Pause, Promote, Resume, Retry
 from proxy.control.store import Entry, StoreError
 from proxy.control.subject import Subject
 from proxy.control.supervisor import Launch
+from proxy.control.verbs import Verb, event_of
 from proxy.ledger.reader import Reader, Totals
 from proxy.slot import Slot
 
 Json = dict[str, Any]
-Verb = Literal["promote", "abort", "pause", "resume", "retry"]
 TICK_S: Final = 1.0
 TRY_AGAIN_S: Final = 5.0
 """How often a configuration that was refused is looked at again."""
@@ -77,6 +78,7 @@ class Controller:
         self._loaded: Loaded | None = None
         self._loaded_s = self._started_s
         self._last_error: Json | None = None
+        self._masks = Masks()
         self._turn = asyncio.Lock()
         self._stop = asyncio.Event()
 
@@ -224,25 +226,51 @@ class Controller:
     async def reload(self, actor: str) -> Json:
         """Read the file again. What is refused changes nothing; `ok` says whether the file is live."""
         async with self._turn:
+            return await self._read_again(actor)
+
+    async def replace(self, text: str, actor: str, known: Collection[str] | None) -> Json:
+        """Write the file, and read it again. What is refused is not written; `ok` says whether the text is live.
+
+        Raises:
+            Stale: none of the digests `known` is that of what is there; None takes whatever is.
+        """
+        path = self._launch.config_path
+        async with self._turn:
+            intent.check(known, self._loaded)
             try:
-                loaded = await asyncio.to_thread(loader.load, self._launch.config_path)
-                if self._loaded is None or loaded.fingerprint != self._loaded.fingerprint:
-                    await self._go_live(loaded, actor)
-                else:
-                    _LOG.info("configuration unchanged", actor=actor, digest=loaded.digest[:12])
-                self._last_error = None
+                text = self._masks.reveal(text, "" if self._loaded is None else self._loaded.text, "request")
+                await asyncio.to_thread(loader.loads, text, "request")
+                await asyncio.to_thread(intent.write, Path(path), text)
             except ConfigError as error:
-                self._refused(error.problems)
-            except StoreError as error:
-                self._refused([Problem(self._launch.store_url, 0, 0, "store", str(error), "then reload again")])
-            return {
-                "ok": self._last_error is None,
-                "generation": self._fleet.generation,
-                "workers": len(self._fleet.alive()),
-                "workersAcknowledged": len(self._fleet.holders(self._fleet.generation)),
-                "problems": self._last_error["problems"] if self._last_error else [],
-                "restartNeeded": self._restart_needed(),
-            }
+                return self._answer([asdict(problem) for problem in error.problems])
+            except OSError as error:
+                said = (error.strerror or str(error)).lower()
+                return self._answer([asdict(Problem(path, 0, 0, "", f"cannot be written: {said}", "edit its source"))])
+            return await self._read_again(actor)
+
+    async def _read_again(self, actor: str) -> Json:
+        try:
+            loaded = await asyncio.to_thread(loader.load, self._launch.config_path)
+            if self._loaded is None or loaded.fingerprint != self._loaded.fingerprint:
+                await self._go_live(loaded, actor)
+            else:
+                _LOG.info("configuration unchanged", actor=actor, digest=loaded.digest[:12])
+            self._last_error = None
+        except ConfigError as error:
+            self._refused(error.problems)
+        except StoreError as error:
+            self._refused([Problem(self._launch.store_url, 0, 0, "store", str(error), "then reload again")])
+        return self._answer(self._last_error["problems"] if self._last_error else [])
+
+    def _answer(self, problems: list[Json]) -> Json:
+        return {
+            "ok": not problems,
+            "generation": self._fleet.generation,
+            "workers": len(self._fleet.alive()),
+            "workersAcknowledged": len(self._fleet.holders(self._fleet.generation)),
+            "problems": problems,
+            "restartNeeded": self._restart_needed(),
+        }
 
     def validate(self, text: str) -> list[Json]:
         """The problems of a configuration; none if it could be loaded."""
@@ -266,7 +294,7 @@ class Controller:
         """
         async with self._turn:
             subject = self._subject(route)
-            await self._plane.command(subject, _event(verb, actor, full, reason))
+            await self._plane.command(subject, event_of(verb, actor, full, reason))
             return views.route(subject, self.reader)
 
     # --- questions
@@ -282,8 +310,8 @@ class Controller:
 
     @property
     def config_text(self) -> str:
-        """The configuration that is live, as it was read."""
-        return "" if self._loaded is None else self._loaded.text
+        """The configuration that is live, as it was read, with masks in place of its secrets."""
+        return "" if self._loaded is None else self._masks.hide(self._loaded.text)
 
     @property
     def admin(self) -> Admin | None:
@@ -345,6 +373,15 @@ class Controller:
         entries = await self._keeper.ask(lambda store: store.journal(name, limit, before))
         return [views.entry(entry) for entry in entries]
 
+    async def journal(self, limit: int, before: int | None) -> list[Json]:
+        """The last journal entries, newest first, with an id below `before`."""
+        entries = await self._keeper.ask(lambda store: store.journal(None, limit, before))
+        return [views.entry(entry) for entry in entries]
+
+    async def journal_after(self, after: int, limit: int) -> list[Json]:
+        """The first journal entries with an id above `after`, oldest first."""
+        return [views.entry(e) for e in await self._keeper.ask(lambda store: store.journal_after(after, limit))]
+
     def _subject(self, name: str) -> Subject:
         return self._plane.subjects[name]
 
@@ -355,19 +392,3 @@ def version() -> str:
         return metadata.version("understudy")
     except metadata.PackageNotFoundError:
         return "unreleased"
-
-
-def _event(verb: Verb, actor: str, full: bool, reason: str) -> Event:
-    match verb:
-        case "promote":
-            return Promote(actor, full)
-        case "abort":
-            return Abort(actor, reason)
-        case "pause":
-            return Pause(actor)
-        case "resume":
-            return Resume(actor)
-        case "retry":
-            return Retry(actor)
-        case _:
-            assert_never(verb)

@@ -191,6 +191,12 @@ class Store:
         async with self._read() as db:
             return [_entry(row) for row in await db.execute(query)]
 
+    async def journal_after(self, after: int, limit: int) -> list[Entry]:
+        """Up to `limit` entries of all routes with an id above `after`, the oldest first."""
+        query = select(JOURNAL).where(JOURNAL.c.id > after).order_by(JOURNAL.c.id).limit(limit)
+        async with self._read() as db:
+            return [_entry(row) for row in await db.execute(query)]
+
     async def verdict(self, entry_id: int) -> Mapping[str, Any] | None:
         """The verdict behind a journal entry, with all its numbers; None if it had none."""
         query = select(VERDICTS.c.body).join(JOURNAL, JOURNAL.c.verdict_id == VERDICTS.c.id)

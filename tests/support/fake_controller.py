@@ -11,6 +11,7 @@ from typing import Any
 from config.access import Admin
 from config.files import NOTHING
 from proxy.control import rollout
+from proxy.control.intent import Stale
 from proxy.control.store import StoreError
 from proxy.faults import Fault, Retry, Skip
 from proxy.ledger import guards, layout
@@ -170,6 +171,20 @@ class FakeController:
         if verb == "abort":
             self.document |= {"phase": "Aborted", "verdict": "Failed", "reason": reason}
         return document
+
+    async def journal(self, limit: int, before: int | None) -> list[dict[str, Any]]:
+        return [entry for entry in self.entries if before is None or entry["id"] < before][:limit]
+
+    async def journal_after(self, after: int, limit: int) -> list[dict[str, Any]]:
+        return [entry for entry in reversed(self.entries) if entry["id"] > after][:limit]
+
+    async def replace(self, text: str, actor: str, known: Any) -> dict[str, Any]:
+        if known is not None and self.status()["config"]["digest"] not in known:
+            raise Stale("another one is live by now")
+        if not (problems := self.validate(text)):
+            self.config_text = text
+            self.reloads.append(actor)
+        return {**await self.reload(""), "ok": not problems, "problems": problems}
 
     def validate(self, text: str) -> list[dict[str, Any]]:
         return [] if "listen" in text else [problem()]

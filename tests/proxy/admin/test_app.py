@@ -302,3 +302,32 @@ async def test_many_clients_at_once(http):
 
     paths = ["/metrics", FRAUD, f"{FRAUD}/report?format=markdown", f"{API}/status"] * 10
     assert set(await asyncio.gather(*map(read, paths))) == {200}
+
+
+async def test_the_configuration_is_replaced_by_whoever_knows_it(http, controller):
+    """Broken: an edit is written over by somebody who has not seen it; or nothing can be written at all."""
+    path, tag = f"{API}/config", f'"{"0123456789abcdef" * 4}"'
+    cases = [
+        ({}, 428, "precondition"),
+        ({"If-Match": '"other"'}, 412, "stale"),
+        ({"If-Match": f"W/{tag}"}, 412, "stale"),
+    ]
+    for headers, status, kind in cases:
+        async with http.put(path, data="listen: []", headers=headers) as response:
+            await problem_of(response, status, kind)
+    async with http.put(path, data="lissen: []", headers={"If-Match": tag}) as response:
+        assert (await problem_of(response, 422, "invalid-config"))["problems"] == [problem()]
+    assert controller.config_text == CONFIG_TEXT
+    for known in (tag, "*", f'"other", {tag}'):
+        async with http.put(path, data="listen: []", headers={"If-Match": known}) as response:
+            assert response.status == 200
+            assert response.headers["ETag"] == tag
+    assert controller.config_text == "listen: []"
+
+
+async def test_the_journal_of_everything_comes_in_pages(http, controller):
+    """Broken: what happened to the configuration can be read nowhere."""
+    async with http.get(f"{API}/journal?limit=3") as response:
+        page = await response.json()
+    async with http.get(page["next"]) as response:
+        assert page["entries"] + (await response.json())["entries"] == controller.entries

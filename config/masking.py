@@ -1,0 +1,78 @@
+"""Secrets of a file that is shown: each is replaced by a mask, and a mask that comes back by its secret.
+
+So a configuration can be read, edited and written back by somebody who never sees what it keeps secret. A mask tells
+secrets apart without a hint of what they are (a keyed digest, whose key dies with the process).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterator
+from typing import Final
+
+from config.document import Document, read
+from config.problems import ConfigError, Loc, Problem
+
+SECRETS: Final[tuple[tuple[str | None, ...], ...]] = (
+    ("admin", "tokens", None, "sha256"),
+    ("routes", None, "mirrors", None, "headers", "set", None),
+)
+"""Places of secrets; None is any index or key. A header field that copies get may be a credential."""
+_MASK: Final = re.compile("masked-[0-9a-f]{16}")
+_ANCHOR: Final = re.compile(r"&\S+\s+")
+
+
+class Masks:
+    """The masks of one process."""
+
+    def __init__(self, key: bytes = b"") -> None:
+        self._key = key or secrets.token_bytes(32)
+
+    def hide(self, text: str) -> str:
+        """A valid file with masks in place of its secrets."""
+        for start, end, mask in sorted(self._spans(text), reverse=True):
+            text = text[:start] + mask + text[end:]
+        return text
+
+    def reveal(self, text: str, shown: str, source: str) -> str:
+        """A text with the secrets that a file was shown without.
+
+        Raises:
+            ConfigError: a mask is not one of that file.
+        """
+        known = {mask: shown[start:end] for start, end, mask in self._spans(shown)}
+        strange = next((found for found in _MASK.finditer(text) if found[0] not in known), None)
+        if strange is not None:
+            line = text.count("\n", 0, strange.start()) + 1
+            column = strange.start() - text.rfind("\n", 0, strange.start())
+            remedy = "read the configuration again, or write the value itself"
+            raise ConfigError([Problem(source, line, column, "", f"{strange[0]} stands for no secret of now", remedy)])
+        return _MASK.sub(lambda found: known[found[0]], text)
+
+    def _spans(self, text: str) -> set[tuple[int, int, str]]:
+        starts = [0, *(found.end() for found in re.finditer("\r\n|[\n\r\x85\u2028\u2029]", text))]
+        spans = set()
+        document = read(text, "")
+        for loc in _secrets_in(document):
+            place = document.places[loc]
+            (line, column), (last, after) = place.value, place.end
+            start, end = starts[line - 1] + column - 1, starts[last - 1] + after - 1
+            anchor = _ANCHOR.match(text, start, end)
+            start = anchor.end() if anchor else start
+            end = start + len(text[start:end].rstrip())
+            digest = hmac.new(self._key, (place.text or "").encode(), hashlib.sha256).hexdigest()
+            spans.add((start, end, f"masked-{digest[:16]}"))
+        return spans
+
+
+def _secrets_in(document: Document) -> Iterator[Loc]:
+    for loc, place in document.places.items():
+        if place.text is not None and any(_is_at(loc, secret) for secret in SECRETS):
+            yield loc
+
+
+def _is_at(loc: Loc, secret: tuple[str | None, ...]) -> bool:
+    return len(loc) == len(secret) and all(b is None or a == b for a, b in zip(loc, secret, strict=True))

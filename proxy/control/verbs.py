@@ -1,0 +1,26 @@
+"""The verbs of an operator, and the event that each is to a rollout."""
+
+from __future__ import annotations
+
+from typing import Literal, assert_never
+
+from proxy.control.rollout import Abort, Event, Pause, Promote, Resume, Retry
+
+Verb = Literal["promote", "abort", "pause", "resume", "retry"]
+
+
+def event_of(verb: Verb, actor: str, full: bool, reason: str) -> Event:
+    """The event of a verb."""
+    match verb:
+        case "promote":
+            return Promote(actor, full)
+        case "abort":
+            return Abort(actor, reason)
+        case "pause":
+            return Pause(actor)
+        case "resume":
+            return Resume(actor)
+        case "retry":
+            return Retry(actor)
+        case _:
+            assert_never(verb)
