@@ -218,6 +218,16 @@ class Pairs(Document):
     outputs: dict[str, Pair]
 
 
+class Distance(Document):
+    """How far the two versions are apart in one metric: sizes for people; two are of values in order."""
+
+    name: str
+    psi: float
+    jensen_shannon: float
+    wasserstein: float | None
+    ks: float | None
+
+
 class Route(Summary):
     """All that is known of a route."""
 
@@ -235,6 +245,7 @@ class Route(Summary):
     abort_evidence: float | None
     abort_needed: float | None
     pairs: Pairs | None
+    distances: list[Distance]
     error: str
 
 

@@ -23,7 +23,15 @@ def markdown(route: Json, entries: Sequence[Json]) -> str:
     sections = [_header(route)]
     if route["phase"]:
         sections += [_steps(route), _missing(route), _metrics(route), _ratio(route)]
-    sections += [_arms(route), _outcomes(route), _labels(route), _numbers(route), _pairs(route), _timeline(entries)]
+    sections += [
+        _arms(route),
+        _outcomes(route),
+        _labels(route),
+        _numbers(route),
+        _distances(route),
+        _pairs(route),
+        _timeline(entries),
+    ]
     if route["phase"]:
         sections.append(_LEGEND)
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
@@ -254,6 +262,21 @@ def _numbers(route: Json) -> list[str]:
         return []
     head = ("Output", "Version", "Mean", "Standard deviation", "Values")
     return ["## Predicted numbers", "", *_table(head, rows, numbers=range(2, 5))]
+
+
+def _distances(route: Json) -> list[str]:
+    rows = [
+        (_safe(each["name"]), *(plain(each[size]) for size in ("psi", "jensenShannon", "wasserstein", "ks")))
+        for each in route["distances"]
+    ]
+    if not rows:
+        return []
+    head = ("", "PSI", "Jensen-Shannon", "Wasserstein (sd)", "Kolmogorov-Smirnov")
+    text = (
+        "How far the two versions are apart: sizes to look at, by which nothing is decided. They are above 0 "
+        "between equal versions too, the more so the fewer answers there are."
+    )
+    return ["## Distances", "", *_table(head, rows, numbers=range(1, 5)), "", text]
 
 
 def _pairs(route: Json) -> list[str]:

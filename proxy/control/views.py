@@ -18,6 +18,7 @@ from analysis.summaries import OTHER, ArmCounts
 from config.matching import Match, StringMatch
 from config.schema import Config
 from proxy.control import holdings, steps
+from proxy.control.contrast import distances
 from proxy.control.evidence import GRID, Track, add_pairs, user_count
 from proxy.control.fleet import is_alive
 from proxy.control.holdings import Arm
@@ -63,6 +64,7 @@ def route(subject: Subject, reader: Reader) -> Json:
         "arms": _arms(subject, tallies),
         **{key: found.get(key, value) for key, value in _NO_VERDICT.items()},
         "pairs": _pairs(subject, tallies),
+        "distances": distances(subject.tracks),
         "error": subject.error,
     }
 

@@ -350,6 +350,10 @@ def route_document() -> dict[str, Any]:
         "abortEvidence": 2.5,
         "abortNeeded": 20.0,
         "error": "",
+        "distances": [
+            {"name": "latency", "psi": 0.012, "jensenShannon": 0.03, "wasserstein": 0.05, "ks": 0.021},
+            {"name": "prediction.label", "psi": 0.25, "jensenShannon": 0.11, "wasserstein": None, "ks": None},
+        ],
         "pairs": {
             "compared": 500,
             "outputs": {
@@ -392,6 +396,7 @@ def plain_document() -> dict[str, Any]:
         "abortNeeded": None,
         "error": "",
         "pairs": None,
+        "distances": [],
     }
 
 

@@ -204,7 +204,8 @@ def test_a_rollout_without_any_data_has_a_report(route):
     empty = arm("fraud-v1", "stable", requests=0, failed=0, users=0, statuses={}, faults={}, latencyMs=nothing,
                 labels={}, numbers={})  # fmt: skip
     route |= {"arms": [empty], "metrics": [], "ratio": None, "missing": [], "forecastSeconds": None, "pairs": None,
-              "abortEvidence": None, "startedAt": None, "stageStartedAt": None, "reason": ""}  # fmt: skip
+              "abortEvidence": None, "startedAt": None, "stageStartedAt": None, "reason": "",
+              "distances": []}  # fmt: skip
     text = markdown(route, [])
     assert "No comparison yet." in text
     assert "| fraud-v1 | stable | 95 % | 0 | 0 | 4 | 0 | – | – | – |" in text
@@ -216,3 +217,10 @@ def test_a_route_without_rollout_has_a_report():
     assert "This route has no rollout" in text
     assert "## Versions" in text
     assert "## Metrics" not in text
+
+
+def test_distances_are_sizes_and_decide_nothing(route):
+    """Broken: a PSI of 0.25 is read as a verdict."""
+    part = section(markdown(route, []), "Distances")
+    assert "| prediction.label | 0.25 | 0.11 | – | – |" in part
+    assert "by which nothing is decided" in part
