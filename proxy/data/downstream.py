@@ -20,7 +20,7 @@ from proxy.data.http1 import CONTINUE, Headers, refusal
 from proxy.data.listening import ListenerPlan
 from proxy.data.logged import LoggedExchange
 from proxy.data.request_head import NO_CONNECT, Refused, read_head, read_trailer, too_large
-from proxy.data.request_line import RequestLine
+from proxy.data.request_line import CHUNKED, RequestLine
 from proxy.data.routing import Context
 from proxy.data.trust import LOCAL, Caller, peer_address
 from proxy.data.upgrade import Early, asked, without
@@ -143,7 +143,7 @@ class ClientConnection:
         if line.at and self._open is None and not self._reading_head:
             line.raw, line.at, line.half = b"", 0, data[-1:] == b"\r"
         elif self._refused is None:
-            self._refused = line.pending(self._reading_head, self._open is not None)
+            self._refused = line.pending(self._reading_head, None if self._open is None else self._open.owed())
         if self._head_bytes > READ_BYTES and self._refused is None and (self._reading_head or self._open is not None):
             limits = self._context.routing.limits
             if self._head_bytes > limits.max_head_bytes + READ_BYTES:
@@ -223,7 +223,7 @@ class ClientConnection:
         modern = line.end(method, self._target)
         keep_alive = parser.should_keep_alive()
         head = read_head(method, self._target, self._fields, modern, keep_alive, self._caller, self._own_host)
-        line.loose = line.loose or bool(head.length)
+        line.body = CHUNKED if head.chunked else head.length or 0
         context = self._context
         log = context.access_log
         self._open = Exchange(self, context, head) if log is None else LoggedExchange(self, context, head, log)

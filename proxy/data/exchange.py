@@ -138,6 +138,10 @@ class Exchange(Reply):
         if self._connection is None and self._waiting_bytes > PENDING_BYTES:
             self.upstream_writable(False)
 
+    def owed(self) -> int:
+        """How much of the body has yet to come; negative where its length is not known."""
+        return -1 if self.head.length is None else self.head.length - self._body_bytes
+
     def request_end(self) -> None:
         """The request is complete."""
         self._request_complete = True

@@ -2,8 +2,9 @@
 other protocols, and any number of empty lines before it (RFC 9112, sections 2.2 and 3, allow one of each).
 
 An ordinary request begins with a read, and is looked at once, by its length and its end. A line that comes in pieces
-is kept until it is whole. One that follows another request in the same read is looked for behind that: its beginning
-cannot be known, for the parser does not tell where it is.
+is kept until it is whole. One that follows another request in the same read begins where that ends, which the parser
+does not tell: it is counted from the head and the body before it. Only behind chunks that began in an earlier read the
+count is not known, and the line is sought.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ _ENDS_BYTES: Final = 10
 """The second space and the version; the first space is the tenth."""
 _KNOWN_1_1: Final = -1
 _KNOWN_1_0: Final = -2
+CHUNKED: Final = -1
+"""The body before the line is in chunks, which are all there."""
+UNKNOWN: Final = -2
+"""It is in chunks, and began in an earlier read."""
+COUNTED: Final = -3
+"""It began in an earlier read, and the line begins where the last byte of the body is."""
 _TEXT: Final = "a request line is METHOD, target and HTTP/1.1, with one space between and one empty line at most before"
 
 
@@ -26,16 +33,17 @@ class RequestLine:
     """What is known of the line of the request that is read now, or next, on one connection.
 
     `raw` has the bytes that the line is in. `at` is 0 where it begins them, negative where it was looked at already,
-    and else one more than where to begin to search for it. `loose` says that it may follow a body, `half` that the read
-    before may have ended in the middle of an empty line.
+    and else one more than where the end of the line before it is. `body` is how long the body before it is, or one of
+    the constants above. `half` says that the read before may have ended in the middle of an empty line.
     """
 
-    __slots__ = ("at", "half", "loose", "raw")
+    __slots__ = ("at", "body", "half", "raw")
 
     def __init__(self) -> None:
         self.raw = b""
         self.at = 0
-        self.loose = self.half = False
+        self.body = 0
+        self.half = False
 
     def end(self, method: bytes, target: bytes) -> bool:
         """The head is parsed: whether it is of HTTP/1.1, and not of HTTP/1.0.
@@ -60,21 +68,28 @@ class RequestLine:
             raise _refused()
         if at < 0:
             self.at = 1
-            self.loose = False
             return at == _KNOWN_1_1
-        before = b"" if self.loose else b"\r\n\r\n"
+        start = self._start()
         for version in (_HTTP_1_1, _HTTP_1_0):
-            line = b"%b%b %b%b\r\n" % (before, method, target, version)
-            found = raw.find(line, at - 1)
-            if found >= 0:
-                self.at = found + len(line) - 1
+            line = b"%b %b%b\r\n" % (method, target, version)
+            if start < 0:
+                begin = raw.find(line, at - 1)
+            elif raw.startswith(line, start):
+                begin = start
+            else:
+                begin = start + 2 if raw.startswith(b"\r\n" + line, start) else -1
+            if begin >= 0:
+                self.at = begin + len(line) - 1
                 return version is _HTTP_1_1
         raise _refused()
 
-    def pending(self, head: bool, body: bool) -> Refused | None:
-        """A read ended in the middle of a head or a body, or brought none; what is wrong with what it brought."""
-        if body:
-            self.raw, self.at, self.loose = b"", 1, True
+    def pending(self, head: bool, owed: int | None) -> Refused | None:
+        """A read ended in the middle of a head or a body, or brought none; what is wrong with what it brought.
+
+        `owed` is how much of a body has yet to come, negative where that is not known, None where none has.
+        """
+        if owed is not None:
+            self.raw, self.at, self.body = b"", max(owed, 0) + 1, UNKNOWN if owed < 0 else COUNTED
         elif not head:
             self._finish_half()
             return None if b"\r\n".startswith(self.raw) else _refused()
@@ -87,6 +102,23 @@ class RequestLine:
                     return _refused()
                 self.raw, self.at = self.raw[-3:], _KNOWN_1_1 if line.endswith(_HTTP_1_1) else _KNOWN_1_0
         return None
+
+    def _start(self) -> int:
+        """Where the message before it ends; negative where that is not known."""
+        raw, body = self.raw, self.body
+        if body == UNKNOWN:
+            return -1
+        if body == COUNTED:
+            return self.at - 1
+        at = raw.find(b"\r\n\r\n", self.at - 1) + 4
+        if body != CHUNKED:
+            return at + body
+        while True:
+            size, _, _ = raw[at : (end := raw.find(b"\r\n", at))].partition(b";")
+            at = end + 2
+            if not (length := int(size, 16)):
+                return at + 2 if raw.startswith(b"\r\n", at) else raw.find(b"\r\n\r\n", at) + 4
+            at += length + 2
 
     def _behind_empty_line(self) -> bytes:
         self._finish_half()

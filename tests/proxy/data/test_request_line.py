@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.data.request_head import Refused
-from proxy.data.request_line import RequestLine
+from proxy.data.request_line import CHUNKED, RequestLine
 from tests.proxy.data.test_chunking import Received, pieces
 from tests.support.plane import Clock, Network, Plane, answer, chunked, request
 from tests.support.transports import settle
@@ -57,7 +57,8 @@ async def reached(parts: list[bytes]) -> tuple[list[bytes], bytes]:
 @given(st.sampled_from(sorted(BEFORE)), st.sampled_from(BAD), st.lists(st.integers(0, 400), max_size=5))
 def test_line_of_another_shape_is_refused(before: str, line: bytes, cuts: list[int]) -> None:
     """A proxy in front that splits the line at the first two spaces sees another target than we do."""
-    seen, got = asyncio.run(reached(pieces(BEFORE[before] + line + FIELDS, cuts)))
+    twin = b"" if before == "chunks" else b"GET /x HTTP/1.1\r\n" + FIELDS
+    seen, got = asyncio.run(reached(pieces(BEFORE[before] + line + FIELDS + twin, cuts)))
     assert b"/x" not in seen
     assert got.count(b"HTTP/1.1 400 ") == 1
     assert b"connection: close" in got
@@ -93,15 +94,25 @@ async def test_line_of_many_pieces_is_kept_once(plane: Plane) -> None:
         assert len(client.connection._line.raw) <= len(line)
 
 
-@pytest.mark.parametrize("loose", [False, True])
-def test_line_behind_another(loose: bool) -> None:
-    """Without a body before it, only what follows an empty line is a line."""
-    line = RequestLine()
-    line.raw = b"GET / HTTP/1.1\r\nX: GET /x HTTP/1.1\r\n\r\nGET  /x HTTP/1.1\r\n\r\n"
-    assert line.end(b"GET", b"/") is True
-    line.loose = loose
-    if loose:
-        assert line.end(b"GET", b"/x") is True
-    else:
-        with pytest.raises(Refused):
-            line.end(b"GET", b"/x")
+@pytest.mark.parametrize(
+    ("before", "body"),
+    [
+        (b"X: GET /x HTTP/1.1\r\n\r\n", 0),
+        (b"X: 1\r\n\r\n\r\n\r\nGET /x HTTP/1.1\r\n", 21),
+        (b"X: 1\r\n\r\n3;a=b\r\nabc\r\n013\r\n\r\nGET /x HTTP/1.1\r\n\r\n00\r\nT: GET /x HTTP/1.1\r\n\r\n", CHUNKED),
+        (b"X: 1\r\n\r\n1\r\na\r\n0\r\n\r\n", CHUNKED),
+    ],
+    ids=["field", "length", "chunks and a trailer", "chunks"],
+)
+def test_line_begins_where_the_message_before_it_ends(before: bytes, body: int) -> None:
+    """A line found by its looks is one that a client put elsewhere: in a field, a body, or the request after."""
+    for text, good in [(b"GET /x HTTP/1.1\r\n", True), (b"GET  /x HTTP/1.1\r\n", False)]:
+        line = RequestLine()
+        line.raw = b"GET / HTTP/1.1\r\n" + before + text + b"\r\nGET /x HTTP/1.1\r\n\r\n"
+        assert line.end(b"GET", b"/") is True
+        line.body = body
+        if good:
+            assert line.end(b"GET", b"/x") is True
+        else:
+            with pytest.raises(Refused):
+                line.end(b"GET", b"/x")
