@@ -39,14 +39,18 @@ def to_backend(head: Head, new_id: Callable[[], bytes]) -> bytes:
     """The head of a request on its way to a backend; `new_id` names a request without a name."""
     if head.own is None:
         _settle(head, new_id)
-    return b"%b %b HTTP/1.1\r\n%b%b%b%b\r\n" % (
+    pieces = [
         head.method,
+        b" ",
         head.sent or head.target,
+        b" HTTP/1.1\r\n",
         fields(head.headers, head.own or REQUEST_OWN),
         length_field(head.length, head.chunked),
         head.hop,
         head.forwarded,
-    )
+        b"\r\n",
+    ]
+    return b"".join(pieces)
 
 
 def to_shadow(
@@ -161,7 +165,7 @@ def to_client(head: ResponseHead, request: Head, backend_field: bytes, last: boo
         framing += b"connection: close\r\n"
     elif not request.modern:
         framing += b"connection: keep-alive\r\n"
-    data = b"%b%b%b%b\r\n" % (status_line(head.status), fields(head.headers, own), framing, backend_field)
+    data = b"".join((status_line(head.status), fields(head.headers, own), framing, backend_field, b"\r\n"))
     return ToClient(data, chunked, keep_alive)
 
 

@@ -58,7 +58,14 @@ def connection_fields(headers: Headers) -> frozenset[bytes]:
 
 def fields(headers: Headers, own: frozenset[bytes]) -> bytes:
     """The fields that are passed on, as lines."""
-    return b"".join([b"%b: %b\r\n" % field for field in headers if field[0] not in own])
+    lines: list[bytes] = []
+    for name, value in headers:
+        if name not in own:
+            lines.append(name)
+            lines.append(b": ")
+            lines.append(value)
+            lines.append(b"\r\n")
+    return b"".join(lines)
 
 
 def length_field(length: int | None, chunked: bool) -> bytes:
