@@ -6,28 +6,19 @@ the API answered, for machines. What is heavy is imported by the command that ne
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from proxy.admin.client import DEFAULT_ADDRESS, Client, Keys, RefusedError, UnreachableError
+from proxy.admin.client import DEFAULT_ADDRESS, Keys
+from proxy.terminal import EXIT_REFUSED, KEYS, asking, checked, members, print_json, show
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from config.loader import Loaded
-
-EXIT_REFUSED: Final = 1
-EXIT_UNREACHABLE: Final = 3
-REDIRECTED_WIDTH: Final = 160
-"""Columns of a table where no terminal says how many there are; the usual 80 would fold every reason."""
+    pass
 
 app = typer.Typer(
     name="understudy",
@@ -37,8 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_KEYS: Final[ContextVar[Keys]] = ContextVar("keys")
-"""What the options before the command said of who asks."""
 Admin = Annotated[
     str, typer.Option("--admin", envvar="UNDERSTUDY_ADMIN", metavar="URL", help="Where the admin API is.")
 ]
@@ -84,7 +73,7 @@ def _main(
     ] = False,
 ) -> None:
     """Options before the command."""
-    _KEYS.set(Keys(token, ca_file, cert_file))
+    KEYS.set(Keys(token, ca_file, cert_file))
 
 
 # --- running
@@ -106,7 +95,7 @@ def serve(
     ] = "",
 ) -> None:
     """Serve traffic: check the configuration, then become the supervisor of workers and controller."""
-    _load(config)
+    checked(config)
     from dataclasses import replace
 
     from proxy.control.launch import default_runtime_dir, plan_launch
@@ -154,10 +143,10 @@ def validate(file: ConfigFile, as_json: AsJson = False) -> None:
         try:
             doubts = list(unprovable(load(file).config))
         except ConfigError as error:
-            problems = [_members(problem) for problem in error.problems]
-        _print_json({"valid": not problems, "problems": problems, "warnings": doubts})
+            problems = [members(problem) for problem in error.problems]
+        print_json({"valid": not problems, "problems": problems, "warnings": doubts})
         raise typer.Exit(EXIT_REFUSED if problems else 0)
-    loaded = _load(file)
+    loaded = checked(file)
     backends, routes = len(loaded.config.backends), len(loaded.config.routes)
     typer.echo(f"{file}: valid; backends: {backends}, routes: {routes}, digest: {loaded.digest[:12]}")
     for route in loaded.config.routes:
@@ -180,15 +169,31 @@ def schema(
 @app.command()
 def reload(admin: Admin = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
     """Have the configuration file read again, now."""
-    with _asking(admin, as_json) as client:
+    with asking(admin, as_json) as client:
         answer = client.reload()
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
     workers = f"{answer['workersAcknowledged']} of {answer['workers']} workers hold it"
     typer.echo(f"generation {answer['generation']} is live; {workers}")
     for name in answer["restartNeeded"]:
         typer.echo(f"{name}: changed in the file, and needs a restart of `understudy serve`")
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="The configuration file as it is.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The configuration file as it will be.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say which users an edit moves, and which share, before it is live."""
+    from dataclasses import asdict
+
+    from proxy.control.moved import difference
+    from proxy.gitops import told
+
+    found = difference(checked(old).config, checked(new).config)
+    show(asdict(found) if as_json else found, as_json, told)
 
 
 # --- looking
@@ -199,9 +204,9 @@ def status(admin: Admin = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
     """Show the process, its configuration, its workers and its routes."""
     from proxy.admin import console
 
-    with _asking(admin, as_json) as client:
+    with asking(admin, as_json) as client:
         answer = client.status()
-    _show(answer, as_json, console.status)
+    show(answer, as_json, console.status)
 
 
 @app.command()
@@ -213,9 +218,9 @@ def routes(
     """List the routes, or show one with its evidence."""
     from proxy.admin import console
 
-    with _asking(admin, as_json) as client:
+    with asking(admin, as_json) as client:
         answer: Any = client.routes() if route is None else client.route(route)
-    _show(answer, as_json, console.routes if route is None else console.route)
+    show(answer, as_json, console.routes if route is None else console.route)
 
 
 @app.command()
@@ -226,10 +231,10 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Compare the versions of a route: verdict, evidence, predictions, timeline (Markdown if redirected)."""
-    with _asking(admin, as_json) as client:
+    with asking(admin, as_json) as client:
         answer: Any = client.report(route) if as_json else client.report_markdown(route)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     elif raw or not sys.stdout.isatty():
         typer.echo(answer, nl=False)
     else:
@@ -249,9 +254,9 @@ def history(
     """Show what happened to a route: decisions with their reasons, and who gave which command."""
     from proxy.admin import console
 
-    with _asking(admin, as_json) as client:
+    with asking(admin, as_json) as client:
         answer = client.history(route, limit)
-    _show(answer, as_json, lambda page: console.history(page["entries"]))
+    show(answer, as_json, lambda page: console.history(page["entries"]))
 
 
 @app.command()
@@ -277,13 +282,13 @@ def plan(
 
     try:
         if config is not None:
-            answer = planned(_load(config).config, route, rate, times)
+            answer = planned(checked(config).config, route, rate, times)
         else:
-            with _asking(admin, as_json) as client:
+            with asking(admin, as_json) as client:
                 answer = planned_live(client, route, rate, times, time())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    _show(answer, as_json, console.plan)
+    show(answer, as_json, console.plan)
 
 
 # --- commanding
@@ -292,14 +297,33 @@ def plan(
 @app.command()
 def promote(
     route: RouteName,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Command nothing: print the file in which the candidate is stable.")
+    ] = False,
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write",
+            help="Command nothing: make the candidate stable in the file. Without --full it must be live already.",
+        ),
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", metavar="FILE", help="The file, if not the one that is served.")
+    ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="All traffic to the candidate, whatever the evidence says.")
     ] = False,
     admin: Admin = DEFAULT_ADDRESS,
     as_json: AsJson = False,
 ) -> None:
-    """Let a rollout go one step further, or with --full to its end."""
-    _act(admin, as_json, route, "promote", full=full)
+    """Let a rollout go one step further, or with --full to its end; or edit the file as it will be then."""
+    if print_config or write:
+        from proxy.gitops import edit
+
+        with asking(admin, as_json) as client:
+            edit(client, route, config, write=write, full=full)
+    else:
+        _act(admin, as_json, route, "promote", full=full)
 
 
 @app.command()
@@ -334,64 +358,7 @@ def retry(route: RouteName, admin: Admin = DEFAULT_ADDRESS, as_json: AsJson = Fa
 def _act(admin: str, as_json: bool, route: str, verb: str, **options: Any) -> None:
     from proxy.admin import console
 
-    with _asking(admin, as_json) as client:
+    with asking(admin, as_json) as client:
         client.act(route, verb, **options)
         answer = client.route(route)
-    _show(answer, as_json, lambda route: console.routes([route]))
-
-
-# --- the rim
-
-
-@contextlib.contextmanager
-def _asking(admin: str, as_json: bool) -> Iterator[Client]:
-    """A client of the admin API; its errors become lines on stderr (with --json: also JSON on stdout) and an exit."""
-    try:
-        client = Client(admin, keys=_KEYS.get())
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    try:
-        yield client
-    except UnreachableError as error:
-        typer.echo(f"understudy: {error}", err=True)
-        raise typer.Exit(EXIT_UNREACHABLE) from error
-    except RefusedError as error:
-        if as_json:
-            _print_json(error.problem)
-        typer.echo(f"understudy: {error}", err=True)
-        for problem in error.problem.get("problems", ()):
-            from proxy.admin import console
-
-            typer.echo(console.problem(problem), err=True)
-        raise typer.Exit(EXIT_REFUSED) from error
-
-
-def _load(file: Path) -> Loaded:
-    from config.loader import load
-    from config.problems import ConfigError
-
-    try:
-        return load(file)
-    except ConfigError as error:
-        for problem in error.problems:
-            typer.echo(str(problem), err=True)
-        raise typer.Exit(EXIT_REFUSED) from error
-
-
-def _members(problem: Any) -> dict[str, Any]:
-    return {name: getattr(problem, name) for name in ("source", "line", "column", "path", "message", "remedy")}
-
-
-def _show(answer: Any, as_json: bool, render: Any) -> None:
-    if as_json:
-        _print_json(answer)
-        return
-    from rich.console import Console
-
-    shown: RenderableType = render(answer)
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    Console(width=None if known else REDIRECTED_WIDTH).print(shown)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    show(answer, as_json, lambda route: console.routes([route]))

@@ -40,6 +40,8 @@ def status(answer: Json) -> RenderableType:
         )
     for fault in answer["faultInjection"]:
         lines.append(Text(f"faults are injected on purpose: {fault['injects']} of route {fault['route']}", "bold red"))
+    for item in answer["differences"]:
+        lines.append(Text(f"live and file differ: route {item['route']}: {item['text']}; {item['remedy']}", "yellow"))
     if answer["restartNeeded"]:
         changed = ", ".join(answer["restartNeeded"])
         lines.append(Text(f"changed in the file, and needs a restart: {changed}", "yellow"))

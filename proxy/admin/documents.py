@@ -320,6 +320,14 @@ class Injected(Document):
     injects: str
 
 
+class Difference(Document):
+    """Where what is live is not what the file says."""
+
+    route: str
+    text: str
+    remedy: str
+
+
 class Status(Document):
     """The process, its configuration, store and workers, the endpoints of backends, a summary of each route."""
 
@@ -332,4 +340,5 @@ class Status(Document):
     backends: list[Backend]
     routes: list[Summary]
     restart_needed: list[str]
+    differences: list[Difference]
     fault_injection: list[Injected]

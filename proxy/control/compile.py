@@ -235,7 +235,7 @@ def _route(
         name=route.name,
         matches=tuple(match_of(match) for match in route.match) or (snapshot.Match(),),
         arms=tuple(_arm(arm, numbers[arm.backend], row(arm.backend, arm.role)) for arm in plan.arms),
-        segments=_segments(plan.arms),
+        segments=segments(plan.arms),
         seed=seed(route.cohort_seed),
         keys=keys_of(route.session_affinity),
         mirrors=tuple(
@@ -290,7 +290,7 @@ def _static_mirrors(route: schema.Route, candidate: str | None) -> tuple[schema.
     return tuple(m for m in (*route.mirrors, *shadows) if m.backend != candidate and m.percent > 0)
 
 
-def _segments(arms: tuple[ArmShare, ...]) -> tuple[snapshot.Segment, ...]:
+def segments(arms: tuple[ArmShare, ...]) -> tuple[snapshot.Segment, ...]:
     """The candidate's part comes first on the circle, then the others in order."""
     order = sorted(range(len(arms)), key=lambda index: arms[index].role != "canary")
     segments, upper = [], 0

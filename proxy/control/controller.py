@@ -350,6 +350,7 @@ class Controller:
             "backends": self._backends(),
             "routes": self.routes(),
             "restartNeeded": self._restart_needed(),
+            "differences": views.differences(self._plane.subjects.values()),
             "faultInjection": [] if self._loaded is None else views.injected(self._loaded.config),
         }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +22,7 @@ from proxy.control.contrast import distances
 from proxy.control.evidence import GRID, Track, add_pairs, user_count
 from proxy.control.fleet import is_alive
 from proxy.control.holdings import Arm
+from proxy.control.rollout import Phase
 from proxy.control.store import Entry
 from proxy.control.subject import Subject
 from proxy.control.tally import ArmTally, merged
@@ -45,6 +46,24 @@ _NO_VERDICT: Final[Json] = {
 def injected(config: Config) -> list[Json]:
     """The faults that are injected on purpose, by route."""
     return [{"route": route.name, "injects": str(route.fault)} for route in config.routes if route.fault is not None]
+
+
+def differences(subjects: Iterable[Subject]) -> list[Json]:
+    """Where what is live is not what the file says: rollouts that have ended, which the file does not know of."""
+    found = []
+    for subject in subjects:
+        phase = subject.state.phase if subject.state else None
+        name = subject.plan.candidate if subject.plan else ""
+        if phase is Phase.SUCCEEDED:
+            text = f"{name} has all traffic, and is the canary in the file"
+            remedy = f"understudy promote {subject.name} --write"
+        elif phase is Phase.ABORTED:
+            text = f"{name} was aborted and gets nothing, and is the canary in the file"
+            remedy = f"take it out of the file, or understudy retry {subject.name}"
+        else:
+            continue
+        found.append({"route": subject.name, "text": text, "remedy": remedy})
+    return found
 
 
 def summary(subject: Subject) -> Json:

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from config.access import Admin
+from config.reference import EXAMPLES
 from proxy.admin.app import start
 from proxy.admin.client import actor
 from proxy.cli import app
@@ -74,7 +75,7 @@ def test_help_is_quick_and_names_every_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "LOADED []" in done.stdout
-    assert len(app.registered_commands) == 15
+    assert len(app.registered_commands) == 16
     for command in app.registered_commands:
         name = command.callback.__name__
         assert f" {name} " in done.stdout
@@ -225,6 +226,41 @@ def test_an_authority_that_cannot_be_used_is_named(tmp_path):
     result = run("status", "--admin", "https://127.0.0.1:9", UNDERSTUDY_CA_FILE=str(tmp_path / "absent.pem"))
     assert result.exit_code == 2
     assert "absent.pem" in result.output
+
+
+def test_the_file_is_edited_as_a_promotion_says(admin, controller, tmp_path):
+    """Broken: the file says something else than what is live; or a version that nobody promoted gets all traffic."""
+    text = (EXAMPLES / "canary.yaml").read_text("utf-8")
+    file = tmp_path / "u.yaml"
+    file.write_text(text)
+    arguments = ("promote", "fraud", "--admin", admin, "--config", str(file))
+    printed = run(*arguments, "--print-config")
+    assert printed.exit_code == 0
+    assert "{name: fraud-v2, role: stable}" in printed.stdout
+    refused = run(*arguments, "--write")
+    assert refused.exit_code == 1
+    assert "Progressing" in refused.output
+    assert file.read_text() == text
+    controller.document["phase"] = "Succeeded"
+    assert run(*arguments, "--write").exit_code == 0
+    assert file.read_text() == printed.stdout
+    assert "already" in run(*arguments, "--write").output
+    assert controller.acts == []
+
+
+def test_a_difference_is_told_by_users_and_shares(tmp_path):
+    """Broken: nobody knows whom an edit moves before it has moved them."""
+    text = (EXAMPLES / "weights.yaml").read_text("utf-8")
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text(text)
+    new.write_text(text)
+    same = run("diff", str(old), str(new))
+    assert same.exit_code == 0
+    assert "nothing changed" in same.output
+    found = json.loads(run("diff", str(old), str(new), "--json").output)
+    assert all(route["percent"] == 0 for route in found["routes"])
+    new.write_text("lissen: []")
+    assert run("diff", str(old), str(new)).exit_code == 1
 
 
 def test_nobody_there_is_exit_status_3_with_the_remedy(nobody):

@@ -135,6 +135,7 @@ class FakeController:
             "backends": backend_documents(),
             "routes": self.routes(),
             "restartNeeded": ["workers"],
+            "differences": [{"route": "fraud", "text": "fraud-v2 has all traffic", "remedy": "write it"}],
             "faultInjection": [{"route": "fraud", "injects": "status 503 into 50 % of the requests of fraud-v2"}],
         }
 

@@ -1,0 +1,60 @@
+"""The configuration file in version control: what an edit would do, and the edit that a promotion is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from config.promoted import CannotEditError, promoted
+from proxy.admin import words
+from proxy.admin.client import Client
+from proxy.control.intent import write as write_file
+from proxy.control.moved import Difference, RouteMoves
+from proxy.terminal import EXIT_REFUSED
+
+
+def told(found: Difference) -> str:
+    """What an edit does, for people."""
+    return "\n".join([found.change, *(line for route in found.routes for line in _route(route))])
+
+
+def edit(client: Client, route: str, config: Path | None, write: bool, full: bool) -> None:
+    """Print the file in which the candidate of a route is its stable version, or write it.
+
+    What is written goes live at once where Understudy watches the file, so that a candidate which the rollout has not
+    promoted is written with `full` alone.
+    """
+    rollout = client.route(route)
+    path = Path(client.status()["config"]["path"]) if config is None else config
+    candidate = rollout["candidate"]
+    if not candidate:
+        _refuse(f"route {route!r} has no candidate")
+    if write and rollout["phase"] != "Succeeded" and not full:
+        _refuse(f"{candidate} is not promoted: the rollout is {rollout['phase']}; wait for it, or give --full")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        after = promoted(text, route, candidate)
+        if not write:
+            typer.echo(after, nl=False)
+        elif after == text:
+            typer.echo(f"{path}: {candidate} is stable already")
+        else:
+            write_file(path, after)
+            typer.echo(f"{path}: {candidate} is stable")
+    except (OSError, UnicodeDecodeError, CannotEditError) as error:
+        _refuse(f"{path}: {error}")
+
+
+def _route(route: RouteMoves) -> list[str]:
+    who = "users" if route.sticky else "requests"
+    lines = [f"route {route.route}: {words.percent(route.percent / 100)} of {who} move"]
+    lines += [f"  {words.percent(move.percent / 100)} from {move.source} to {move.target}" for move in route.moves]
+    lines += [f"  drawn anew: {route.redrawn}; shares are those to be expected"] if route.redrawn else []
+    return [*lines, *(f"  {note}" for note in route.notes)]
+
+
+def _refuse(reason: str) -> NoReturn:
+    typer.echo(f"understudy: {reason}", err=True)
+    raise typer.Exit(EXIT_REFUSED)
