@@ -1,11 +1,12 @@
 # What a developer types. `make demo` and `make test` set up a fresh Debian machine by themselves.
 
 PYTHON ?= python3
-ARGS   ?=
 BIN    := .venv/bin
 SOURCES := proxy config analysis tests loadtests
 # Programs that are started take the compiled packages, as an installation has them; pytest itself has the sources.
 SHIPPED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/shipped:$(CURDIR)
+# Two at a time, since most of a system test is waiting.
+TWO     := --numprocesses 2 --dist worksteal
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: help setup demo test check servers wheel bench lock clean
@@ -19,8 +20,13 @@ demo: .venv/ready  ## Promote a good model and abort a bad one (ARGS="--json FIL
 	$(BIN)/understudy demo $(ARGS)
 
 test: check servers build/shipped/ready  ## Everything: the static checks, then the tests (ARGS="-k NAME")
+ifdef ARGS
 	$(SHIPPED) $(BIN)/pytest $(ARGS)
-	$(if $(ARGS),,$(SHIPPED) $(BIN)/pytest -o pythonpath= tests/proxy/data tests/proxy/ledger)
+else
+	$(SHIPPED) $(BIN)/pytest $(TWO) -m "not alone"
+	$(SHIPPED) $(BIN)/pytest -m alone
+	$(SHIPPED) $(BIN)/pytest $(TWO) -o pythonpath= tests/proxy/data tests/proxy/ledger
+endif
 
 check: .venv/ready  ## Import contracts, lint, format, types
 	$(BIN)/lint-imports

@@ -58,6 +58,7 @@ def test_a_draining_proxy_tells_clients_to_go(tmp_path):
         assert system.process.wait(timeout=20) == 0
 
 
+@pytest.mark.alone
 async def test_a_dead_worker_is_back_within_300_ms(tmp_path):
     """If this fails, the death of the only worker is an outage that clients notice."""
     with models("v1", "v2") as (v1, v2), understudy(tmp_path, canary(v1, v2, STAY, workers=1)) as system:
