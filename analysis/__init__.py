@@ -21,5 +21,6 @@ Rooms: `summaries` (what a look brings), `plan` (what is asked), `engine` (likel
 (what sticky users are worth), `intervals`, `stack` (all rows of a rollout), `meter` (what a metric is to the Judge),
 `rates`, `latency`, `categories`, `means`, `pairs` with `bursts` (their dispersion), `breaker`, `ratio`, `progress`
 (forecasts and futility), `readings` (what is answered), `wording` (in which words), `verdict` (the Judge), `memory`
-(its state as bytes), `planning` (how much traffic a plan needs).
+(its state as bytes), `planning` (how much traffic a plan needs), `forecast` (when a proof is there, by the planner),
+`distances` (sizes for people).
 """

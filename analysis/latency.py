@@ -80,6 +80,10 @@ class History:
             self._shown[0] += slice_.stable.latency * (n_c / (n_c + n_s))
             self._shown[1] += slice_.candidate.latency * (n_s / (n_c + n_s))
 
+    def stable(self) -> FloatArray:
+        """What the stable's latencies have been of late."""
+        return self._past
+
     def quantiles_s(self, quantile: float) -> tuple[float, float] | None:
         """Stable's and candidate's quantile in seconds, to half a percent; None before any slice had both."""
         if not self._shown.sum():

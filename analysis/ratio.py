@@ -65,6 +65,11 @@ class Ratio:
         """All that changes, by name."""
         return {"share": self._share, "counts": self._counts, "sticky": self._sticky, "settled": self._settled}
 
+    @property
+    def share(self) -> float:
+        """The candidate's configured share of this stage."""
+        return float(self._share[0])
+
     def begin_stage(self) -> None:
         """Keep the evidence of the stage before, and count anew."""
         self._settled += self._of_requests()

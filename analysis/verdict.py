@@ -20,6 +20,7 @@ import numpy as np
 
 from analysis.breaker import Breaker
 from analysis.categories import Categories
+from analysis.forecast import planned_seconds
 from analysis.intervals import Estimate, evidence
 from analysis.latency import History, Quantile
 from analysis.means import Means
@@ -206,7 +207,7 @@ class Judge:
         log_e = self._guardrail_log_e(wealth)
         waits = self._progress.forecasts(log_e, log(1 / plan.alpha_promote))
         missing = [
-            self._lack(readings[gate.name], wait)
+            self._lack(gate, readings[gate.name], wait)
             for gate, wait in zip(self._guardrails, waits, strict=True)
             if not readings[gate.name].passed
         ]
@@ -286,7 +287,7 @@ class Judge:
         n = pairs.samples()
         return _Facts(pairs.estimate(), "", n, n, pairs.phi(), pairs.margin_words(), pairs.effective_words())
 
-    def _lack(self, reading: MetricReading, wait_s: float) -> str:
+    def _lack(self, gate: Gate, reading: MetricReading, wait_s: float) -> str:
         """How far one guardrail is from its proof."""
         if reading.candidate is None:
             return f"{reading.name}: no data yet; silence proves nothing"
@@ -297,7 +298,15 @@ class Judge:
         meter = self._by_name.get(reading.name)
         few_users = meter is not None and float(meter.design_effects().max()) >= _USERS_MATTER
         remedy = "; more time will not help, more users will" if few_users else ""
-        return f"{reading.name}: {far}; it does not grow now{remedy}"
+        equal_s = self._planned_s(gate, reading)
+        plan = f"; an equal candidate takes about {duration(equal_s)} at this traffic" if equal_s < inf else ""
+        return f"{reading.name}: {far}; it does not grow now{remedy or plan}"
+
+    def _planned_s(self, gate: Gate, reading: MetricReading) -> float:
+        tally = self._tally
+        counted = tally.stage_pairs if gate.kind in PAIRED else tally.stage_stable + tally.stage_candidate
+        traffic = counted / tally.stage_s if tally.stage_s > 0 else 0.0
+        return planned_seconds(gate, self.plan, reading, self._history, self._ratio.share, traffic)
 
     def _doubts(self, readings: Mapping[str, MetricReading], harm: float, ratio: RatioReading) -> list[str]:
         """What stands against a promotion beside evidence that is too small."""

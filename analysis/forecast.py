@@ -1,0 +1,48 @@
+"""When a proof will be there, by the planner: for as long as the evidence itself does not tell by its growth.
+
+What is planned is an unchanged candidate at the traffic of this stage. A candidate that is close to its margin takes
+longer, and one beyond it never gets there.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from analysis.latency import History
+from analysis.plan import PAIRED, Gate, Plan
+from analysis.planning import Baseline, least_seconds, need, requests_for_quantile
+from analysis.readings import MetricReading
+
+
+def planned_seconds(
+    gate: Gate, plan: Plan, reading: MetricReading, history: History, share: float, traffic_per_s: float
+) -> float:
+    """Seconds that the proof of a guardrail takes from nothing; infinite where nothing would prove it.
+
+    Args:
+        share: the candidate's share of the live traffic.
+        traffic_per_s: requests of both arms, or pairs, that come in a second.
+    """
+    if traffic_per_s <= 0:
+        return inf
+    requests: float | None
+    if gate.kind == "latency":
+        if not 0 < share < 1:
+            return inf
+        margin = gate.margin_relative or 0.0
+        requests = requests_for_quantile(history.stable(), plan.grid, gate.quantile, margin, share, plan.alpha_promote)
+    else:
+        effort = need(gate, plan, share, _baseline(gate, reading)).prove
+        requests = None if effort is None else effort.half
+    dispersion = max(reading.n_candidate / reading.n_effective, 1.0) if reading.n_effective > 0 else 1.0
+    if requests is None:
+        return inf
+    return max(requests * dispersion / traffic_per_s, least_seconds(plan.alpha_promote, plan.block_s))
+
+
+def _baseline(gate: Gate, reading: MetricReading) -> Baseline:
+    """What the reading knows by now."""
+    if gate.kind in PAIRED:
+        return Baseline(disagreement=reading.candidate if gate.kind == "pair" else None)
+    rate = reading.stable if reading.stable is not None else 0.5
+    return Baseline(error_rate=rate, label_share=rate)
