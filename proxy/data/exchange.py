@@ -66,6 +66,7 @@ class Exchange(Reply):
             return
         route = plan.route
         if plan.limit is not None and (wait_s := plan.limit.wait_s(head, now_s)):
+            self._plan = plan
             self._refuse(Fault.RATE_LIMITED, f"the rate limit of route {route.name} is used up", ceil(wait_s))
             return
         if plan.injector is not None and (strike := plan.injector.draw(head)) is not None:
@@ -78,6 +79,7 @@ class Exchange(Reply):
         context, head, route = self._context, self.head, plan.route
         draw = plan.choice.draw(head)
         if (place := plan.choice.arm(draw.place)) < 0:
+            self._plan = plan
             self._refuse(Fault.NO_BACKEND, f"route {route.name} gives no backend any weight")
             return
         arm = plan.arms[place]

@@ -136,6 +136,16 @@ async def test_flags_say_why_an_answer_is_ours(plane: Plane, lines: Lines) -> No
     ]
 
 
+@pytest.mark.parametrize("change", [{"rate_limits": (RateLimit(1, 60.0, 0),)}, {"segments": ()}])
+async def test_a_request_that_no_version_saw_has_its_route(plane: Plane, lines: Lines, change: dict[str, Any]) -> None:
+    """Whoever asks which limit turned a client away would have nothing to go by."""
+    plane.adopt(**change)
+    plane.client().send(request())
+    await settle()
+    (line,) = lines()
+    assert (line["route"], line["backend"]) == ("all", "")
+
+
 async def test_failures_are_written_whatever_the_sample(plane: Plane, lines: Lines, tmp_path: Path) -> None:
     """The one request that somebody asks about would be among the 99 percent that are not there."""
     path = str(tmp_path / "access.log")
