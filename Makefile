@@ -9,7 +9,7 @@ SHIPPED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/shipped:$(CURDIR)
 TWO     := --numprocesses 2 --dist worksteal
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup demo test check servers wheel bench lock clean
+.PHONY: help setup demo test check servers wheel bench prove lock clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1 \t/p' $(MAKEFILE_LIST)
@@ -55,6 +55,7 @@ build/shipped/ready: .venv/ready $(shell find proxy config analysis -name '*.py'
 
 bench: .venv/ready build/bench/ready build/shipped/ready  ## What the proxy costs, beside nginx, haproxy, Envoy and aiohttp (ARGS="--rounds 5")
 	$(SHIPPED) $(BIN)/python -m loadtests $(ARGS)
+	$(if $(ARGS),,$(BIN)/python -m loadtests.judging)
 
 # The peers and what draws the picture. What cannot be installed is left out of the comparison, which says so. Debian
 # starts nginx and haproxy as services where there is systemd: `systemctl disable --now nginx haproxy` stops them.
@@ -64,6 +65,15 @@ build/bench/ready: loadtests/requirements.txt
 	$(PYTHON) -m venv build/bench
 	build/bench/bin/python -m pip install --quiet --require-hashes -r loadtests/requirements.txt && touch $@ || \
 	  echo "bench: Envoy and the picture are left out"
+
+prove: .venv/ready build/prove/ready  ## The promises of the statistics, by simulation: docs/proofs.md (ARGS="--scale 0.2")
+	build/prove/bin/python -m tests.prove.gbstats_numbers
+	$(BIN)/python -m tests.prove $(ARGS)
+
+# What draws the pictures, and the other implementation that ours is compared with.
+build/prove/ready: tests/prove/requirements.txt
+	$(PYTHON) -m venv build/prove
+	build/prove/bin/python -m pip install --quiet --require-hashes -r tests/prove/requirements.txt && touch $@
 
 # Debian splits `venv` off its Python: ensurepip is what is missing then.
 .venv/ready: requirements.lock pyproject.toml

@@ -11,60 +11,16 @@ from math import log
 
 import numpy as np
 import pytest
-from scipy.special import bdtrc, ndtri
 
 from analysis.engine import HARM, PASS, Table
-from analysis.robustness import RESTART_BLOCKS
 from analysis.stack import Drift, Stack
 from analysis.verdict import Gate, Judge, Plan
+from tests.support.rollouts import ALPHA, Runs, drawn, limit
 from tests.support.slices import Version, look
 
-ALPHA = 0.05
 LOOKS = 1000
-BLOCK = 10
 
 pytestmark = pytest.mark.slow
-
-
-def limit(runs: int, risk: float = ALPHA) -> int:
-    """More alarms than that come once in a million from a build with exactly that risk."""
-    return next(count for count in range(runs + 1) if bdtrc(count, runs, risk) < 1e-6)
-
-
-class Runs:
-    """Many rollouts at once, each a row: did it ever alarm, at any look?"""
-
-    def __init__(self, runs: int, table: Table, robust: bool) -> None:
-        self.stack = Stack([table] * runs, [])
-        self.robust = robust
-        if not robust:
-            self.stack.bank._cap = np.inf
-        self.alarmed = np.zeros(runs, dtype=bool)
-        self.naive = np.zeros(runs, dtype=bool)
-        self._pooled = np.zeros((4, runs))
-        self._looks = 0
-
-    def look(self, n_c: np.ndarray, x_c: np.ndarray, n_s: np.ndarray, x_s: np.ndarray) -> None:
-        self.stack.observe(np.stack((n_c, x_c, n_s, x_s), axis=1), np.zeros(0))
-        self.alarmed |= self.stack.bank.log_evidence() >= log(1 / ALPHA)
-        self._looks += 1
-        if self.robust and self._looks % BLOCK == 0:
-            self.stack.close(np.ones(self.stack.rows))
-            if self._looks % (BLOCK * RESTART_BLOCKS) == 0:
-                self.stack.bank.restart()
-        self._pooled += (n_c, x_c, n_s, x_s)
-        self._naive_look()
-
-    def _naive_look(self) -> None:
-        """A one-sided z-test of two pooled proportions, as a dashboard with a p-value makes it."""
-        n_c, x_c, n_s, x_s = self._pooled
-        rate = (x_c + x_s) / (n_c + n_s)
-        spread = np.sqrt(np.maximum(rate * (1 - rate) * (1 / n_c + 1 / n_s), 1e-12))
-        self.naive |= (x_c / n_c - x_s / n_s) / spread > ndtri(1 - ALPHA)
-
-
-def drawn(random: np.random.Generator, n: np.ndarray, p: float | np.ndarray) -> np.ndarray:
-    return random.binomial(n.astype(int), p).astype(float)
 
 
 @pytest.mark.parametrize("robust", [False, True])
