@@ -14,6 +14,7 @@ from math import log
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.engine import HARM, PASS, Table
 from analysis.intervals import Estimate
@@ -167,9 +168,12 @@ class Categories(Meter):
         return Wealth(total, float(slots[:, 1::2].min()))
 
     def _largest(self, stack: Stack) -> int:
-        levels = [stack.differences.levels(self.first + slot * _ROWS) for slot in range(1 + len(self._labels))]
-        shifts = [abs(level[1] - level[0]) if level else -1.0 for level in levels]
-        return max(range(len(shifts)), key=shifts.__getitem__)
+        gaps = np.abs(stack.differences.gaps(self._label_rows()))
+        return int(np.argmax(np.where(np.isnan(gaps), -1.0, gaps)))
+
+    def _label_rows(self) -> NDArray[np.int64]:
+        """The first row of each label in use."""
+        return self.first + np.arange(1 + len(self._labels)) * _ROWS
 
     def estimate(self, stack: Stack) -> Estimate:
         """Of the label that differs most, in percentage points."""
@@ -181,11 +185,9 @@ class Categories(Meter):
 
     def inside(self, stack: Stack) -> bool | None:
         """Every label within the margin, either way."""
-        rows = [self.first + slot * _ROWS for slot in range(1 + len(self._labels))]
-        levels = [level for row in rows if (level := stack.differences.stage_levels(row)) is not None]
-        if not levels:
-            return None
-        return all(abs(level[1] - level[0]) <= self._margin + 1e-12 for level in levels)
+        gaps = stack.differences.stage_gaps(self._label_rows())
+        known = gaps[~np.isnan(gaps)]
+        return bool(np.all(np.abs(known) <= self._margin + 1e-12)) if known.size else None
 
     def phi(self, stack: Stack) -> float:
         """The largest of the labels' dispersions."""

@@ -13,6 +13,7 @@ from math import exp, inf, log, sqrt
 from typing import Final, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from analysis.summaries import FloatArray
@@ -132,6 +133,14 @@ class Differences:
         """The same for the present stage alone."""
         return _levels(*self._stage[:, row])
 
+    def gaps(self, rows: NDArray[np.int64]) -> FloatArray:
+        """Candidate minus stable of some rows; NaN before any slice had both arms."""
+        return _gaps(*self._sums[2:5, rows])
+
+    def stage_gaps(self, rows: NDArray[np.int64]) -> FloatArray:
+        """The same for the present stage alone."""
+        return _gaps(*self._stage[:, rows])
+
     def estimate(self, row: int, of_candidate: float, of_stable: float, least: float = 0.0) -> Estimate:
         """The row's difference with its interval; `least` is a lower limit of the variance of its sum."""
         levels = self.levels(row)
@@ -166,6 +175,10 @@ def evidence(log_e: float) -> float:
     (1.0, 1000000000000000.0, 0.0)
     """
     return min(exp(min(log_e, 40.0)), 1e15)
+
+
+def _gaps(information: FloatArray, candidate: FloatArray, stable: FloatArray) -> FloatArray:
+    return np.divide(candidate - stable, information, out=np.full_like(information, np.nan), where=information > 0)
 
 
 def _levels(information: float, candidate: float, stable: float) -> tuple[float, float] | None:

@@ -296,7 +296,7 @@ class Judge:
         if wait_s < inf:
             return f"{reading.name}: {far}; about {duration(wait_s)} more at the growth of the last blocks"
         meter = self._by_name.get(reading.name)
-        few_users = meter is not None and float(meter.design_effects().max()) >= _USERS_MATTER
+        few_users = self._tally.sticky and meter is not None and float(meter.design_effects().max()) >= _USERS_MATTER
         remedy = "; more time will not help, more users will" if few_users else ""
         equal_s = self._planned_s(gate, reading)
         plan = f"; an equal candidate takes about {duration(equal_s)} at this traffic" if equal_s < inf else ""
