@@ -12,6 +12,7 @@ path of a request: workers serve their last snapshot for as long as there is no 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
@@ -76,6 +77,7 @@ class Controller:
         self._plane = Plane(self.reader, self._fleet, self._keeper, places(launch), clock, monotonic, self._checks)
         self._recovered = False
         self._loaded: Loaded | None = None
+        self._first: Loaded | None = None
         self._loaded_s = self._started_s
         self._last_error: Json | None = None
         self._masks = Masks()
@@ -86,6 +88,8 @@ class Controller:
     async def start(self, channel: socket.socket) -> None:
         """Take the workers' connections, and route by the configuration and by what was kept."""
         await self._push.start(channel)
+        with contextlib.suppress(ConfigError):  # it is told by what follows
+            self._first = await asyncio.to_thread(loader.load, self._launch.config_path)
         async with self._turn:
             await self._begin()
         _LOG.info("controller started", generation=self._fleet.generation, routes=len(self._plane.subjects))
@@ -315,13 +319,13 @@ class Controller:
 
     @property
     def admin(self) -> Admin | None:
-        """Who may do what at the admin API; None before a configuration is live."""
-        return None if self._loaded is None else self._loaded.config.admin
+        """Who may do what at the admin API: by what is live, or by the file as long as the store is away."""
+        return known.config.admin if (known := self._loaded or self._first) else None
 
     @property
     def contents(self) -> Contents:
         """What the files hold that the configuration names."""
-        return NOTHING if self._loaded is None else self._loaded.contents
+        return known.contents if (known := self._loaded or self._first) else NOTHING
 
     @property
     def retired_totals(self) -> Mapping[tuple[str, str, str], Totals]:

@@ -72,6 +72,8 @@ async def test_a_good_candidate_is_promoted_by_steps(make: Make) -> None:
     kinds = [entry["kind"] for entry in await world.controller.history("r", 100, None)]
     assert kinds[-1] == "begin"
     assert kinds[0] == "succeeded"
+    (difference,) = world.controller.status()["differences"]
+    assert (difference["route"], difference["remedy"]) == ("r", "understudy promote r --write")
 
 
 async def test_a_failing_candidate_is_aborted(make: Make) -> None:
@@ -81,6 +83,7 @@ async def test_a_failing_candidate_is_aborted(make: Make) -> None:
     assert (route["phase"], route["verdict"], route["weight"]) == ("Aborted", "Failed", 0.0)
     assert route["missing"] == []
     assert shares(world) == [(1_000_000, 0)]
+    assert "aborted" in world.controller.status()["differences"][0]["text"]
     candidate = world.arm("canary")
     assert candidate["failed"] > 0
     assert candidate["faults"] == {"upstream-reset": candidate["failed"]}
@@ -95,6 +98,7 @@ async def test_silence_changes_nothing(make: Make) -> None:
     for _ in range(20):
         route = await world.second(busy=False)
     assert (route["phase"], route["weight"]) == ("Waiting", 20.0)
+    assert world.controller.status()["differences"] == []
 
 
 async def test_copies_alone_are_judged(make: Make) -> None:
@@ -299,6 +303,7 @@ async def test_a_store_that_is_lost_leaves_workers_what_they_hold(make: Make) ->
     await world.start()
     await world.controller.tick()
     assert world.controller.status()["store"]["error"]
+    assert world.controller.admin is not None, "nobody could ask why nothing moves"
     assert (world.workers[0].snapshot.generation, shares(world)) == (generation, [(200_000, 1), (1_000_000, 0)])
     mend_store(world)
     assert (await world.second())["weight"] == 20.0
