@@ -22,5 +22,5 @@ Rooms: `summaries` (what a look brings), `plan` (what is asked), `engine` (likel
 `rates`, `latency`, `categories`, `means`, `pairs` with `bursts` (their dispersion), `breaker`, `ratio`, `progress`
 (forecasts and futility), `readings` (what is answered), `wording` (in which words), `verdict` (the Judge), `memory`
 (its state as bytes), `planning` (how much traffic a plan needs), `forecast` (when a proof is there, by the planner),
-`distances` (sizes for people).
+`distances` (sizes for people), `excess` (disagreement beyond noise).
 """

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from analysis.summaries import Grid
 
-Kind = Literal["errors", "latency", "category", "number", "pair", "slowdown"]
+Kind = Literal["errors", "latency", "category", "number", "pair", "slowdown", "excess"]
 PAIRED: Final = ("pair", "slowdown")
 """Kinds that compare the two answers to one request."""
 Role = Literal["guardrail", "signal", "info"]
@@ -19,7 +19,8 @@ class Gate:
 
     errors take margin_relative, margin_absolute or both (the larger counts), latency margin_relative, category
     margin_absolute, number margin_sd, pair margin_absolute (or margin_relative; both are a share of the pairs),
-    slowdown (of the median pair) margin_relative.
+    slowdown (of the median pair) margin_relative, excess (of disagreement over the stable's with itself)
+    margin_absolute.
     """
 
     name: str
@@ -100,4 +101,5 @@ _MARGINS: Final[dict[str, tuple[str, ...]]] = {
     "number": ("margin_sd",),
     "pair": ("margin_absolute", "margin_relative"),
     "slowdown": ("margin_relative",),
+    "excess": ("margin_absolute",),
 }

@@ -193,6 +193,9 @@ def _distances(
     """(variance of one value, distance from the margin), of an unchanged candidate and of one that is worse."""
     beyond = times - 1
     match gate.kind:
+        case "excess":
+            known = baseline.disagreement if baseline.disagreement is not None else 0.01
+            return _rate(known, gate.margin_absolute or 0.0, 0.0), _rate(known, gate.margin_absolute or 0.0, times)
         case "errors":
             rate = baseline.error_rate
             margin = max(gate.margin_absolute or 0.0, (gate.margin_relative or 0.0) * rate)

@@ -95,6 +95,7 @@ class Verdict:
 
 UNITS: Final[dict[Kind, Unit]] = {
     "errors": "pp", "latency": "%", "category": "pp", "number": "sd", "pair": "%", "slowdown": "%",
+    "excess": "pp",
 }  # fmt: skip
 
 
@@ -116,6 +117,8 @@ def sentence(reading: MetricReading, subject: str) -> str:
             found = f"{level}{against}"
         case "pair":
             found = f"{level} of the pairs disagree"
+        case "excess":
+            found = f"{level} of the pairs disagree{against} of the stable's with itself"
         case "slowdown":
             found = f"the median pair takes {level} of the stable's time"
         case _:
@@ -133,7 +136,7 @@ def sentence(reading: MetricReading, subject: str) -> str:
 
 def _level(kind: Kind, value: float) -> str:
     match kind:
-        case "errors" | "category" | "pair" | "slowdown":
+        case "errors" | "category" | "pair" | "slowdown" | "excess":
             return percent(value)
         case "latency":
             return time_of(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Final, TypeVar
 
 import numpy as np
@@ -133,6 +133,9 @@ class PairCounts:
     """By output: pairs where both gave the output, and those of them that differ."""
     ratio: FloatArray
     """Shadow latency over stable latency, base 1.04, bucket 128 starts at 1."""
+    repeated: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """By output, of requests that the stable was asked twice: those where both answers had the output, and those of
+    them that differ."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,8 +173,9 @@ class Slice:
             sums = [float(np.abs(each).sum()) for each in (groups.latency, *arrays)]
             _check_counts("slice.groups", *sums)
         if self.pairs is not None:
-            for output, (n, x) in self.pairs.disagreed.items():
-                _check_counts(f"slice.pairs.disagreed[{output!r}]", n, x)
+            for name, by_output in (("disagreed", self.pairs.disagreed), ("repeated", self.pairs.repeated)):
+                for output, (n, x) in by_output.items():
+                    _check_counts(f"slice.pairs.{name}[{output!r}]", n, x)
             ratio = self.pairs.ratio
             if ratio.shape != (RATIO_BUCKETS,):
                 raise ValueError(f"slice.pairs.ratio: {ratio.shape} is not the grid's shape ({RATIO_BUCKETS},)")
@@ -188,9 +192,9 @@ def _check_arm(place: str, arm: ArmCounts, grid: Grid) -> None:
         _check_counts(f"{place}.labels[{output!r}]", *labels.values())
     for output, numbers in arm.numbers.items():
         _check_counts(f"{place}.numbers[{output!r}]", numbers.n, numbers.squares, abs(numbers.total))
-    for field in fields(arm)[-3:]:
-        counts: Mapping[str, float] = getattr(arm, field.name)
-        _check_counts(f"{place}.{field.name}", *counts.values())
+    for wrong in fields(arm)[-3:]:
+        counts: Mapping[str, float] = getattr(arm, wrong.name)
+        _check_counts(f"{place}.{wrong.name}", *counts.values())
 
 
 def _check_counts(place: str, *counts: float) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from analysis.breaker import Breaker
 from analysis.categories import Categories
+from analysis.excess import Excess
 from analysis.forecast import planned_seconds
 from analysis.intervals import Estimate, evidence
 from analysis.latency import History, Quantile
@@ -103,6 +104,8 @@ class Judge:
                 return Categories(gate)
             case "number":
                 return Means(gate)
+            case "excess":
+                return Excess(gate)
             case "pair" | "slowdown":
                 raise AssertionError("pairs have no rows in the stack")
 
@@ -322,7 +325,7 @@ class Judge:
             inside = self._by_name[gate.name].inside(self._stack) if pairs is None else pairs.inside()
             if inside is False:
                 doubts.append(f"{gate.name}: this stage alone is outside {readings[gate.name].margin}")
-            elif inside is None and pairs is None:  # pairs may all come from earlier stages
+            elif inside is None and pairs is None and gate.kind != "excess":  # pairs may all come from earlier stages
                 doubts.append(f"{gate.name}: this stage alone has no data yet")
         return doubts
 
