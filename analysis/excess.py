@@ -1,11 +1,11 @@
 """Disagreement beyond the model's own noise: stable is asked twice, and its two answers are the control.
 
-Of requests that were copied, D1 says that the candidate's answer differs from the stable's, D2 that the stable's second
-answer differs from its first. Engine A compares both shares: D1 against D2 and the margin. The pairs of a slice have
-the stable's first answer in common, which makes D1 and D2 rise and fall together: the difference varies less than that of
-independent arms, for which the test holds. Source: opendiffy/diffy compares the same two shares by thresholds; as a
-test, Engine A (arXiv 2302.11401). Without a margin McNemar's test is the exact one (`analysis.pairs.mcnemar`), of the
-requests where just one of both differs.
+Of requests that were copied, D1 says that the candidate's answer differs from the stable's, D2 that the stable's
+second answer differs from its first. Engine A compares both shares: D1 against D2 and the margin. The pairs of a
+slice have the stable's first answer in common, which makes D1 and D2 rise and fall together: the difference varies
+less than that of independent arms, for which the test holds. Source: opendiffy/diffy compares the same two shares by
+thresholds; as a test, Engine A (arXiv 2302.11401). Without a margin McNemar's test is the exact one
+(`analysis.pairs.mcnemar`), of the requests where just one of both differs.
 """
 
 from __future__ import annotations
