@@ -9,7 +9,7 @@ SHIPPED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/shipped:$(CURDIR)
 TWO     := --numprocesses 2 --dist worksteal
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup demo test check servers wheel bench prove lock clean
+.PHONY: help setup demo test check servers wheel bench soak prove lock clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1 \t/p' $(MAKEFILE_LIST)
@@ -53,9 +53,12 @@ build/shipped/ready: .venv/ready $(shell find proxy config analysis -name '*.py'
 	$(BIN)/python -m zipfile -e build/dist/*.whl build/shipped
 	touch $@
 
-bench: .venv/ready build/bench/ready build/shipped/ready  ## What the proxy costs, beside nginx, haproxy, Envoy and aiohttp (ARGS="--rounds 5")
+bench: .venv/ready build/bench/ready build/shipped/ready  ## What the proxy costs, beside nginx, haproxy, Envoy and aiohttp (ARGS="idle")
 	$(SHIPPED) $(BIN)/python -m loadtests $(ARGS)
 	$(if $(ARGS),,$(BIN)/python -m loadtests.judging)
+
+soak: .venv/ready build/bench/ready build/shipped/ready  ## Ten minutes of mixed load with reloads (ARGS="--minutes 60")
+	$(SHIPPED) $(BIN)/python -m loadtests soak $(ARGS)
 
 # The peers and what draws the picture. What cannot be installed is left out of the comparison, which says so. Debian
 # starts nginx and haproxy as services where there is systemd: `systemctl disable --now nginx haproxy` stops them.

@@ -1,12 +1,18 @@
-"""`make bench`: compare the proxies, and write the results, the document and the picture.
+"""`make bench`: measure, and write results, document and pictures.
 
-Exit status: 0 measured · 1 Understudy itself could not be measured · 2 wrong usage, or a tool is missing.
+    python -m loadtests                       all measurements, the soak for a minute only
+    python -m loadtests [compare] --rounds 5  the comparison alone, with its options
+    python -m loadtests soak --minutes 10     another one alone
+
+Exit status: 0 measured · 1 Understudy itself could not be measured · 2 wrong usage, or a tool is missing ·
+3 with --strict: a goal is missed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -14,45 +20,44 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from loadtests import procfs, summary
-from loadtests.cases import DEFAULT_MODES, MODES, plan
-from loadtests.compare import Comparison, Options
-from loadtests.peers import PEERS, ROOT, PeerError
-from loadtests.report import markdown
+from loadtests import procfs
+from loadtests.bounds import missed
+from loadtests.document import MEASUREMENTS, document
+from loadtests.peers import ROOT, PeerError
 
 _PYTHON_WITH_MATPLOTLIB: Final = ROOT / "build" / "bench" / "bin" / "python"
-_LIKE: Final = {"predictions": "plain"}
-"""The mode that peers are compared in where they cannot do ours."""
+_PICTURED: Final = ("compare", "soak")
+_SHORT: Final = {"soak": ["--minutes", "1"]}
+"""What measurements are given where all are run."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the comparison; returns the exit status."""
-    options = _parser().parse_args(argv)
+    """Run what is asked for; returns the exit status."""
     if shutil.which("wrk") is None:
         say("wrk is not installed: apt-get install wrk")
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    wanted = [peer for peer in PEERS if peer.name in options.peers]
-    missing = {peer.name: peer.missing() for peer in wanted if peer.missing()}
-    for name, reason in missing.items():
-        say(f"{name}: LEFT OUT: {reason}")
-    able = {peer.name: peer for peer in wanted if peer.name not in missing}
-    amount = Options(options.rounds, options.seconds, options.latency_seconds, options.rate)
-    comparison = Comparison(amount, say)
-    comparison.left_out.update(missing)
-    start_s = time.monotonic()
-    comparison.run(plan(((name, peer.modes) for name, peer in able.items()), options.modes), able)
-    if not comparison.figures:
-        say("nothing was measured")
-        return 1
-    write(gather(comparison, amount, argv), options.out)
+    start_s, status = time.monotonic(), 0
+    results = {}
+    for name, options in chosen(argv):
+        say(f"--- {name}")
+        asked = parser(name).parse_args(options)
+        found = measured(name, asked, options)
+        if found is None:
+            say(f"{name}: nothing was measured")
+            return 1
+        results[name] = found
+        write(name, found, asked.out)
+        status |= int("understudy" in {left.split(",")[0] for left in found.get("leftOut", ())})
     say(f"took {time.monotonic() - start_s:.0f} s")
-    return int(any(name.split(",")[0] == summary.OURS for name in comparison.left_out))
+    lost = missed(results)
+    for goal in lost:
+        say(f"missed: {goal}")
+    return status or (3 if lost and "--strict" in argv else 0)
 
 
 def say(text: str) -> None:
@@ -60,46 +65,69 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def gather(comparison: Comparison, options: Options, argv: Sequence[str]) -> dict[str, Any]:
-    """All results as one JSON document."""
-    figures = {case: summary.added(rounds, comparison.direct) for case, rounds in comparison.figures.items()}
-    over = summary.against(figures, ("nginx", "envoy"), _LIKE)
-    by_name = {peer.name: peer for peer in PEERS}
-    places = list(by_name)
-    cases = [
-        {
-            "peer": name,
-            "title": by_name[name].title,
-            "mode": mode,
-            "median": summary.medians(rounds),
-            "over": over[name, mode],
-            "rounds": rounds,
-        }
-        for (name, mode), rounds in sorted(figures.items(), key=lambda item: places.index(item[0][0]))
-    ]
-    arguments = f' ARGS="{shlex.join(argv)}"' if argv else ""
-    return {
+def chosen(argv: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """The measurements to make, each with its options. Options alone are those of the comparison.
+
+    With none but `--strict` and `--out FOLDER` all are made.
+    """
+    if argv and argv[0] in MEASUREMENTS:
+        return [(argv[0], list(argv[1:]))]
+    common = argparse.ArgumentParser(add_help=False)
+    _common(common)
+    _, own = common.parse_known_args(argv)
+    if own:
+        return [("compare", list(argv))]
+    return [(name, [*argv, *_SHORT.get(name, ())]) for name in MEASUREMENTS]
+
+
+def parser(name: str) -> argparse.ArgumentParser:
+    """The options of one measurement."""
+    measurement = MEASUREMENTS[name]
+    others = "; ".join(f"{other}: {module.HELP}" for other, module in MEASUREMENTS.items())
+    made = argparse.ArgumentParser(prog=f"python -m loadtests {name}", description=measurement.HELP, epilog=others)
+    measurement.options(made)
+    _common(made)
+    return made
+
+
+def measured(name: str, asked: argparse.Namespace, options: Sequence[str]) -> dict[str, Any] | None:
+    """The results of one measurement, with when and where; None if there are none."""
+    machine, available = procfs.machine(), os.sched_getaffinity(0)
+    try:
+        found = MEASUREMENTS[name].measure(asked, say)
+    finally:
+        os.sched_setaffinity(0, available)  # a measurement may have moved this process out of the proxy's way
+    if not found:
+        return None
+    arguments = shlex.join([name, *options])
+    facts = {
         "date": datetime.now(UTC).date().isoformat(),
-        "command": f"make bench{arguments}",
-        "machine": procfs.machine(),
-        "versions": {peer.title: peer.version() for peer in PEERS if any(name == peer.name for name, _ in figures)},
-        "options": asdict(options),
-        "direct": summary.medians(comparison.direct),
-        "goals": summary.judged(figures),
-        "cases": cases,
-        "leftOut": comparison.left_out,
+        "command": f'make bench ARGS="{arguments}"',
+        "machine": machine,
     }
+    return {**facts, **found}
 
 
-def write(results: dict[str, Any], out: Path | None) -> None:
-    """Results, document and picture: in their places in the project, or all in one folder."""
-    data = (out or ROOT / "loadtests" / "results") / "compare.json"
-    document = out / "performance.md" if out else ROOT / "docs" / "performance.md"
-    picture = data.with_suffix(".svg")
-    data.parent.mkdir(parents=True, exist_ok=True)
+def write(name: str, results: dict[str, Any], out: Path | None) -> None:
+    """Results, the document of all results that are kept, and a picture: in the project, or all in one folder."""
+    folder = out or ROOT / "loadtests" / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    data = folder / f"{name}.json"
     data.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    document.write_text(markdown(json.loads(data.read_text())))
-    say(f"wrote {data} and {document}")
+    page = out / "performance.md" if out else ROOT / "docs" / "performance.md"
+    page.write_text(document(kept(folder)))
+    say(f"wrote {data} and {page}")
+    if name in _PICTURED:
+        _draw(data, data.with_suffix(".svg"))
+
+
+def kept(folder: Path) -> dict[str, dict[str, Any]]:
+    """All results of a folder, by measurement."""
+    paths = {name: folder / f"{name}.json" for name in MEASUREMENTS}
+    return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+
+
+def _draw(data: Path, picture: Path) -> None:
     if not _PYTHON_WITH_MATPLOTLIB.exists():
         say(f"no picture: {_PYTHON_WITH_MATPLOTLIB} is missing, which `make bench` builds")
         return
@@ -108,20 +136,9 @@ def write(results: dict[str, Any], out: Path | None) -> None:
     say(f"no picture: drawing failed with status {done.returncode}" if done.returncode else f"wrote {picture}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="make bench", description="What the proxy costs beside its peers.")
-    default = Options()
-    add = parser.add_argument
-    add("--rounds", type=int, default=default.rounds, help="about 100 s each (default: %(default)s)")
-    add("--seconds", type=int, default=default.seconds, help="of each full load (default: %(default)s)")
-    add("--latency-seconds", type=float, default=default.latency_s, help="of each fixed rate (default: %(default)s)")
-    add("--rate", type=int, default=default.rate, help="requests/s of the fixed rate (default: %(default)s)")
-    names = [peer.name for peer in PEERS]
-    add("--peers", nargs="+", choices=names, default=names, metavar="PEER", help=f"of {', '.join(names)}")
-    add("--modes", nargs="+", choices=list(MODES), default=list(DEFAULT_MODES), metavar="MODE",
-        help=f"of {', '.join(MODES)} (default: {', '.join(DEFAULT_MODES)})")  # fmt: skip
-    add("--out", type=Path, help="write everything into this folder instead, as for a trial")
-    return parser
+def _common(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--out", type=Path, help="write everything into this folder instead, as for a trial")
+    made.add_argument("--strict", action="store_true", help="end with status 3 if a goal is missed")
 
 
 if __name__ == "__main__":

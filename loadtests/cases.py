@@ -25,6 +25,11 @@ class Mode:
     mirror: bool = False
     latency: bool = False
     """Whether the latency at a fixed rate is measured as well."""
+    streamed: bool = False
+    """Whether bodies are too large to be held: nginx is told not to collect them, and no timeout counts."""
+    clients: int = 0
+    """Connections that are open at a time, where that is more than a proxy takes unasked."""
+    workers: int = 1
 
 
 PLAIN: Final = Mode("plain", "weighted and sticky", latency=True)
@@ -38,7 +43,8 @@ MODES: Final = {
         Mode("1MiB", "1 MiB both ways", request_bytes=1 << 20),
     )
 }
-DEFAULT_MODES: Final = ("plain", "predictions", "mirror", "64KiB")
+DEFAULT_MODES: Final = tuple(MODES)
+STREAMED: Final = Mode("streamed", "bodies of any size", canary_percent=0, streamed=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ that is quicker than they are is not driven to its limit: `busy` tells.
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
 import os
@@ -15,14 +16,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
-from loadtests import closedloop, peers, procfs
-from loadtests.cases import MODES, Case, Mode, order
-from loadtests.peers import Peer, PeerError, Running
+from loadtests import closedloop, peers, procfs, summary
+from loadtests.cases import DEFAULT_MODES, MODES, Case, Mode, order, plan
+from loadtests.peers import PEERS, Peer, PeerError, Running
 from loadtests.settings import ROWS
 from proxy.ledger.layout import LABELS
 
+HELP: Final = "every proxy under the same loads, in rounds"
+_LIKE: Final = {"predictions": "plain"}
+"""The mode that peers are compared in where they cannot do ours."""
 WARM_UP_S = 1
 SETTLE_S = 0.1
 """For copies that are still under way when the clients have their answers."""
@@ -34,7 +39,7 @@ class Options:
 
     rounds: int = 3
     seconds: int = 2
-    latency_s: float = 3.0
+    latency_s: float = 5.0
     rate: int = 2000
 
 
@@ -46,10 +51,11 @@ class Cores:
     load: set[int]
 
     @classmethod
-    def of_machine(cls) -> Cores:
-        """One core for the proxy and the others for the load; all share the only one if there is one."""
+    def of_machine(cls, wanted: int = 1) -> Cores:
+        """The last cores for the proxy, at most half of them, and the others for the load; all share an only one."""
         available = sorted(os.sched_getaffinity(0))
-        return cls({available[-1]}, set(available[:-1]) or set(available))
+        split = len(available) - max(min(wanted, len(available) // 2), 1)
+        return cls(set(available[split:]), set(available[:split]) or set(available))
 
 
 class Comparison:
@@ -118,14 +124,8 @@ class Comparison:
         return found
 
     def _latency(self, port: int) -> dict[str, float]:
-        """Quantiles at the fixed rate, measured by a process of its own next to the upstream."""
-        command = [sys.executable, "-m", "loadtests.openloop", "--port", str(port)]
-        command += ["--rate", str(self._options.rate), "--seconds", str(self._options.latency_s)]
-        process = peers.start(command, self._cores.load, subprocess.PIPE)
-        output, _ = process.communicate(timeout=self._options.latency_s + 30)
-        if process.returncode:
-            raise PeerError(f"the load at a fixed rate failed with status {process.returncode}")
-        facts = json.loads(output)
+        """Quantiles at the fixed rate."""
+        facts = fixed_rate(port, self._options.rate, self._options.latency_s, self._cores.load)
         return {
             "latencyP50Microseconds": facts["p50_us"],
             "latencyP99Microseconds": facts["p99_us"],
@@ -135,16 +135,84 @@ class Comparison:
         }
 
 
+def options(parser: argparse.ArgumentParser) -> None:
+    """What can be asked for."""
+    default, add = Options(), parser.add_argument
+    add("--rounds", type=int, default=default.rounds, help="about 150 s each (default: %(default)s)")
+    add("--seconds", type=int, default=default.seconds, help="of each full load (default: %(default)s)")
+    add("--latency-seconds", type=float, default=default.latency_s, help="of each fixed rate (default: %(default)s)")
+    add("--rate", type=int, default=default.rate, help="requests/s of the fixed rate (default: %(default)s)")
+    names = [peer.name for peer in PEERS]
+    add("--peers", nargs="+", choices=names, default=names, metavar="PEER", help=f"of {', '.join(names)}")
+    add("--modes", nargs="+", choices=list(MODES), default=list(DEFAULT_MODES), metavar="MODE",
+        help=f"of {', '.join(MODES)} (default: all)")  # fmt: skip
+
+
+def measure(asked: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    """All rounds of the peers that are here; nothing if none could be measured."""
+    wanted = [peer for peer in PEERS if peer.name in asked.peers]
+    missing = {peer.name: peer.missing() for peer in wanted if peer.missing()}
+    for name, reason in missing.items():
+        say(f"{name}: LEFT OUT: {reason}")
+    able = {peer.name: peer for peer in wanted if peer.name not in missing}
+    amount = Options(asked.rounds, asked.seconds, asked.latency_seconds, asked.rate)
+    comparison = Comparison(amount, say)
+    comparison.left_out.update(missing)
+    comparison.run(plan(((name, peer.modes) for name, peer in able.items()), asked.modes), able)
+    return gather(comparison, amount) if comparison.figures else {}
+
+
+def gather(comparison: Comparison, amount: Options) -> dict[str, Any]:
+    """All figures, medians, ratios and goals."""
+    figures = {case: summary.added(rounds, comparison.direct) for case, rounds in comparison.figures.items()}
+    over = summary.against(figures, ("nginx", "envoy"), _LIKE)
+    by_name = {peer.name: peer for peer in PEERS}
+    places = list(by_name)
+    cases = [
+        {
+            "peer": name,
+            "title": by_name[name].title,
+            "mode": mode,
+            "median": summary.medians(rounds),
+            "over": over[name, mode],
+            "rounds": rounds,
+        }
+        for (name, mode), rounds in sorted(figures.items(), key=lambda item: places.index(item[0][0]))
+    ]
+    return {
+        "versions": {peer.title: peer.version() for peer in PEERS if any(name == peer.name for name, _ in figures)},
+        "options": asdict(amount),
+        "direct": summary.medians(comparison.direct),
+        "goals": summary.judged(figures),
+        "cases": cases,
+        "leftOut": comparison.left_out,
+    }
+
+
 @contextmanager
-def upstream(cores: set[int]) -> Iterator[dict[str, int]]:
+def upstream(cores: set[int], module: str = "loadtests.upstream") -> Iterator[dict[str, int]]:
     """The upstream for the length of a block; its ports by role."""
-    process = peers.start([sys.executable, "-m", "loadtests.upstream"], cores, subprocess.PIPE)
+    process = peers.start([sys.executable, "-m", module], cores, subprocess.PIPE)
     assert process.stdout is not None
     try:
         yield json.loads(process.stdout.readline())
     finally:
         peers.stop(process)
         process.stdout.close()
+
+
+def fixed_rate(port: int, rate: int, seconds: float, cores: set[int]) -> dict[str, Any]:
+    """The latency at a fixed rate (`openloop.Latency`), measured by a process of its own next to the upstream.
+
+    Raises:
+        PeerError: it could not be measured.
+    """
+    command = [sys.executable, "-m", "loadtests.openloop", "--port", str(port)]
+    process = peers.start([*command, "--rate", str(rate), "--seconds", str(seconds)], cores, subprocess.PIPE)
+    output, _ = process.communicate(timeout=seconds + 30)
+    if process.returncode:
+        raise PeerError(f"the load at a fixed rate failed with status {process.returncode}")
+    return dict(json.loads(output))
 
 
 def counts(ports: dict[str, int]) -> dict[str, int]:

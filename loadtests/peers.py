@@ -18,8 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,7 @@ from typing import Final
 from loadtests import procfs, settings
 from loadtests.cases import MODES, TARGET, Mode
 from loadtests.settings import Place
+from proxy.data import worker
 from proxy.ledger import layout
 from proxy.ledger.reader import Reader
 from proxy.slot import Slot
@@ -50,6 +51,7 @@ class Launch:
     command: Sequence[str]
     descriptors: tuple[int, ...] = ()
     reader: Reader | None = None
+    environment: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,14 @@ class Running:
         """All its processes."""
         return procfs.tree([self.root])
 
+    def role(self, name: str) -> list[int]:
+        """Our processes of a role: supervise, controller or worker."""
+        return [pid for pid in self.pids() if name in procfs.command(pid)]
+
+    def carriers(self) -> list[int]:
+        """The processes that carry requests: our workers, and all processes of the others."""
+        return self.role("worker") or self.pids()
+
 
 @contextlib.contextmanager
 def running(peer: Peer, mode: Mode, upstream: dict[str, int], cores: set[int]) -> Iterator[Running]:
@@ -101,14 +111,14 @@ def running(peer: Peer, mode: Mode, upstream: dict[str, int], cores: set[int]) -
         PeerError: it ended, or answered nothing for READY_S.
     """
     with tempfile.TemporaryDirectory(prefix="understudy-bench-") as folder, contextlib.ExitStack() as stack:
-        port, admin = _free_ports(2)
+        port, admin = free_ports(2)
         place = Place(port, upstream["stable"], upstream["canary"], upstream["shadow"], folder, admin)
         log = stack.enter_context((Path(folder) / "log").open("w+"))
         launch = peer.launch(stack, place, mode)
-        process = start(launch.command, cores, log, pass_fds=launch.descriptors)
+        process = start(launch.command, cores, log, pass_fds=launch.descriptors, env=launch.environment)
         stack.callback(stop, process)
         try:
-            _wait_ready(process, port)
+            wait_ready(process, port)
         except PeerError as failure:
             log.seek(0)
             last = log.read().strip().splitlines()[-5:]
@@ -166,6 +176,13 @@ def _serve(_: contextlib.ExitStack, place: Place, mode: Mode) -> Launch:
     return Launch([sys.executable, "-m", "proxy", "serve", "--config", path])
 
 
+def _interpreted(stack: contextlib.ExitStack, place: Place, mode: Mode) -> Launch:
+    """The same from its sources, not from the compiled wheel that `make bench` puts before them."""
+    if not worker.COMPILED:
+        raise PeerError("Understudy runs from its sources itself here; `make bench` has the compiled wheel")
+    return replace(_serve(stack, place, mode), environment={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
 def _worker(stack: contextlib.ExitStack, place: Place, mode: Mode) -> Launch:
     """One worker with all that it inherits from a supervisor, and a snapshot in the slot."""
     listening = stack.enter_context(socket.socket())
@@ -193,6 +210,7 @@ PEERS: Final = (
     Peer("aiohttp", "aiohttp proxy", ("plain",), _aiohttp, "aiohttp"),
     Peer("understudy", "Understudy", tuple(MODES), _serve, "understudy"),
     Peer("worker", "Understudy, one worker alone", tuple(MODES), _worker, "understudy"),
+    Peer("interpreted", "Understudy, interpreted", ("plain",), _interpreted, "understudy"),
 )  # fmt: skip
 """haproxy copies requests only by an agent outside of it or a script, so it is not measured with mirroring."""
 
@@ -213,7 +231,8 @@ def _write(place: Place, name: str, text: str) -> str:
     return str(path)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback address that nobody listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for sock in sockets:
@@ -221,7 +240,12 @@ def _free_ports(count: int) -> list[int]:
         return [sock.getsockname()[1] for sock in sockets]
 
 
-def _wait_ready(process: subprocess.Popen[str], port: int) -> None:
+def wait_ready(process: subprocess.Popen[str], port: int) -> None:
+    """Until it answers an inference with 200.
+
+    Raises:
+        PeerError: it ended, or did not answer for READY_S.
+    """
     end_s = time.monotonic() + READY_S
     while time.monotonic() < end_s:
         if process.poll() is not None:

@@ -1,4 +1,4 @@
-"""CPU time per request as a picture; run by the Python of the bench, which has matplotlib.
+"""CPU time per request, or memory over a soak, as a picture; run by the Python of the bench, which has matplotlib.
 
 build/bench/bin/python -m loadtests.picture RESULTS.json PICTURE.svg
 """
@@ -50,5 +50,20 @@ def _panel(panel: Any, title: str, cases: list[dict[str, Any]]) -> None:
     panel.spines[["top", "right"]].set_visible(False)
 
 
+def draw_soak(results: dict[str, Any], path: Path) -> None:
+    """Resident memory of each process over time."""
+    mpl.rcParams["svg.hashsalt"] = "understudy"
+    figure, panels = plt.subplots(2, 1, figsize=(8.0, 4.0), sharex=True, layout="constrained")
+    for role, panel in zip(("worker", "controller"), panels, strict=True):
+        minutes, mib = zip(*((one["at"] / 60, one[role]) for one in results["looks"]), strict=True)
+        panel.plot(minutes, mib, color=OURS["understudy"])
+        panel.set_title(f"{role}, resident MiB", loc="left", fontsize=10)
+        panel.set_ylim(0, 1.2 * max(mib))
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[-1].set_xlabel("minutes")
+    figure.savefig(path, metadata={"Date": None})
+
+
 if __name__ == "__main__":
-    draw(json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))
+    kept = json.loads(Path(sys.argv[1]).read_text())
+    (draw_soak if "looks" in kept else draw)(kept, Path(sys.argv[2]))

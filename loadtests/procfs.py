@@ -57,6 +57,13 @@ def busy_ticks(line: str) -> int:
     return sum(fields) - fields[3] - fields[4]
 
 
+def command(pid: int) -> list[str]:
+    """The words of a process's command; none of a process that is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    return []
+
+
 def memory(pids: Iterable[int]) -> Memory:
     """Memory of the processes together."""
     rss_kib = pss_kib = 0

@@ -15,11 +15,11 @@ BUSY: Final = 0.95
 OTHERS_BUSY: Final = 0.05
 """With more than this of the proxy's core taken by others, caches and clocks are no longer the proxy's own."""
 
-_INTRODUCTION: Final = """\
-# What the proxy costs
+_HOLDS: Final = {True: "held", False: "**missed**", None: "not measured"}
 
-This page is written by `make bench`; the figures are in [compare.json](../loadtests/results/compare.json). They compare
-within one run alone: one machine, one upstream, one load, the proxies in turn in every round.
+_INTRODUCTION: Final = """\
+This page is written by `make bench`; the figures are in [compare.json](../loadtests/results/compare.json) and the files
+beside it. They compare within one run alone: one machine, one upstream, one load, the proxies in turn in every round.
 
 ![CPU time per request of each proxy](../loadtests/results/compare.svg)
 """
@@ -41,7 +41,9 @@ _METHOD: Final = """\
 - Understudy alone records latency, outcome and user of every request for each version; with predictions it reads label
   and score out of every answer, and with mirroring it compares both with those of the copy. The others do none of
   this. `Understudy` is everything that `understudy serve` starts, with one worker; `one worker alone` leaves out
-  supervisor and controller.
+  supervisor and controller; `interpreted` is `Understudy` from its sources, without what mypyc compiles for the wheel.
+- The others are given what makes them quickest at this: one worker or thread, upstream connections kept open, no access
+  log, no health checks, whole bodies in memory where they would write files. They split and hash as Understudy does.
 - What the peers are given is in [settings.py](../loadtests/settings.py). haproxy copies requests only with the help of
   a script or an agent, and is not measured with mirroring.
 """
@@ -50,7 +52,7 @@ _METHOD: Final = """\
 def markdown(results: Results) -> str:
     """The whole document."""
     parts = [_INTRODUCTION, _machine(results), _goals(results), _cpu(results), _throughput(results), _latency(results)]
-    parts += [_memory(results), _left_out(results)]
+    parts += [_memory(results), left_out(results)]
     parts.append(_METHOD.format(connections=CONNECTIONS, users=USERS, percent=CANARY_PERCENT))
     return "\n".join(part for part in parts if part)
 
@@ -64,6 +66,29 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def figure(value: float | None, digits: int = 1) -> str:
     """A figure for a table; a dash where there is none."""
     return "–" if value is None else f"{value:,.{digits}f}"  # noqa: RUF001 - an en dash is meant
+
+
+def measured(results: Results) -> str:
+    """When and where a section was measured."""
+    machine = results["machine"]
+    return (
+        f"Measured on {results['date']} by `{results['command']}`.\nMachine: {machine['cpu']}, {machine['cores']} "
+        f"cores, {machine['memoryMiB']:,} MiB, Linux {machine['kernel']}, Python {machine['python']}.\n"
+    )
+
+
+def goals(results: Results) -> str:
+    """The goals of a section, each in its unit."""
+    rows = [
+        [
+            goal["goal"],
+            f"{goal['atMost']:g} {goal['unit']}".strip(),
+            "–" if goal["value"] is None else f"{goal['value']:.4g} {goal['unit']}".strip(),  # noqa: RUF001
+            _HOLDS[goal["holds"]],
+        ]
+        for goal in results["goals"]
+    ]
+    return table(["goal", "at most", "measured", ""], rows)
 
 
 def _machine(results: Results) -> str:
@@ -80,9 +105,8 @@ def _machine(results: Results) -> str:
 
 
 def _goals(results: Results) -> str:
-    words = {True: "held", False: "**missed**", None: "not measured"}
     rows = [
-        [goal["goal"], f"{goal['atMost']:.2f}", figure(goal["ratio"], 2), words[goal["holds"]]]
+        [goal["goal"], f"{goal['atMost']:.2f}", figure(goal["ratio"], 2), _HOLDS[goal["holds"]]]
         for goal in results["goals"]
     ]
     return "## Goals\n\n" + table(["Understudy over the peer", "at most", "measured", ""], rows)
@@ -101,7 +125,7 @@ def _cpu(results: Results) -> str:
             *(figure(case["over"].get(to), 2) for to in ("nginx", "envoy")),
         ]
         for case in _ordered(results)
-        if case["peer"] in ("understudy", "worker")
+        if case["peer"] in ("understudy", "worker", "interpreted")
     ]
     text = "## CPU time\n\n" + table(head, rows)
     if ratios:
@@ -149,10 +173,11 @@ def _memory(results: Results) -> str:
     return "## Memory\n\n" + table(head, rows) if rows else ""
 
 
-def _left_out(results: Results) -> str:
+def left_out(results: Results) -> str:
+    """What could not be measured, and why."""
     if not results["leftOut"]:
         return ""
-    return "## Left out\n\n" + "".join(f"- {name}: {reason}\n" for name, reason in results["leftOut"].items())
+    return "\n### Left out\n\n" + "".join(f"- {name}: {reason}\n" for name, reason in results["leftOut"].items())
 
 
 def _ordered(results: Results) -> list[dict[str, Any]]:

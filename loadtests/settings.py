@@ -43,17 +43,19 @@ def nginx(place: Place, mode: Mode, *, superuser: bool) -> str:
     temporary = "\n".join(
         f"  {kind}_temp_path {place.folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
+    whole = "off" if mode.streamed else "on"
     return f"""\
 {"user root;" if superuser else ""}
 daemon off;
 worker_processes 1;
 pid {place.folder}/nginx.pid;
 error_log stderr error;
-events {{ worker_connections 4096; }}
+events {{ worker_connections {_connections(mode)}; }}
 http {{
   access_log off;
 {temporary}
   client_max_body_size 0;
+  proxy_request_buffering {whole};
   client_body_buffer_size {MAX_BODY_BYTES};
   proxy_buffers 128 16k;
   proxy_max_temp_file_size 0;
@@ -74,7 +76,7 @@ def haproxy(place: Place, mode: Mode) -> str:
     return f"""\
 global
   nbthread 1
-  maxconn 4096
+  maxconn {max(4096, mode.clients + 256)}
 defaults
   mode http
   timeout connect 1s
@@ -104,7 +106,7 @@ def envoy(place: Place, mode: Mode) -> str:
             "use_hash_policy": True,
         },
         "hash_policy": [{"header": {"header_name": KEY_HEADER}}],
-        "timeout": "10s",
+        "timeout": "0s" if mode.streamed else "10s",
     }
     if mode.mirror:
         route["request_mirror_policies"] = [{"cluster": "shadow"}]
@@ -143,6 +145,8 @@ def understudy(place: Place, mode: Mode) -> dict[str, Any]:
         ],
         "sessionAffinity": {"header": KEY_HEADER},
     }
+    if mode.streamed:
+        route["timeouts"] = {"request": "10m"}
     if mode.mirror:
         route["mirrors"] = [{"backend": "shadow", "maxBodyBytes": MAX_BODY_BYTES}]
     if mode.predictions:
@@ -153,11 +157,13 @@ def understudy(place: Place, mode: Mode) -> dict[str, Any]:
                 {"name": "score", "kind": "number", "range": [0, 1]},
             ],
         }
+    limits = {"maxConnections": mode.clients + 256, "keepAliveIdle": "10m"} if mode.clients else {}
     return {
         "listen": [{"address": f"127.0.0.1:{place.port}"}],
         "admin": {"address": f"127.0.0.1:{place.admin}"},
         "store": {"url": f"sqlite:///{place.folder}/understudy.db"},
-        "workers": 1,
+        "workers": mode.workers,
+        "limits": limits,
         "backends": [{"name": name, "endpoints": [f"http://127.0.0.1:{port}"]} for name, port in ports.items()],
         "routes": [route],
     }
@@ -184,6 +190,11 @@ def worker(place: Place, mode: Mode) -> snapshot.Snapshot:
     )
     backends = tuple(snapshot.Backend(name, (snapshot.Endpoint("127.0.0.1", port),)) for name, port in ports)
     return snapshot.Snapshot(1, backends, (route,))
+
+
+def _connections(mode: Mode) -> int:
+    """On both sides together, with some to spare."""
+    return max(4096, 2 * mode.clients + 1024)
 
 
 def _envoy_type(name: str) -> str:

@@ -7,7 +7,7 @@ import yaml
 
 from config.loader import loads
 from loadtests import settings
-from loadtests.cases import MODES, PLAIN
+from loadtests.cases import MODES, PLAIN, STREAMED, Mode
 from loadtests.settings import Place
 from proxy.snapshot import CIRCLE, decode, encode
 
@@ -65,3 +65,20 @@ def test_nginx_and_haproxy_send_the_same_share_to_the_canary():
     haproxy = settings.haproxy(PLACE, PLAIN)
     assert "server stable 127.0.0.1:9001 weight 90\n" in haproxy
     assert "server canary 127.0.0.1:9002 weight 10\n" in haproxy
+
+
+def test_large_bodies_are_passed_on_as_they_come():
+    """nginx would write 1 GiB to a file, Envoy cut the transfer after 10 s, and neither be compared fairly."""
+    assert "proxy_request_buffering off;" in settings.nginx(PLACE, STREAMED, superuser=False)
+    assert "proxy_request_buffering on;" in settings.nginx(PLACE, PLAIN, superuser=False)
+    assert clusters_of(settings.envoy(PLACE, STREAMED))["timeout"] == "0s"
+    assert loads(yaml.safe_dump(settings.understudy(PLACE, STREAMED)), "bench.yaml").config.routes[0].timeouts.request
+
+
+def test_every_proxy_takes_as_many_connections_as_are_opened():
+    """Idle connections would be turned away, and the rest look cheap."""
+    mode = Mode("idle", "idle", clients=10_000)
+    assert "worker_connections 21024;" in settings.nginx(PLACE, mode, superuser=False)
+    assert "maxconn 10256\n" in settings.haproxy(PLACE, mode)
+    config = loads(yaml.safe_dump(settings.understudy(PLACE, mode)), "bench.yaml").config
+    assert config.limits.max_connections == 10_256
