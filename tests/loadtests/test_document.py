@@ -16,4 +16,5 @@ def test_the_document_shows_the_results_that_are_kept():
 
 def test_all_results_that_are_kept_have_a_section():
     """A measurement would be renamed, and its results be kept for nobody."""
-    assert {path.stem for path in RESULTS.glob("*.json")} <= set(MEASUREMENTS)
+    elsewhere = {"judging"}  # docs/statistics.md
+    assert {path.stem for path in RESULTS.glob("*.json")} <= set(MEASUREMENTS) | elsewhere
