@@ -128,7 +128,7 @@ class Exchange(Reply):
         plan = self._plan
         self._body_bytes += len(data)
         if plan is not None and plan.route.max_body_bytes and self._body_bytes > plan.route.max_body_bytes:
-            self._refuse(Fault.BODY_TOO_LARGE, f"route {plan.route.name} takes {plan.route.max_body_bytes} bytes")
+            self.reject(Fault.BODY_TOO_LARGE, f"route {plan.route.name} takes {plan.route.max_body_bytes} bytes")
             return
         if self._kept is not None:
             if plan is not None and self._body_bytes > max(REPLAY_BYTES, plan.keep_bytes):

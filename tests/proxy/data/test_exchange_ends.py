@@ -352,3 +352,18 @@ async def test_client_that_leaves_while_connecting(plane: Plane) -> None:
     await settle()
     assert plane.totals().faults == {Fault.CLIENT_GONE: 1}
     assert not plane.context.live
+
+
+async def test_body_over_its_bound_cuts_an_answer_under_way(plane: Plane) -> None:
+    """The client would hang until the stream is idle for too long, and the version would be blamed for that."""
+    plane.adopt(max_body_bytes=10)
+    client = plane.client()
+    client.send(request("POST", headers=("Transfer-Encoding: chunked",)) + b"2\r\nab\r\n")
+    await settle()
+    plane.backend().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+    client.send(b"b\r\n12345678901\r\n")
+    await settle()
+    assert client.transport.aborted
+    assert not plane.context.live
+    assert plane.totals().faults == {Fault.BODY_TOO_LARGE: 1}
+    assert plane.totals().failed == 0
