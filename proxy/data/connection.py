@@ -365,18 +365,18 @@ class Connection:
     def _finish(self) -> None:
         borrower = self._borrower
         self._borrower = None
-        if self._pool.watch is not None:
-            self._pool.watch.answered(self._parser.get_status_code())
         if self._poisoned:
             self.transport.close()
-        if borrower is not None:
+        if borrower is not None:  # who gave the answer up has told the watch
+            if self._pool.watch is not None:
+                self._pool.watch.answered(self._parser.get_status_code())
             borrower.response_end()
 
     def _lose(self, fault: Fault, clean: bool) -> None:
         borrower = self._borrower
         self._borrower = None
         self.transport.abort()
-        if self._pool.watch is not None and not self.stale:
-            self._pool.watch.failed(fault)
         if borrower is not None:
+            if self._pool.watch is not None and not self.stale:
+                self._pool.watch.failed(fault)
             borrower.upstream_lost(fault, clean)

@@ -17,7 +17,7 @@ from proxy.data.retries import CONDITIONS, RetryPlan
 from proxy.data.upstream import Upstream
 from proxy.faults import FACTS, Fault, Retry
 from proxy.ledger.layout import L_ARRIVED, L_FAILED, L_ON_TIME
-from proxy.snapshot import Backend, Balancing, Condition, Endpoint, Mirror, Retries
+from proxy.snapshot import Backend, Balancing, Condition, Endpoint, Mirror, Outliers, Retries
 from tests.support.plane import ROWS, STABLE, Plane, PlayedClient, answer, chunked, request, split
 from tests.support.transports import settle
 
@@ -654,3 +654,15 @@ async def test_nothing_is_lost_whatever_happens(plane: Plane, seed: int) -> None
     made = sum(totals.retries.get(result, 0) for result in (Retry.SUCCEEDED, Retry.FAILED, Retry.ABANDONED))
     assert made <= 3 * totals.failed
     assert totals.retries.get(Retry.SUCCEEDED, 0) <= totals.failed
+
+
+async def test_an_answer_that_is_given_up_is_one_failure_of_its_endpoint(plane: Plane) -> None:
+    """An endpoint would be ejected after half the failures that the settings name."""
+    plane.backends[0] = msgspec.structs.replace(STABLE, outliers=Outliers(server_errors=2))
+    plane.adopt(retries=asked(methods=("POST",)))
+    client = plane.client()
+    client.send(request("POST", headers=("Content-Length: 4",)) + b"ab")
+    await settle()
+    plane.backend().answer(answer(b"busy", 500))
+    await settle()
+    assert upstream(plane).pools[0].standing.server_errors == 1
