@@ -19,7 +19,7 @@ from proxy.data.trailers import last_chunk
 from proxy.data.tunnel import Tunnel
 from proxy.data.upgrade import agreed
 from proxy.faults import FACTS, Fault, counts_against
-from proxy.ledger.writer import Reading
+from proxy.ledger.writer import NOWHERE, Reading
 
 
 class Reply(Attempt):
@@ -118,7 +118,8 @@ class Reply(Attempt):
         self._connection, self._status = None, 101
         owner, transport, early = self._client.leave()
         self._finish(Fault.NONE, keep=True)
-        tunnel = Tunnel(self._context, arm.row, plan.route.tunnel_idle_s, protocol)
+        row = arm.row if self._retrying is None else NOWHERE  # the first attempt has failed already
+        tunnel = Tunnel(self._context, row, plan.route.tunnel_idle_s, protocol)
         tunnel.open(owner, transport, connection, self._held)
         transport.write(to_switched(headers, protocol, arm.field_line) + rest)
         if early:

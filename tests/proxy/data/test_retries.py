@@ -20,6 +20,7 @@ from proxy.ledger.layout import L_ARRIVED, L_FAILED, L_ON_TIME
 from proxy.snapshot import Backend, Balancing, Condition, Endpoint, Mirror, Outliers, Retries
 from tests.support.plane import ROWS, STABLE, Plane, PlayedClient, answer, chunked, request, split
 from tests.support.transports import settle
+from tests.support.upgrades import SWITCHED, upgrade
 
 AT_ONCE: Final = Retries(1, ("5xx", "refused-stream"), base_interval_s=0.0, budget_floor=100)
 """All that can be tried again is, and the wait is one turn of the loop."""
@@ -666,3 +667,20 @@ async def test_an_answer_that_is_given_up_is_one_failure_of_its_endpoint(plane: 
     plane.backend().answer(answer(b"busy", 500))
     await settle()
     assert upstream(plane).pools[0].standing.server_errors == 1
+
+
+async def test_a_tunnel_after_a_retry_fails_once(plane: Plane) -> None:
+    """One request would be two failures of a version: a rate above one has no verdict."""
+    plane.adopt(retries=AT_ONCE)
+    client = plane.client()
+    client.send(upgrade())
+    await settle()
+    plane.backend().answer(answer(status=503))
+    await settle()
+    plane.backend().answer(SWITCHED)
+    assert client.take().startswith(b"HTTP/1.1 101")
+    plane.backend().reset()
+    await settle()
+    totals = plane.totals()
+    assert (totals.arrived, totals.finished, totals.failed) == (1, 1, 1)
+    assert totals.retries == {Retry.SUCCEEDED: 1}
