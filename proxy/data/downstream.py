@@ -341,7 +341,7 @@ class ClientConnection:
         may finish."""
         self._closing = True
         self._begun_s = monotonic()
-        if heard:
+        if heard or self._transport.is_closing():
             self._transport.close()
             return
         self._open = None

@@ -40,8 +40,7 @@ class FakeTransport(asyncio.Transport):
         return written
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self.lost:
-            raise RuntimeError("a write on a transport whose protocol was told of its loss")
+        self._alive("write")
         if self.closed:
             return
         self.writes.append(bytes(data))
@@ -49,6 +48,10 @@ class FakeTransport(asyncio.Transport):
         if self._waiting > self.room and not self._paused:
             self._paused = True
             self.protocol.pause_writing()
+
+    def _alive(self, what: str) -> None:
+        if self.lost:
+            raise RuntimeError(f"{what} on a transport whose protocol was told of its loss")
 
     def drain(self) -> None:
         """The other side reads everything."""
@@ -70,6 +73,7 @@ class FakeTransport(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
+        self._alive("write_eof")
         self.ended = True
         if not self.stubborn:
             asyncio.get_running_loop().call_soon(self.finish)
