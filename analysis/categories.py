@@ -10,6 +10,7 @@ one label; so are answers without a valid label.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import log
 from typing import Final
 
@@ -177,11 +178,9 @@ class Categories(Meter):
 
     def estimate(self, stack: Stack) -> Estimate:
         """Of the label that differs most, in percentage points."""
-        return rate_estimate(stack, self.first + self._largest(stack) * _ROWS).scaled(100.0)
-
-    def subject(self, stack: Stack) -> str:
-        """The label that differs most."""
-        return (OTHER, *self._labels)[self._largest(stack)] if self._labels else ""
+        largest = self._largest(stack)
+        found = rate_estimate(stack, self.first + largest * _ROWS).scaled(100.0)
+        return replace(found, subject=(OTHER, *self._labels)[largest]) if self._labels else found
 
     def inside(self, stack: Stack) -> bool | None:
         """Every label within the margin, either way."""

@@ -8,7 +8,7 @@ Howard, Ramdas, McAuliffe, Sekhon, arXiv 1810.08240, Proposition 5 and section 3
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, inf, log, sqrt
 from typing import Final, Literal, TypeVar
 
@@ -66,11 +66,13 @@ class Estimate:
     effect: float | None = None
     low: float | None = None
     high: float | None = None
+    subject: str = ""
+    """The label that it is about, of a category; else empty."""
 
     def scaled(self, factor: float) -> Estimate:
         """The same with the difference (not the two levels) in another unit."""
         effect, low, high = (None if each is None else each * factor for each in (self.effect, self.low, self.high))
-        return Estimate(self.stable, self.candidate, effect, low, high)
+        return replace(self, effect=effect, low=low, high=high)
 
 
 class Differences:

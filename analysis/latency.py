@@ -205,7 +205,7 @@ def tail(histogram: FloatArray) -> FloatArray:
 
 def exceed(tails: FloatArray, at: Threshold, shift: NDArray[np.int64] | int) -> FloatArray:
     """How many are above the threshold, moved up by whole buckets; the last bucket has no end and stays itself."""
-    bucket = np.clip(at.bucket + shift, 0, len(tails) - 2)
+    bucket = np.minimum(np.maximum(at.bucket + shift, 0), len(tails) - 2)
     higher = tails[bucket + 1]
     above: FloatArray = higher + at.above * (tails[bucket] - higher)
     return above

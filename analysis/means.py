@@ -32,6 +32,8 @@ class Means(Meter):
         rows = [(direction, self._margin, side) for direction in (1.0, -1.0) for side in (HARM, PASS)]
         super().__init__(gate, drifts=tuple(Drift(*row) for row in rows))
         self._past: FloatArray = np.zeros((2, 3))  # candidate, stable: n, scatter within slices, its degrees of freedom
+        self._known: float | None = None
+        """The variance of one value, where it was found since the past last changed."""
 
     def state(self) -> dict[str, FloatArray]:
         """The spread of the past."""
@@ -44,14 +46,20 @@ class Means(Meter):
 
     def variance(self) -> FloatArray:
         """Of one value; 0 before the burn-in, or if the values do not vary."""
-        _, scatter, freedom = self._past.sum(axis=0)
-        ready = self._past[:, 0].min() >= _BURN_IN and freedom > 0
-        return np.full(len(self.drifts), scatter / freedom if ready else 0.0)
+        return np.full(len(self.drifts), self._variance())
+
+    def _variance(self) -> float:
+        if self._known is None:
+            _, scatter, freedom = self._past.sum(axis=0)
+            ready = self._past[:, 0].min() >= _BURN_IN and freedom > 0
+            self._known = float(scatter / freedom) if ready else 0.0
+        return self._known
 
     def learn(self, slice_: Slice, stack: Stack) -> None:
         """Take the slice into the past."""
         for past, moments in zip(self._past, self._moments(slice_), strict=True):
             past += (moments.n, moments.scatter, max(moments.n - 1, 0.0))
+        self._known = None
 
     def group(self, slice_: Slice) -> None:
         """Sums of each group of users."""
@@ -71,7 +79,7 @@ class Means(Meter):
 
     def estimate(self, stack: Stack) -> Estimate:
         """Levels in the output's own unit, the shift in standard deviations."""
-        variance = float(self.variance()[0])
+        variance = self._variance()
         levels = stack.differences.levels(self.first)
         if levels is None or variance <= 0:
             return Estimate() if levels is None else Estimate(*levels)
@@ -81,7 +89,7 @@ class Means(Meter):
 
     def inside(self, stack: Stack) -> bool | None:
         """The shift of this stage within the margin, either way."""
-        levels, variance = stack.differences.stage_levels(self.first), float(self.variance()[0])
+        levels, variance = stack.differences.stage_levels(self.first), self._variance()
         if levels is None or variance <= 0:
             return None
         return abs(levels[1] - levels[0]) <= self._margin * sqrt(variance)
@@ -92,7 +100,7 @@ class Means(Meter):
 
     def effective_words(self, stack: Stack) -> str:
         """In the output's own unit."""
-        sd = sqrt(float(self.variance()[0]))
+        sd = sqrt(self._variance())
         return f"{self.margin_words()} (sd {number(sd)})" if sd > 0 else self.margin_words()
 
     def _moments(self, slice_: Slice) -> tuple[Moments, Moments]:

@@ -64,10 +64,6 @@ class Meter(ABC):
         """The margin as it is tested."""
         return self.margin_words()
 
-    def subject(self, stack: Stack) -> str:
-        """What of the metric the estimate is about: a label, or nothing."""
-        return ""
-
     def variance(self) -> FloatArray:
         """Of one value, for each row of Engine B, from past slices."""
         return np.zeros(len(self.drifts))

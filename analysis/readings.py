@@ -47,7 +47,13 @@ class MetricReading:
     passed: bool
     harmed: bool
     """Its evidence alone is enough to abort (info: would be)."""
-    text: str
+    subject: str
+    """The label that a category's numbers are about; else empty."""
+
+    @property
+    def text(self) -> str:
+        """The reading in plain words."""
+        return _sentence(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +105,7 @@ UNITS: Final[dict[Kind, Unit]] = {
 }  # fmt: skip
 
 
-def sentence(reading: MetricReading, subject: str) -> str:
-    """A reading in plain words; `subject` is the label that a category's numbers are about."""
+def _sentence(reading: MetricReading) -> str:
     allowed = f"allowed {reading.effective_margin}"
     if reading.candidate is None or reading.effect is None:
         return f"{reading.name}: no data of both sides yet; {allowed}"
@@ -110,7 +115,7 @@ def sentence(reading: MetricReading, subject: str) -> str:
         case "errors":
             found = f"{level} failed{against}"
         case "category":
-            found = f"{subject!r} {level}{against}"
+            found = f"{reading.subject!r} {level}{against}"
         case "number":
             found = f"mean {level}{against}"
         case "latency":

@@ -32,7 +32,7 @@ from analysis.plan import PAIRED, Gate, Plan
 from analysis.progress import Progress
 from analysis.rates import Rates
 from analysis.ratio import Ratio
-from analysis.readings import UNITS, MetricReading, RatioReading, Verdict, sentence
+from analysis.readings import UNITS, MetricReading, RatioReading, Verdict
 from analysis.robustness import RESTART_BLOCKS
 from analysis.stack import Stack
 from analysis.summaries import FloatArray, Slice
@@ -93,6 +93,8 @@ class Judge:
         self._breaker = None if plan.breaker_above is None else Breaker(plan.breaker_above, plan.breaker_alpha)
         self._progress = Progress(len(self._guardrails))
         self._tally = _Tally()
+        self._known: dict[str, Wealth] | None = None
+        """The wealth of all metrics, where it was found since it last changed."""
 
     def _meter(self, gate: Gate) -> Meter:
         match gate.kind:
@@ -117,6 +119,7 @@ class Judge:
             ValueError: a count in it cannot be one; nothing is changed then.
         """
         slice_.check(self.plan.grid)
+        self._known = None
         if slice_.stage != self._tally.stage:
             self._begin_stage(slice_.stage)
         self._history.look(slice_)
@@ -194,6 +197,7 @@ class Judge:
                 for pairs in self._pairs.values():
                     pairs.restart()
         tally.block_s, tally.block_lively = 0.0, False
+        self._known = None
 
     # --- answers out
     def verdict(self, elapsed_s: float) -> Verdict:
@@ -239,9 +243,11 @@ class Judge:
         )
 
     def _wealth(self) -> dict[str, Wealth]:
-        log_e = self._stack.bank.log_evidence()
-        wealth = {name: meter.wealth(log_e[meter.rows]) for name, meter in self._by_name.items()}
-        return {**wealth, **{name: pairs.wealth() for name, pairs in self._pairs.items()}}
+        if self._known is None:
+            log_e = self._stack.bank.log_evidence()
+            self._known = {name: meter.wealth(log_e[meter.rows]) for name, meter in self._by_name.items()}
+            self._known |= {name: pairs.wealth() for name, pairs in self._pairs.items()}
+        return self._known
 
     def _abort_log_e(self, wealth: Mapping[str, Wealth]) -> float:
         parts = [log(w) + wealth[g.name].harm for g, w in zip(self.plan.gates, self._weights, strict=True) if w]
@@ -255,7 +261,7 @@ class Judge:
         weight = self._weights[self.plan.gates.index(gate)]
         found = self._pair_facts(gate) if gate.kind in PAIRED else self._facts(gate)
         estimate = found.estimate
-        reading = MetricReading(
+        return MetricReading(
             name=gate.name,
             kind=gate.kind,
             role=gate.role,
@@ -276,19 +282,18 @@ class Judge:
             n_effective=found.n_candidate / found.phi,
             passed=passing >= log(1 / self.plan.alpha_promote),
             harmed=harm + (log(weight) if weight else 0.0) >= log(1 / self.plan.alpha_abort),
-            text="",
+            subject=estimate.subject,
         )
-        return replace(reading, text=sentence(reading, found.subject))
 
     def _facts(self, gate: Gate) -> _Facts:
         meter, stack = self._by_name[gate.name], self._stack
         words = meter.margin_words(), meter.effective_words(stack)
-        return _Facts(meter.estimate(stack), meter.subject(stack), *meter.samples(stack), meter.phi(stack), *words)
+        return _Facts(meter.estimate(stack), *meter.samples(stack), meter.phi(stack), *words)
 
     def _pair_facts(self, gate: Gate) -> _Facts:
         pairs = self._pairs[gate.name]
         n = pairs.samples()
-        return _Facts(pairs.estimate(), "", n, n, pairs.phi(), pairs.margin_words(), pairs.effective_words())
+        return _Facts(pairs.estimate(), n, n, pairs.phi(), pairs.margin_words(), pairs.effective_words())
 
     def _lack(self, gate: Gate, reading: MetricReading, wait_s: float) -> str:
         """How far one guardrail is from its proof."""
@@ -379,7 +384,6 @@ class _Facts(NamedTuple):
     """What a metric tells of itself, whichever way it is measured."""
 
     estimate: Estimate
-    subject: str
     n_stable: float
     n_candidate: float
     phi: float

@@ -94,7 +94,7 @@ def kept_verdict(subject: Subject) -> Json | None:
     if found is None:
         return None if subject.kept_verdict is None else dict(subject.kept_verdict)
     return {
-        "metrics": [_plain(reading) for reading in found.metrics],
+        "metrics": [{**_plain(reading), "text": reading.text} for reading in found.metrics],
         "ratio": _plain(found.ratio),
         "missing": list(found.missing),
         "forecastSeconds": _finite(found.forecast_s),

@@ -158,6 +158,27 @@ def test_swapping_arms_or_outcomes_maps_harm_to_pass() -> None:
     np.testing.assert_allclose(harm, passing, rtol=0, atol=1e-9)
 
 
+def test_projection_is_exact_at_all_rates_and_sizes() -> None:
+    """Broken: quick steps stop beside the root where rates are tiny or arms unequal; the derivative changes its sign at
+    the root and nowhere else, and there by one part in 10^11."""
+    random = np.random.default_rng(8)
+    n = 20_000
+    a, b = random.choice([0.0, 0.002, 0.02, 0.2], n), random.choice([0.8, 1.2, 1.5], n)
+    t_s, side = 10.0 ** random.uniform(-5, -0.4, n), random.choice([HARM, PASS], n)
+    t_c = alternatives((a + b * t_s)[:, None], t_s[:, None], side[:, None])
+    a, b, t_s = (each[:, None] for each in (a, b, t_s))
+    n_c, n_s = (np.floor(10.0 ** random.uniform(0, 6, (n, 1))) for _ in range(2))
+    root = project(n_c, n_s, t_c, t_s, a, b)
+
+    def slope(s: np.ndarray) -> np.ndarray:
+        c = a + b * s
+        return n_c * b * (c - t_c) / (c * (1 - c)) + n_s * (s - t_s) / (s * (1 - s))
+
+    inside = a + b * root * (1 + 1e-11) < 1
+    assert (slope(root * (1 - 1e-11)) <= 0).all()
+    assert (slope(root * (1 + 1e-11))[inside] >= 0).all()
+
+
 def test_projection_is_the_minimum() -> None:
     """Broken: the root is not found for some boundary, and the inequality above holds only by luck."""
     random = np.random.default_rng(7)
