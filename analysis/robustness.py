@@ -5,7 +5,11 @@
   odds of 20 : 1 take three blocks.
 - Dispersion phi >= 1, from finished blocks alone: how much more the arms differ from block to block than chance
   within a slice allows. E[e^(l/phi)] <= (E[e^l])^(1/phi) <= 1, so phi never costs validity; it answers noise that
-  hits one arm alone.
+  hits one arm alone. For harm, a candidate that has become worse is not noise: if its effect rose by CHANGE standard
+  errors (at the dispersion found without a change) at one of the last marks, phi is that around two effects, one
+  before and one after. Else a regression after a calm hour would be divided by its own surprise: errors that doubled
+  after 12.5 minutes were found by none of 40 rollouts within 15 minutes, and are now by 8 of 10
+  (`python -m tests.prove --only onset`). The price is measured there as well (`--only bursts`, `--only noise`).
 - Restarts, for harm. A bet that collected "all fine" for an hour would need as long to turn round, so the wealth is
   split over bets that start anew every RESTART_BLOCKS blocks, with weights 1/(j(j+1)), which sum to 1; a bet that has
   not started keeps its stake. All bets of a row share their increments, so the sum of all of them is one number for
@@ -30,6 +34,10 @@ LEVELS: Final = 8
 """Dispersion is watched over sums of 1, 2, 4 … 128 slices."""
 MIN_BLOCKS: Final = 5
 """A level of the dispersion speaks once it has that many sums."""
+MARK_BLOCKS: Final = 5
+MARKS: Final = 4
+"""A change is looked for at each of the last 4 marks, 5 blocks from one to the next: 10 minutes at blocks of 30 s."""
+CHANGE: Final = 2.0
 
 
 class Bank:
@@ -88,17 +96,29 @@ def restart_weight(start: int) -> float:
 
 
 class Dispersion:
-    """How far the rows vary between spans of slices, over what chance within the slices gives."""
+    """How far the rows vary between spans of slices, over what chance within the slices gives.
 
-    def __init__(self, rows: int) -> None:
+    `worse` is +1 or -1 for rows in which a change of the differences in that direction is harm, and 0 for the others,
+    whose dispersion is that around one effect.
+    """
+
+    def __init__(self, worse: FloatArray) -> None:
+        rows = len(worse)
+        self._harm = np.flatnonzero(worse)
+        self._worse = worse[self._harm]
         self._part: FloatArray = np.zeros((2, LEVELS, rows))
         self._sums: FloatArray = np.zeros((5, LEVELS, rows))  # uu, uv, vv, v, number of spans with data
         self._total: FloatArray = np.zeros((2, rows))
         self._slices: FloatArray = np.zeros(1)
+        self._blocks: FloatArray = np.zeros(1)
+        self._marked_sums: FloatArray = np.zeros((MARKS, 3, LEVELS, len(self._harm)))  # newest last; zeros: none yet
+        self._marked_total: FloatArray = np.zeros((MARKS, 2, len(self._harm)))
 
     def state(self) -> dict[str, FloatArray]:
         """All that changes, by name."""
-        return {"part": self._part, "sums": self._sums, "total": self._total, "slices": self._slices}
+        counters = {"slices": self._slices, "blocks": self._blocks}
+        marks = {"marked sums": self._marked_sums, "marked total": self._marked_total}
+        return {"part": self._part, "sums": self._sums, "total": self._total} | counters | marks
 
     @property
     def variance(self) -> FloatArray:
@@ -120,11 +140,53 @@ class Dispersion:
 
     def phi(self) -> FloatArray:
         """The dispersion of each row, centred at the row's own effect, so that a true one does not hide itself."""
-        u, v = self._total
-        theta = np.divide(u, v, out=np.zeros_like(u), where=v > 0)
-        uu, uv, vv, spread, spans = self._sums
-        excess = uu - 2 * theta * uv + theta * theta * vv
+        highest = self._highest(_scatter(self._sums[:3], self._total), slice(None))
+        if self._blocks[0] >= MARK_BLOCKS and self._harm.size:
+            highest[self._harm] = self._changed(highest[self._harm])
+        return highest
+
+    def close_block(self) -> None:
+        """Count a block, and set a mark after every few."""
+        self._blocks += 1
+        if self._blocks[0] % MARK_BLOCKS == 0:
+            self._marked_sums[:-1], self._marked_total[:-1] = self._marked_sums[1:], self._marked_total[1:]
+            self._marked_sums[-1] = self._sums[:3, :, self._harm]
+            self._marked_total[-1] = self._total[:, self._harm]
+
+    def _changed(self, alike: FloatArray) -> FloatArray:
+        """The dispersion of the rows of harm, where the effect may have changed at a mark; `alike` is that without."""
+        lowest, total, sums = alike.copy(), self._total[:, self._harm], self._sums[:3, :, self._harm]
+        marks = int(min(self._blocks[0] // MARK_BLOCKS, MARKS))
+        for before, known in zip(self._marked_total[-marks:], self._marked_sums[-marks:], strict=True):
+            after = total - before
+            both = (before[1] > 0) & (after[1] > 0)
+            error = alike * (1 / np.where(both, before[1], 1.0) + 1 / np.where(both, after[1], 1.0))
+            rise = self._worse * (_effect(after) - _effect(before))
+            change = both & (rise > CHANGE * np.sqrt(error))
+            if change.any():
+                apart = _scatter(known, before) + _scatter(sums - known, after)
+                lowest = np.where(change, np.minimum(lowest, self._highest(apart, self._harm)), lowest)
+        return lowest
+
+    def _highest(self, scatter: FloatArray, rows: NDArray[np.int64] | slice) -> FloatArray:
+        """Of the levels that have spans enough, the largest scatter over what chance gives, at least 1."""
+        spread, spans = self._sums[3:, :, rows]
         ready = (spans >= MIN_BLOCKS) & (spread > 0)
-        ratio = np.divide(excess, spread, out=np.ones_like(excess), where=ready)
+        ratio = np.divide(scatter, spread, out=np.ones_like(scatter), where=ready)
         highest: FloatArray = ratio.max(axis=0, initial=1.0)
         return highest
+
+
+def _effect(total: FloatArray) -> FloatArray:
+    """Sum of u over sum of v; 0 where there is none."""
+    u, v = total
+    effect: FloatArray = np.divide(u, v, out=np.zeros_like(u), where=v > 0)
+    return effect
+
+
+def _scatter(sums: FloatArray, total: FloatArray) -> FloatArray:
+    """Sum of (u - theta v)^2 of each level, around the effect theta of the totals."""
+    theta = _effect(total)
+    uu, uv, vv = sums
+    scatter: FloatArray = uu - 2 * theta * uv + theta * theta * vv
+    return scatter

@@ -36,7 +36,8 @@ class Stack:
         self.rows = len(sides)
         self.binary = Binary(tables)
         self.bank = Bank(sides == HARM)
-        self.dispersion = Dispersion(self.rows)
+        upward = np.concatenate((np.ones(self._tables), self._direction))
+        self.dispersion = Dispersion(np.where(sides == HARM, upward, 0.0))
         self.differences = Differences(self.rows)
 
     def state(self) -> dict[str, FloatArray]:
@@ -77,6 +78,7 @@ class Stack:
     def close(self, least_phi: FloatArray) -> None:
         """End the block; `least_phi` holds the design effects known of the rows."""
         self.bank.close(np.maximum(self.dispersion.phi(), least_phi))
+        self.dispersion.close_block()
 
 
 def _hypergeometric(

@@ -97,7 +97,7 @@ def test_restarts_find_a_late_regression_soon() -> None:
 def test_dispersion_is_one_for_chance_and_large_for_noise_of_one_arm() -> None:
     """Broken: real noise (a slow instance) is taken for evidence, or chance for noise."""
     random = np.random.default_rng(11)
-    dispersion = Dispersion(2)
+    dispersion = Dispersion(np.ones(2))
     variance = np.array([4.0, 4.0])
     for second in range(512):
         gust = 6.0 * np.sin(second / 10) if second % 64 < 32 else 0.0
@@ -111,7 +111,7 @@ def test_dispersion_is_one_for_chance_and_large_for_noise_of_one_arm() -> None:
 def test_dispersion_is_centred_at_the_effect() -> None:
     """Broken: a true regression looks like noise and hides itself."""
     random = np.random.default_rng(12)
-    dispersion = Dispersion(1)
+    dispersion = Dispersion(np.ones(1))
     for _ in range(512):
         dispersion.add(random.normal(6.0, 2.0, 1), np.array([4.0]))
     assert dispersion.phi()[0] < 2.0
@@ -119,12 +119,53 @@ def test_dispersion_is_centred_at_the_effect() -> None:
 
 def test_dispersion_waits_for_enough_spans_and_ignores_empty_ones() -> None:
     """Broken: phi is made from a handful of slices, or NaN from slices without failures."""
-    dispersion = Dispersion(1)
+    dispersion = Dispersion(np.ones(1))
     for _ in range(MIN_BLOCKS - 1):
         dispersion.add(np.array([100.0]), np.array([1.0]))
         dispersion.add(np.array([0.0]), np.array([0.0]))
     assert dispersion.phi()[0] == 1.0
-    silent = Dispersion(1)
+    silent = Dispersion(np.ones(1))
     for _ in range(300):
         silent.add(np.zeros(1), np.zeros(1))
     assert silent.phi()[0] == 1.0
+
+
+def late(change: float, *, worse: float = 1.0, blocks: int = 12) -> Dispersion:
+    """50 blocks of 30 slices without an effect, then some with one of `change` standard deviations a slice."""
+    random, dispersion = np.random.default_rng(13), Dispersion(np.array([worse, 0.0]))
+    for number in range((50 + blocks) * 30):
+        u = random.normal(change if number >= 50 * 30 else 0.0, 1.0)
+        dispersion.add(np.full(2, u), np.ones(2))
+        if number % 30 == 29:
+            dispersion.close_block()
+    return dispersion
+
+
+def test_a_late_regression_is_no_noise_for_harm() -> None:
+    """Broken: a version that turns bad after a calm time hides behind the surprise, for longer than people wait."""
+    harm, passing = late(1.0).phi()
+    assert passing > 10.0, "a proof may not be quickened by that"
+    assert harm < passing / 3, "what is left is of the spans that hold the change itself"
+    lower, _ = late(-1.0, worse=-1.0).phi()
+    assert lower < passing / 3, "lower numbers can be the harm as well"
+
+
+def test_a_late_improvement_is_noise_for_harm() -> None:
+    """Broken: any change is taken out of the noise, so that wandering rates look calm."""
+    better, _ = late(-1.0).phi()
+    assert better > 5.0
+
+
+def test_a_change_within_the_noise_changes_nothing() -> None:
+    """Broken: the best of several marks makes phi smaller where nothing happened."""
+    calm = late(0.0)
+    assert calm.phi()[0] == calm.phi()[1]
+
+
+def test_marks_are_remembered() -> None:
+    """Broken: after a crash a late regression hides again."""
+    before = late(1.0)
+    after = Dispersion(np.array([1.0, 0.0]))
+    for name, array in before.state().items():
+        after.state()[name][:] = array
+    assert after.phi().tolist() == before.phi().tolist()

@@ -72,8 +72,8 @@ def tasks(scale: float) -> list[Task]:
     found += [Task(hazards.sticky, (users, share, runs(60), 300)) for users, share in
               ((5000, 0.05), (5000, 0.50), (100_000, 0.05))]  # fmt: skip
     found += [Task(hazards.onset, arguments) for arguments in
-              ((0, 0.02, runs(60), 165), (600, 0.02, runs(60), 215), (1200, 0.02, runs(60), 240),
-               (1200, 0.05, runs(60), 175))]  # fmt: skip
+              ((0, 0.02, runs(60), 165), (600, 0.02, runs(60), 215), (750, 0.02, runs(60), None),
+               (1200, 0.02, runs(60), 240), (1200, 0.05, runs(60), 175))]  # fmt: skip
     found += [Task(hazards.drift, (runs(300), 1800))]
     found += [Task(hazards.bursts, (share, runs(300), 1800)) for share in (0.05, 0.50)]
     found += [Task(hazards.noise, (table, share, runs(300), 1800)) for table in (hazards.EQUAL, hazards.TWENTY)

@@ -53,8 +53,8 @@ _LATE = """
 ## Late regressions
 
 The candidate is as good as the stable for a while, then its errors rise from 1 % (weight 5 %, margin +20 %, odds of
-120 : 1 needed). Median seconds from then to the abort; the design's prototype knew no dispersion. The dispersion takes
-the change for noise of one arm at first, and that is what it costs.
+120 : 1 needed). Median seconds from then to the abort; the design's prototype knew no dispersion. Bets start anew every
+300 s, so that an onset between two starts (750 s) is found later.
 """
 
 _POWER = """
@@ -172,7 +172,8 @@ def _late(checks: list[dict[str, Any]]) -> str:
     rows = []
     for one in checks:
         delays = [f"{delay:.0f}" if delay is not None else "over 900" for delay in one["delays"].values()]
-        rows.append([f"after {one['at']} s, 1 → {_percent(one['rate'])}", *delays, f"{one['design']}", _share(one)])
+        design = "" if one["design"] is None else str(one["design"])
+        rows.append([f"after {one['at']} s, 1 → {_percent(one['rate'])}", *delays, design, _share(one)])
     return _table(["onset", *names, "design", "found in 15 min, %"], rows)
 
 
