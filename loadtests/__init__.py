@@ -7,6 +7,7 @@
     idle            10,000 keep-alive connections that wait: memory of each
     workers         two workers beside one, at the same rate
     footprint       memory of the sidecar's processes, and of what they import
+    ledger          what counting one outcome costs, and what a row of the ledger takes
     soak            a mixed load with reloads for minutes: does memory stay flat?
 
     cases           what is measured: the modes, and which peer runs which

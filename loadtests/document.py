@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from loadtests import compare, footprint, idle, report, soak, transfers, workers
+from loadtests import compare, footprint, idle, ledger, report, soak, transfers, workers
 
 MEASUREMENTS: Final = {
     "compare": compare,
@@ -13,6 +13,7 @@ MEASUREMENTS: Final = {
     "idle": idle,
     "workers": workers,
     "footprint": footprint,
+    "ledger": ledger,
     "soak": soak,
 }
 """By the name of their command and of their results."""
@@ -22,6 +23,7 @@ _SECTIONS: Final = {
     "idle": idle.section,
     "workers": workers.section,
     "footprint": footprint.section,
+    "ledger": ledger.section,
     "soak": soak.section,
 }
 _TITLE: Final = "# What the proxy costs\n"

@@ -76,7 +76,7 @@ _ZEROS: Final = memoryview(bytes(8 * max(LANE_CELLS, R_LANES))).cast("d")
 class Row:
     """A worker's hold on one row. `live` ends when the row is lent to another tenant."""
 
-    __slots__ = ("base", "index", "lane_bases", "lane_cells", "live", "tenant", "users")
+    __slots__ = ("base", "grouped", "index", "lane_bases", "lane_cells", "live", "tenant", "users")
 
     def __init__(self, index: int, tenant: int, base: int, outputs: int) -> None:
         self.index = index
@@ -86,6 +86,8 @@ class Row:
         self.lane_cells = L_OUTPUTS + outputs * OUTPUT_CELLS
         self.users = (base + R_USERS) * 8
         self.live = index >= 0
+        self.grouped = False
+        """Whether the mark is set by which cells of groups are cleared and read."""
 
 
 NOWHERE: Final = Row(-1, 0, 0, 0)
@@ -269,7 +271,9 @@ class Writer:
             if failed:
                 cells[at + L_GROUP_FAILED + group] += 1
             cells[row.base + R_GROUP_LATENCY + (bucket >> GROUP_STEP_BITS) * GROUPS + group] += 1
-            cells[row.base + R_GROUPED] = 1
+            if not row.grouped:
+                cells[row.base + R_GROUPED] = 1
+                row.grouped = True
             for reading in readings:
                 self._read_of_group(row.base, reading, group)
         for reading in readings:
@@ -314,9 +318,12 @@ class Writer:
             cells[at + O_SQUARES] += number * number
         for bucket in reading.number_buckets:
             cells[at + O_NUMBERS + bucket] += 1
-        cells[at + O_MISSING] += reading.missing
-        cells[at + O_INVALID] += reading.invalid
-        cells[at + O_CLIPPED] += reading.clipped
+        if reading.missing:  # a cell that is left alone costs nothing, and these are rare
+            cells[at + O_MISSING] += reading.missing
+        if reading.invalid:
+            cells[at + O_INVALID] += reading.invalid
+        if reading.clipped:
+            cells[at + O_CLIPPED] += reading.clipped
 
     def _read_of_group(self, row: int, reading: Reading, group: int) -> None:
         cells = self._cells
