@@ -11,6 +11,7 @@ from math import inf
 from time import monotonic
 from typing import Final, Protocol
 
+from proxy.data.bodies import Piece, send
 from proxy.data.connection import Borrower, Connection
 from proxy.data.heads import to_backend
 from proxy.data.http1 import chunk
@@ -34,6 +35,9 @@ class Client(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send to the client."""
+
+    def send(self, pieces: list[Piece]) -> None:
+        """Send to the client, in one write."""
 
     def hold(self, held: bool) -> None:
         """Stop or go on reading from the client."""
@@ -94,9 +98,9 @@ class Attempt(Borrower):
     _draw: Draw | None
     _held: bool
     """The backend reads slowly, and so the client is not read."""
-    _kept: list[bytes] | None
+    _kept: list[Piece] | None
     """The body so far, for another attempt or a copy; None where it is over the bound."""
-    _out: list[bytes]
+    _out: list[Piece]
     """What waits for a connection, or for the end of a read."""
     _plan: RoutePlan | None
     _pool: Pool | None
@@ -122,7 +126,7 @@ class Attempt(Borrower):
             return
         else:
             self._be_patient()
-        connection.transport.write(out[0] if len(out) == 1 else b"".join(out))
+        send(connection.transport, out)
         out.clear()
         self._waiting_bytes = 0
 
@@ -147,7 +151,7 @@ class Attempt(Borrower):
         self._rewind(self._kept)
         pool.acquire(self, self.head.method == b"HEAD", plan.route.connect_timeout_s, fresh=True)
 
-    def _rewind(self, kept: list[bytes]) -> None:
+    def _rewind(self, kept: list[Piece]) -> None:
         """What the client has sent so far waits again."""
         self._out = [chunk(piece) for piece in kept] if self.head.chunked else list(kept)
         if self.head.chunked and self._request_complete:

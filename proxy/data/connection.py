@@ -11,9 +11,11 @@ from typing import Final, Protocol, cast
 
 import httptools
 
+from proxy.data.bodies import LONG_BYTES, Piece, head_end
 from proxy.data.delivery import delivered
-from proxy.data.http1 import Headers
+from proxy.data.http1 import Headers, ResponseHead
 from proxy.data.standing import Watch
+from proxy.data.status_line import MAX_LINE_BYTES, begins
 from proxy.faults import Fault
 
 MAX_HEAD_BYTES: Final = 256 << 10
@@ -24,25 +26,7 @@ MAX_INTERIM: Final = 20
 """Informational answers before the one that counts; a backend that sends more is not going to answer."""
 READ_BYTES: Final = 256 << 10
 """The most that one read brings."""
-MAX_LINE_BYTES: Final = 1000
-"""A status line: three digits and some words."""
 _ORDINARY: Final = b"HTTP/1.1 200 OK\r\n"
-_PROTOCOLS: Final = (b"HTTP/1.1 ", b"HTTP/1.0 ")
-_PROTOCOL_BYTES: Final = 9
-_CONTROLS: Final = bytes({*range(32), 127} - {9})
-
-
-class ResponseHead:
-    """The head of an answer. `length` is None where the body is chunked or lasts until the connection ends."""
-
-    __slots__ = ("bodyless", "chunked", "headers", "length", "status")
-
-    def __init__(self, status: int, headers: Headers, length: int | None, chunked: bool, bodyless: bool) -> None:
-        self.status = status
-        self.headers = headers
-        self.length = length
-        self.chunked = chunked
-        self.bodyless = bodyless
 
 
 class Borrower(Protocol):
@@ -59,7 +43,7 @@ class Borrower(Protocol):
     def response_head(self, head: ResponseHead) -> None:
         """The head of the answer is complete."""
 
-    def response_body(self, data: bytes) -> None:
+    def response_body(self, data: Piece) -> None:
         """A piece of the body."""
 
     def response_flush(self) -> None:
@@ -111,12 +95,14 @@ class Connection:
         "_head_only",
         "_headers",
         "_interim",
+        "_left_bytes",
         "_parser",
         "_poisoned",
         "_pool",
         "_quiet_bytes",
         "_start",
         "_started",
+        "_status",
         "_trailers",
         "idle_since_s",
         "problem",
@@ -135,9 +121,11 @@ class Connection:
         self._ended = False
         self._start = b""
         self._trailers: Headers | None = None
-        self._interim = 0
+        self._interim = self._status = 0
         self._quiet_bytes = 0
         """What came since the last piece of a body: fields that have no end would fill the parser's memory."""
+        self._left_bytes = 0
+        """How much of a long body has yet to come; 0 in any other answer."""
         self.problem = ""
         """What was wrong with the answer, in words."""
         self.stale = False
@@ -153,7 +141,7 @@ class Connection:
         self._head_only = head_only
         self._answered = self._complete = self._close_delimited = self._started = False
         self._headers = []
-        self._quiet_bytes = self._interim = 0
+        self._quiet_bytes = self._interim = self._left_bytes = 0
 
     def abandon(self, fault: Fault) -> None:
         """Give the connection up in the middle of an exchange, for a reason: it is closed."""
@@ -186,11 +174,24 @@ class Connection:
         if self._borrower is None:
             self.transport.abort()  # nobody asked: whatever this is, it is no answer
             return
-        if self._started or data.startswith(_ORDINARY):
-            self._started = True
-        elif not self._starts(data):
-            self._spoil("it does not begin as an answer of HTTP/1.1 or HTTP/1.0")
-            return
+        if self._left_bytes:
+            self._count(data)
+        elif self._started or not data.startswith(_ORDINARY):
+            if not self._started and not self._starts(data):
+                self._spoil("it does not begin as an answer of HTTP/1.1 or HTTP/1.0")
+                return
+            self._parse(data)
+        else:
+            self._begin(data)
+        if self._complete:
+            self._finish()
+        elif self._borrower is not None:
+            if self._quiet_bytes > MAX_HEAD_BYTES + READ_BYTES:
+                self._spoil("fields or chunk extensions have no end")
+            else:
+                self._borrower.response_flush()
+
+    def _parse(self, data: Piece) -> None:
         self._quiet_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -198,20 +199,36 @@ class Connection:
             self._spoil(str(error.__context__))
             if not isinstance(error.__context__, httptools.HttpParserError):
                 raise
-            return
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if isinstance(error, httptools.HttpParserUpgrade) and self._switch(data[error.args[0] :]):
+            if isinstance(error, httptools.HttpParserUpgrade) and self._switch(bytes(data[error.args[0] :])):
                 return
             self._poisoned = True
             if not self._complete:
                 self._spoil(str(error))
-                return
-        if self._complete:
-            self._finish()
-        elif self._quiet_bytes > MAX_HEAD_BYTES + READ_BYTES:
-            self._spoil("fields or chunk extensions have no end")
-        elif self._borrower is not None:
-            self._borrower.response_flush()
+
+    def _begin(self, data: bytes) -> None:
+        """Parse a read that begins with an ordinary head, and may have much of a long body."""
+        self._started = True
+        end = len(data) if len(data) < LONG_BYTES else head_end(data, 0)
+        self._parse(data[:end])
+        rest = memoryview(data)[end:] if end < len(data) else b""
+        if rest and self._left_bytes:
+            self._count(rest)
+        elif rest and self._borrower is not None:
+            self._parse(rest)
+
+    def _count(self, data: Piece) -> None:
+        """Pass on what is of a long body; when that ends so does the use of the parser, which knows nothing of it."""
+        left_bytes = self._left_bytes
+        piece = data if len(data) <= left_bytes else memoryview(data)[:left_bytes]
+        self._left_bytes -= len(piece)
+        self._quiet_bytes = 0
+        if self._borrower is not None:
+            self._borrower.response_body(piece)
+        if not self._left_bytes:
+            self._complete = True
+            self._poisoned = self._poisoned or len(data) > left_bytes
+            self._parser = httptools.HttpResponseParser(self)
 
     def eof_received(self) -> bool:
         """The backend is done sending; `connection_lost` follows. With TLS this is its own word (close_notify)."""
@@ -292,11 +309,15 @@ class Connection:
             return
         bodyless = self._head_only or status in (204, 304)
         self._answered = True
+        self._status = status
         self._close_delimited = length is None and not chunked and not bodyless
         self._borrower.response_head(ResponseHead(status, self._headers, length, chunked, bodyless))
         if bodyless and (length or chunked or (length is None and status not in (204, 304))):
             # The parser now waits for a body that will not come.
             self._complete = self._poisoned = True
+        elif length is not None and length >= LONG_BYTES and not chunked and not bodyless:
+            self._left_bytes = length
+            self._poisoned = self._poisoned or not self._parser.should_keep_alive()
 
     def _bound(self, fields: Headers) -> None:
         """Refuse fields over a limit. What the reads brought bounds them from above: only long ones are looked at."""
@@ -318,6 +339,8 @@ class Connection:
     def on_body(self, data: bytes) -> None:
         """Pass a piece of the body on."""
         self._quiet_bytes = 0
+        if self._left_bytes:
+            self._left_bytes -= len(data)
         if self._borrower is not None and not self._complete:
             self._borrower.response_body(data)
 
@@ -334,18 +357,11 @@ class Connection:
 
     # --- ends
     def _starts(self, data: bytes) -> bool:
-        """Whether an answer begins as one of HTTP/1, as far as it is there: llhttp takes RTSP, other versions, empty
-        lines before the status line and control bytes in it."""
+        """Whether an answer begins as it must, as far as it is there."""
         start = self._start + data[: MAX_LINE_BYTES + 1]
-        line, whole, _ = start.partition(b"\r\n")
-        self._started = bool(whole)
-        self._start = b"" if whole else start
-        if len(line) < _PROTOCOL_BYTES:
-            return not whole and any(protocol.startswith(line) for protocol in _PROTOCOLS)
-        if not line.startswith(_PROTOCOLS) or len(line) > MAX_LINE_BYTES:
-            return False
-        text = line if whole else line.removesuffix(b"\r")
-        return len(text) == len(text.translate(None, _CONTROLS))
+        self._started = b"\r\n" in start
+        self._start = b"" if self._started else start
+        return begins(start)
 
     def _spoil(self, problem: str) -> None:
         """What the backend sent is no answer, or ambiguous."""
@@ -369,7 +385,7 @@ class Connection:
             self.transport.close()
         if borrower is not None:  # who gave the answer up has told the watch
             if self._pool.watch is not None:
-                self._pool.watch.answered(self._parser.get_status_code())
+                self._pool.watch.answered(self._status)
             borrower.response_end()
 
     def _lose(self, fault: Fault, clean: bool) -> None:

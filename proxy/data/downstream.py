@@ -1,9 +1,8 @@
 """Connections from clients: requests parsed one after the other, answered in order.
 
-llhttp parses (through httptools, strictly) and `request_head` holds what it parsed to the rest of RFC 9112: a request
-that could be read in two ways is refused and its connection closed. An exchange starts when the read that brought its
-head is parsed, so that an ordinary request goes on to the backend in one write. A client that sends its next request
-early is not read further until its turn comes.
+`intake` parses: a request that could be read in two ways is refused and its connection closed. An exchange starts when
+the read that brought its head is parsed, so that an ordinary request goes on to the backend in one write. A client that
+sends its next request early is not read further until its turn comes.
 """
 
 from __future__ import annotations
@@ -15,20 +14,17 @@ from typing import Final, cast
 
 import httptools
 
-from proxy.data.exchange import Exchange
-from proxy.data.http1 import CONTINUE, Headers, refusal
+from proxy.data.bodies import LONG_BYTES, Piece, send
+from proxy.data.http1 import CONTINUE, refusal
+from proxy.data.intake import Intake
 from proxy.data.listening import ListenerPlan
-from proxy.data.logged import LoggedExchange
-from proxy.data.request_head import NO_CONNECT, Refused, read_head, read_trailer, too_large
-from proxy.data.request_line import CHUNKED, RequestLine
+from proxy.data.request_head import Refused
+from proxy.data.request_line import RequestLine
 from proxy.data.routing import Context
 from proxy.data.trust import LOCAL, Caller, peer_address
-from proxy.data.upgrade import Early, asked, without
 from proxy.faults import Fault
 from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS, W_TURNED_AWAY
 
-READ_BYTES: Final = 256 << 10
-"""The most that one read brings: how much of what came with a head may not be of it."""
 QUIET_S: Final = 1.0
 """A connection that was made or used more recently may have its next request on the way: a drain waits for it, answers
 it and says that it was the last. Closing it at once lost 24 of 29,000 requests of busy clients in ten drains."""
@@ -39,34 +35,10 @@ bytes arrive is reset, and the client loses the answer (RFC 9112, section 9.6). 
 _NOBODY: Final = Caller(LOCAL, secure=False)
 
 
-class ClientConnection:
+class ClientConnection(Intake):
     """One connection from a client."""
 
-    __slots__ = (
-        "_admitted",
-        "_begun_s",
-        "_caller",
-        "_closing",
-        "_context",
-        "_early",
-        "_eof",
-        "_exchange",
-        "_fields",
-        "_full",
-        "_head_bytes",
-        "_line",
-        "_lingering",
-        "_open",
-        "_parser",
-        "_plan",
-        "_queue",
-        "_read_bytes",
-        "_reading_head",
-        "_refused",
-        "_registry",
-        "_target",
-        "_transport",
-    )
+    __slots__ = ("_admitted", "_eof", "_full", "_lingering", "_plan", "_registry")
 
     def __init__(
         self,
@@ -80,21 +52,15 @@ class ClientConnection:
         self._plan = plan or context.routing.listener(0)
         self._registry = registry
         self._parser = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
-        self._exchange: Exchange | None = None
-        self._early: Early | None = None
-        self._open: Exchange | None = None
-        """The exchange whose request is being read; it may not have had its turn yet."""
-        self._queue: deque[Exchange] = deque()
+        self._transport = cast("asyncio.Transport", None)
+        self._exchange = self._early = self._open = self._refused = None
+        self._queue = deque()
         self._line = RequestLine()
-        self._fields: Headers = []
+        self._fields = []
         self._target = b""
-        self._head_bytes = self._read_bytes = 0
-        """What came since the last piece of a body, and in the last read: fields and chunk extensions that have no end
-        would fill the parser's memory."""
+        self._head_bytes = self._read_bytes = self._left_bytes = 0
         self._begun_s = 0.0
         self._admitted = self._closing = self._eof = self._reading_head = self._full = False
-        self._refused: Refused | None = None
         self._lingering = 0
         """How much the client may still send after its last answer."""
         self._caller = caller or _NOBODY
@@ -125,31 +91,10 @@ class ClientConnection:
         if self._closing or self._refused is not None:
             self._discard(data)
             return
-        line = self._line
-        line.raw = line.raw + data if line.raw else data
-        self._read_bytes = len(data)
-        self._head_bytes = len(data) + (self._head_bytes if self._reading_head or self._open is not None else 0)
-        try:
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                self._upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserCallbackError as error:
-            if not isinstance(error.__context__, Refused):
-                raise
-            self._refused = error.__context__
-        except httptools.HttpParserError as error:
-            self._refused = Refused(Fault.BAD_REQUEST, str(error))
-        if line.at and self._open is None and not self._reading_head:
-            line.raw, line.at, line.half = b"", 0, data[-1:] == b"\r"
-        elif self._refused is None:
-            self._refused = line.pending(self._reading_head, None if self._open is None else self._open.owed())
-        if self._head_bytes > READ_BYTES and self._refused is None and (self._reading_head or self._open is not None):
-            limits = self._context.routing.limits
-            if self._head_bytes > limits.max_head_bytes + READ_BYTES:
-                self._refused = too_large(limits)
-        if self._refused is not None and self._open is not None:
-            self._give_up(self._open, self._refused)
+        if len(data) < LONG_BYTES and not self._left_bytes:
+            self._parse(data)
+        else:
+            self._parse_long(data)
         if self._exchange is not None:
             self._exchange.request_flush()
         else:
@@ -188,107 +133,14 @@ class ClientConnection:
         else:
             self._next()
 
-    # ------------------------------------------------------------------ the parser's calls
-    def on_message_begin(self) -> None:
-        """A new request begins."""
-        self._fields = []
-        self._target = b""
-        self._reading_head = True
-        self._begun_s = monotonic()
-
-    def on_url(self, data: bytes) -> None:
-        """A piece of the target."""
-        self._target += data
-        if len(self._target) > (limit := self._context.routing.limits.max_target_bytes):
-            raise Refused(Fault.URI_TOO_LONG, f"the target is over {limit} bytes")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header field, or a trailer."""
-        if self._open is None:
-            self._fields.append((name.lower(), value))
-        else:
-            read_trailer(self._open.head, name.lower(), value, self._context.routing.limits)
-
-    def on_headers_complete(self) -> None:
-        """The head is complete: an exchange is made, which waits for its turn."""
-        self._reading_head = False
-        # What the reads brought that this head is in bounds it from above: only long ones have to be looked at.
-        limits = self._context.routing.limits
-        if self._head_bytes > limits.max_head_bytes or len(self._fields) > limits.max_headers:
-            size = len(self._target) + sum(len(name) + len(value) for name, value in self._fields)
-            if size > limits.max_head_bytes or len(self._fields) > limits.max_headers:
-                raise too_large(limits)
-        parser, line = self._parser, self._line
-        method = parser.get_method()
-        modern = line.end(method, self._target)
-        keep_alive = parser.should_keep_alive()
-        head = read_head(method, self._target, self._fields, modern, keep_alive, self._caller, self._own_host)
-        line.body = CHUNKED if head.chunked else head.length or 0
-        context = self._context
-        log = context.access_log
-        self._open = Exchange(self, context, head) if log is None else LoggedExchange(self, context, head, log)
-        self._queue.append(self._open)
-
-    def on_body(self, data: bytes) -> None:
-        """A piece of the body."""
-        self._head_bytes = self._read_bytes
-        if self._open is not None:
-            self._open.request_body(data)
-
-    def on_message_complete(self) -> None:
-        """The request is complete."""
-        if self._open is not None:
-            self._open.request_end()
-            self._open = None
-
-    def _upgrade(self, rest: bytes) -> None:
-        """A head asked for another protocol, and `rest` came after it. Where that is not done, it is parsed again."""
-        while (head := self._queue[-1].head).method != b"CONNECT":
-            head.upgrade = asked(head)
-            if head.upgrade:
-                early = self._early = Early(head, self._parse_again, self.hold)
-                self._parser = cast("httptools.HttpRequestParser", early)
-                early.feed_data(rest)
-                return
-            self._queue.pop()
-            self._line.raw, self._line.at = without(head, self._target, self._fields) + rest, 0
-            self._parser = httptools.HttpRequestParser(self)
-            try:
-                self._parser.feed_data(self._line.raw)
-                return
-            except httptools.HttpParserUpgrade as upgrade:
-                rest = self._line.raw[upgrade.args[0] :]
-        self._queue.pop()
-        self._refused = Refused(Fault.UNSUPPORTED, NO_CONNECT)
-
-    def _parse_again(self) -> httptools.HttpRequestParser | None:
-        if self._exchange is not None or self._queue:
-            self._line.at = 1  # what comes is no request line
-            return None
-        self._parser = httptools.HttpRequestParser(self)
-        return self._parser
-
-    def _give_up(self, exchange: Exchange, refused: Refused) -> None:
-        """The body of a request turned out to be malformed."""
-        self._open = None
-        if exchange is self._exchange:
-            self._refused = None
-            exchange.reject(refused.fault, refused.detail)
-        elif self._queue and self._queue[-1] is exchange:
-            self._queue.pop()
-
-    def _own_host(self) -> bytes:
-        """What HTTP/1.0 leaves unsaid: the address that the client connected to."""
-        own = self._transport.get_extra_info("sockname")
-        if not isinstance(own, tuple):
-            return b"localhost"  # a unix socket has no other name
-        host, port = own[:2]
-        return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode("latin-1")
-
     # ------------------------------------------------------------------ the exchange's calls
     def write(self, data: bytes) -> None:
         """Send to the client."""
         self._transport.write(data)
+
+    def send(self, pieces: list[Piece]) -> None:
+        """Send to the client, in one write."""
+        send(self._transport, pieces)
 
     def hold(self, held: bool) -> None:
         """Stop or go on reading from the client."""

@@ -17,6 +17,7 @@ from math import ceil
 from time import monotonic
 
 from proxy.data.attempt import DONE, HEAD, NOTHING, PENDING_BYTES, REPLAY_BYTES, Client
+from proxy.data.bodies import Piece
 from proxy.data.http1 import chunk
 from proxy.data.injection import Strike
 from proxy.data.reply import Reply
@@ -123,7 +124,7 @@ class Exchange(Reply):
         else:
             met()
 
-    def request_body(self, data: bytes) -> None:
+    def request_body(self, data: Piece) -> None:
         """Take a piece of the request's body."""
         plan = self._plan
         self._body_bytes += len(data)

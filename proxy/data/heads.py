@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from proxy.data.connection import ResponseHead
 from proxy.data.http1 import (
     REQUEST_OWN,
     RESPONSE_OWN,
     Headers,
+    ResponseHead,
     connection_fields,
     fields,
     length_field,

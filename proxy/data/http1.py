@@ -10,6 +10,7 @@ import http
 import json
 from typing import Final
 
+from proxy.data.bodies import Piece
 from proxy.faults import FACTS, Fault
 
 Headers = list[tuple[bytes, bytes]]
@@ -43,6 +44,19 @@ STATUS_LINES: Final = {
 }
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
+
+
+class ResponseHead:
+    """The head of an answer. `length` is None where the body is chunked or lasts until the connection ends."""
+
+    __slots__ = ("bodyless", "chunked", "headers", "length", "status")
+
+    def __init__(self, status: int, headers: Headers, length: int | None, chunked: bool, bodyless: bool) -> None:
+        self.status = status
+        self.headers = headers
+        self.length = length
+        self.chunked = chunked
+        self.bodyless = bodyless
 
 
 def status_line(status: int) -> bytes:
@@ -80,9 +94,9 @@ def switch_fields(protocols: bytes) -> bytes:
     return b"connection: upgrade\r\nupgrade: %b\r\n" % protocols
 
 
-def chunk(data: bytes) -> bytes:
+def chunk(data: Piece) -> bytes:
     """A piece of a body as one chunk."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+    return b"".join((b"%x\r\n" % len(data), data, b"\r\n"))
 
 
 def refusal(

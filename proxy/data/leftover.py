@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.data.connection import Borrower, Connection, ResponseHead
-from proxy.data.http1 import Headers
+from proxy.data.bodies import Piece
+from proxy.data.connection import Borrower, Connection
+from proxy.data.http1 import Headers, ResponseHead
 from proxy.data.pool import Pool
 from proxy.data.routing import Context
 from proxy.faults import Fault
@@ -44,7 +45,7 @@ class Leftover(Borrower):
     def response_head(self, head: ResponseHead) -> None:
         """Never: the head is what the answer was given up for."""
 
-    def response_body(self, data: bytes) -> None:
+    def response_body(self, data: Piece) -> None:
         """Count it."""
         self._bytes += len(data)
         if self._bytes > LEFTOVER_BYTES:

@@ -11,8 +11,10 @@ from typing import Final
 
 from proxy.data.access_log import AccessLog, Line, moment
 from proxy.data.attempt import Client
-from proxy.data.connection import Connection, ResponseHead
+from proxy.data.bodies import Piece
+from proxy.data.connection import Connection
 from proxy.data.exchange import Exchange
+from proxy.data.http1 import ResponseHead
 from proxy.data.router import Head
 from proxy.data.routing import Context, RoutePlan
 from proxy.faults import ENVOY_FLAGS, FACTS, Fault, counts_against
@@ -53,7 +55,7 @@ class LoggedExchange(Exchange):
         self._first_byte_s = monotonic()
         super().response_head(head)
 
-    def response_body(self, data: bytes) -> None:
+    def response_body(self, data: Piece) -> None:
         """Note how long the answer is."""
         self._bytes_out += len(data)
         super().response_body(data)

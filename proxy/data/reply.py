@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from time import monotonic
 
 from proxy.data.attempt import BODY, DONE, HEAD, NOTHING, Attempt
-from proxy.data.connection import ResponseHead
+from proxy.data.bodies import Piece
 from proxy.data.heads import to_client, to_switched
-from proxy.data.http1 import LAST_CHUNK, Headers, chunk, refusal
+from proxy.data.http1 import LAST_CHUNK, Headers, ResponseHead, chunk, refusal
 from proxy.data.routing import RoutePlan
 from proxy.data.shadow import mirror
 from proxy.data.trailers import last_chunk
@@ -36,13 +36,13 @@ class Reply(Attempt):
     )
 
     _answer_bytes: int
-    _answer_kept: list[bytes] | None
+    _answer_kept: list[Piece] | None
     """The answer's body for the reader of predictions; None where it is not wanted, or over the bound."""
     _chunk_out: bool
     _paused_by_client: bool
     _response_headers: Headers
     _status: int
-    _to_client: list[bytes]
+    _to_client: list[Piece]
 
     # ------------------------------------------------------------------ the answer
     def response_head(self, head: ResponseHead) -> None:
@@ -65,7 +65,7 @@ class Reply(Attempt):
             self._response_headers = head.headers
             self._answer_kept = []
 
-    def response_body(self, data: bytes) -> None:
+    def response_body(self, data: Piece) -> None:
         """Pass on a piece of the answer's body."""
         kept = self._answer_kept
         if kept is not None and self._plan is not None and self._plan.reader is not None:
@@ -85,7 +85,7 @@ class Reply(Attempt):
     def response_flush(self) -> None:
         """Send on what one read brought, in one write."""
         if self._to_client:
-            self._client.write(b"".join(self._to_client))
+            self._client.send(self._to_client)
             self._to_client.clear()
             if self._plan is not None and self._answer != DONE:
                 self._answer = BODY
@@ -96,7 +96,7 @@ class Reply(Attempt):
         if self._chunk_out:
             self._to_client.append(LAST_CHUNK)
         connection, self._connection = self._connection, None  # before the write, which may pause who is read
-        self._client.write(b"".join(self._to_client))
+        self._client.send(self._to_client)
         if connection is not None and self._pool is not None:
             if self._request_complete and not self._held:
                 self._pool.release(connection)

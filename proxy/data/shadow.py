@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from random import random
 from time import monotonic
 
-from proxy.data.connection import Borrower, Connection, ResponseHead
+from proxy.data.bodies import Piece
+from proxy.data.connection import Borrower, Connection
 from proxy.data.heads import to_shadow
-from proxy.data.http1 import Headers
+from proxy.data.http1 import Headers, ResponseHead
 from proxy.data.router import Head
 from proxy.data.routing import Context, MirrorPlan, RoutePlan
 from proxy.faults import FACTS, Fault, Side, Skip, counts_against
@@ -25,7 +26,7 @@ def mirror(
     context: Context,
     plan: RoutePlan,
     head: Head,
-    body: list[bytes] | None,
+    body: list[Piece] | None,
     readings: Sequence[Reading],
     latency_s: float,
     fault: Fault,
@@ -97,7 +98,7 @@ class Shadow(Borrower):
         self._pool = copy.upstream.pool()
         self._connection: Connection | None = None
         self._headers: Headers = []
-        self._kept: list[bytes] | None = None
+        self._kept: list[Piece] | None = None
         self._kept_bytes = 0
         self._request = b""
         self._status = 0
@@ -146,7 +147,7 @@ class Shadow(Borrower):
         if self._plan.reader is not None and head.status == 200 and not head.bodyless:
             self._kept = []
 
-    def response_body(self, data: bytes) -> None:
+    def response_body(self, data: Piece) -> None:
         """Keep the body up to the bound, drop it otherwise."""
         if self._kept is not None and self._plan.reader is not None:
             self._kept_bytes += len(data)

@@ -9,10 +9,13 @@ import h11
 import httptools
 import pytest
 
+from proxy.data.bodies import LONG_BYTES
 from tests.support import malformed
 from tests.support.plane import Clock, Network, Plane, answer, chunked, request
 from tests.support.transports import settle
 
+LONG = (b"GET /smuggled HTTP/1.1\r\nHost: m.test\r\n\r\n" * 500)[: LONG_BYTES + 1]
+"""A body that goes past the parser; to whoever parses it, it is requests."""
 WELL_FORMED = [
     request(target="/plain?x=1", headers=("X-A: b",)),
     request("POST", "/length", body=b"0123456789"),
@@ -22,6 +25,7 @@ WELL_FORMED = [
     request("OPTIONS", "*"),
     request(target="http://m.test/absolute?q", headers=("Connection: keep-alive, X-Gone", "X-Gone: 1")),
     request(headers=("Connection: keep-alive",), version="1.0"),
+    request("POST", "/long", body=LONG),
 ]
 CORPUS = [*WELL_FORMED, *(raw for raw, _ in malformed.REQUESTS.values() if len(raw) < 1000)]
 TOKENS = [
@@ -52,8 +56,8 @@ def mutant(rng: random.Random) -> bytes:
 
 
 def pieces(rng: random.Random, raw: bytes) -> list[bytes]:
-    """The bytes whole, in a few pieces, or one by one."""
-    size = rng.choice((len(raw), 40, 7, 1))
+    """The bytes whole, in a few pieces, or one by one unless they are many."""
+    size = rng.choice((len(raw), 40, 7, 1)) * (1 + len(raw) // 2000)
     return [raw[at : at + size] for at in range(0, len(raw), size)]
 
 

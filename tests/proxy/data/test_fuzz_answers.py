@@ -9,7 +9,7 @@ import re
 import h11
 import pytest
 
-from tests.proxy.data.test_fuzz import TOKENS, pieces
+from tests.proxy.data.test_fuzz import LONG, TOKENS, pieces
 from tests.support import malformed
 from tests.support.plane import Clock, Network, Plane, answer, chunked, request
 from tests.support.transports import settle
@@ -25,6 +25,7 @@ WELL_FORMED = [
     b"HTTP/1.0 200 OK\r\n\r\nuntil the end",
     answer(b"last", headers=("Connection: close, X-Gone", "X-Gone: 1")),
     answer(b"", status=500),
+    b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(LONG) + LONG,
 ]
 CORPUS = [
     *WELL_FORMED,

@@ -7,7 +7,8 @@ import socket
 
 import pytest
 
-from proxy.data.connection import Connection, ResponseHead
+from proxy.data.connection import Connection
+from proxy.data.http1 import ResponseHead
 from proxy.data.pool import STALE_AFTER_S, Pool
 from proxy.faults import Fault
 from proxy.snapshot import Backend, Endpoint
