@@ -27,6 +27,7 @@ from typing import Final
 from loadtests import procfs, settings
 from loadtests.cases import MODES, TARGET, Mode
 from loadtests.settings import Place
+from proxy.control.child import WORKER_HEAP
 from proxy.data import worker
 from proxy.ledger import layout
 from proxy.ledger.reader import Reader
@@ -197,7 +198,8 @@ def _worker(stack: contextlib.ExitStack, place: Place, mode: Mode) -> Launch:
         sys.executable, "-m", "proxy", "worker", "--index", "0", "--ledger-fd", str(ledger), "--slot-fd", str(slot),
         "--listen-fds", str(listening.fileno()), "--channel", f"{place.folder}/nobody", "--drain-timeout", "1",
     ]  # fmt: skip
-    return Launch(command, (ledger, slot, listening.fileno()), Reader(ledger))
+    environment = {**WORKER_HEAP, **os.environ}
+    return Launch(command, (ledger, slot, listening.fileno()), Reader(ledger), environment)
 
 
 _SOME: Final = ("plain", "64KiB", "1MiB")

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.control.activation import activated, open_or_take
-from proxy.control.child import Child, Spec, reason
+from proxy.control.child import WORKER_HEAP, Child, Spec, reason
 from proxy.control.closing import HANDSHAKE_S, turn_away_new
 from proxy.control.listening import BACKLOG, clear, shown
 from proxy.control.stderr import log_to_stderr, say
@@ -143,6 +143,7 @@ def commands(launch: Launch, estate: Estate) -> tuple[Spec, Sequence[Spec]]:
              "--listen-fds", ",".join(map(str, listen)), "--drain-timeout", str(launch.drain_timeout_s),
              "--log-level", launch.log_level],
             (estate.ledger_fd, estate.slot_fd, *listen),
+            WORKER_HEAP,
         )
         for index in range(launch.workers)
     ]  # fmt: skip
