@@ -19,8 +19,9 @@ a proof. The design effect of sticky users is measured from 64 groups of them, f
 
 Rooms: `summaries` (what a look brings), `plan` (what is asked), `engine` (likelihood ratios), `robustness`, `groups`
 (what sticky users are worth), `intervals`, `stack` (all rows of a rollout), `meter` (what a metric is to the Judge),
-`rates`, `latency`, `categories`, `means`, `pairs` with `bursts` (their dispersion), `breaker`, `ratio`, `progress`
-(forecasts and futility), `readings` (what is answered), `wording` (in which words), `verdict` (the Judge), `memory`
-(its state as bytes), `planning` (how much traffic a plan needs), `forecast` (when a proof is there, by the planner),
-`distances` (sizes for people), `excess` (disagreement beyond noise).
+`rates`, `latency`, `categories`, `means`, `feedback` (truths that come later), `pairs` with `bursts` (their
+dispersion), `breaker`, `ratio`, `progress` (forecasts and futility), `readings` (what is answered), `wording` (in which
+words), `tally` (where a rollout stands), `verdict` (the Judge), `memory` (its state as bytes), `planning` (how much
+traffic a plan needs), `forecast` (when a proof is there, by the planner), `distances` (sizes for people), `excess`
+(disagreement beyond noise).
 """

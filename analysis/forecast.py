@@ -21,7 +21,7 @@ def planned_seconds(
 
     Args:
         share: the candidate's share of the live traffic.
-        traffic_per_s: requests of both arms, or pairs, that come in a second.
+        traffic_per_s: requests of both arms, or pairs, or truths, that come in a second.
     """
     if traffic_per_s <= 0:
         return inf
@@ -45,4 +45,4 @@ def _baseline(gate: Gate, reading: MetricReading) -> Baseline:
     if gate.kind in PAIRED:
         return Baseline(disagreement=reading.candidate if gate.kind == "pair" else None)
     rate = reading.stable if reading.stable is not None else 0.5
-    return Baseline(error_rate=rate, label_share=rate)
+    return Baseline(error_rate=rate, label_share=rate, wrong_rate=rate)

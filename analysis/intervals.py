@@ -95,15 +95,27 @@ class Differences:
         self._stage[:] = 0.0
 
     def add(
-        self, n_c: FloatArray, m_c: FloatArray, n_s: FloatArray, m_s: FloatArray, variance: FloatArray
+        self,
+        n_c: FloatArray,
+        m_c: FloatArray,
+        n_s: FloatArray,
+        m_s: FloatArray,
+        variance: FloatArray,
+        present: bool = True,
     ) -> FloatArray:
-        """Add one slice of means; `variance` of one value, as known from the past, tunes the intervals. Returns I."""
+        """Add one slice of means. Returns I.
+
+        Args:
+            variance: of one value, as known from the past; it tunes the intervals.
+            present: whether it is of the present stage, and not told later of an earlier one.
+        """
         both = (n_c > 0) & (n_s > 0)
         information = np.divide(n_c * n_s, n_c + n_s, out=np.zeros_like(n_c), where=both)
         share_c = np.divide(information, n_c, out=np.zeros_like(n_c), where=both)
         share_s = np.divide(information, n_s, out=np.zeros_like(n_c), where=both)
         stage = np.stack((information, information * m_c, information * m_s))
-        self._stage += stage
+        if present:
+            self._stage += stage
         self._sums[:2] += (n_c, n_s)
         self._sums[2:5] += stage
         self._sums[5:] += (information * share_c, information * share_s)

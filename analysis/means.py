@@ -1,8 +1,8 @@
-"""Numbers: the shift of the candidate's mean, either way, in standard deviations.
+"""Numbers: the shift of the candidate's mean, either way or one way, in standard deviations.
 
 Engine B: asymptotic, so values must be clipped to a range before they come here, and there is no evidence before 100
-values of each arm. The standard deviation is that within slices, of both arms, from past slices. Two directions with
-a row of harm and one of pass each: harm is their mean, pass the lesser.
+values of each arm. The standard deviation is that within slices, of both arms, from past slices. Each direction has a
+row of harm and one of pass: harm is the mean over directions, pass the least.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _NOTHING: Final = Moments(0.0, 0.0, 0.0)
 class Means(Meter):
     """The meter of one numeric output."""
 
-    def __init__(self, gate: Gate) -> None:
-        self._margin = gate.margin_sd or 0.0
-        rows = [(direction, self._margin, side) for direction in (1.0, -1.0) for side in (HARM, PASS)]
+    def __init__(self, gate: Gate, directions: tuple[float, ...] = (1.0, -1.0)) -> None:
+        self._margin, self._directions = gate.margin_sd or 0.0, directions
+        rows = [(direction, self._margin, side) for direction in directions for side in (HARM, PASS)]
         super().__init__(gate, drifts=tuple(Drift(*row) for row in rows))
         self._past: FloatArray = np.zeros((2, 3))  # candidate, stable: n, scatter within slices, its degrees of freedom
         self._known: float | None = None
@@ -41,7 +41,9 @@ class Means(Meter):
 
     def counts(self, slice_: Slice) -> FloatArray:
         """Values and their sum of both arms, the same for each row."""
-        candidate, stable = self._moments(slice_)
+        return self._rows(*self._tables(slice_)[0])
+
+    def _rows(self, candidate: Moments, stable: Moments) -> FloatArray:
         return np.tile([candidate.n, candidate.total, stable.n, stable.total], (len(self.drifts), 1))
 
     def variance(self) -> FloatArray:
@@ -57,8 +59,9 @@ class Means(Meter):
 
     def learn(self, slice_: Slice, stack: Stack) -> None:
         """Take the slice into the past."""
-        for past, moments in zip(self._past, self._moments(slice_), strict=True):
-            past += (moments.n, moments.scatter, max(moments.n - 1, 0.0))
+        for table in self._tables(slice_):
+            for past, moments in zip(self._past, table, strict=True):
+                past += (moments.n, moments.scatter, max(moments.n - 1, 0.0))
         self._known = None
 
     def group(self, slice_: Slice) -> None:
@@ -74,8 +77,9 @@ class Means(Meter):
         return np.broadcast_to(self.groups.effects(variances), len(self.drifts))
 
     def wealth(self, log_e: FloatArray) -> Wealth:
-        """Harm: the mean of both directions; pass: the lesser."""
-        return Wealth(float(np.logaddexp(log_e[0], log_e[2])) - log(2), float(min(log_e[1], log_e[3])))
+        """Harm: the mean over directions; pass: the least."""
+        harm = float(np.logaddexp.reduce(log_e[0::2])) - log(len(self._directions))
+        return Wealth(harm, float(log_e[1::2].min()))
 
     def estimate(self, stack: Stack) -> Estimate:
         """Levels in the output's own unit, the shift in standard deviations."""
@@ -88,11 +92,12 @@ class Means(Meter):
         return stack.differences.estimate(self.first, of_candidate, of_stable, least).scaled(1 / sqrt(variance))
 
     def inside(self, stack: Stack) -> bool | None:
-        """The shift of this stage within the margin, either way."""
+        """The shift of this stage within the margin, in each direction that counts."""
         levels, variance = stack.differences.stage_levels(self.first), self._variance()
         if levels is None or variance <= 0:
             return None
-        return abs(levels[1] - levels[0]) <= self._margin * sqrt(variance)
+        shift, limit = levels[1] - levels[0], self._margin * sqrt(variance)
+        return all(direction * shift <= limit for direction in self._directions)
 
     def margin_words(self) -> str:
         """As it was written."""
@@ -103,6 +108,7 @@ class Means(Meter):
         sd = sqrt(self._variance())
         return f"{self.margin_words()} (sd {number(sd)})" if sd > 0 else self.margin_words()
 
-    def _moments(self, slice_: Slice) -> tuple[Moments, Moments]:
+    def _tables(self, slice_: Slice) -> list[tuple[Moments, Moments]]:
+        """Candidate and stable, of the slice's own stage first."""
         output = self.gate.output
-        return slice_.candidate.numbers.get(output, _NOTHING), slice_.stable.numbers.get(output, _NOTHING)
+        return [(slice_.candidate.numbers.get(output, _NOTHING), slice_.stable.numbers.get(output, _NOTHING))]

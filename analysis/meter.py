@@ -12,7 +12,7 @@ from analysis.groups import Groups
 from analysis.intervals import Estimate
 from analysis.plan import Gate
 from analysis.stack import Drift, Stack
-from analysis.summaries import FloatArray, Slice
+from analysis.summaries import FloatArray, Slice, TruthCounts
 
 
 class Wealth(NamedTuple):
@@ -43,6 +43,10 @@ class Meter(ABC):
     @abstractmethod
     def counts(self, slice_: Slice) -> FloatArray:
         """[rows, 4]: nC, xC, nS, xS of each of its rows, with thresholds and label sets from past slices alone."""
+
+    def counts_of(self, truths: TruthCounts) -> FloatArray:
+        """The same of truths about an earlier stage, a table of their own in the same slice; nothing in most meters."""
+        return np.zeros((len(self.tables) + len(self.drifts), 4))
 
     @abstractmethod
     def wealth(self, log_e: FloatArray) -> Wealth:

@@ -7,9 +7,11 @@ from typing import Final, Literal
 
 from analysis.summaries import Grid
 
-Kind = Literal["errors", "latency", "category", "number", "pair", "slowdown", "excess"]
+Kind = Literal["errors", "latency", "category", "number", "pair", "slowdown", "excess", "accuracy", "loss"]
 PAIRED: Final = ("pair", "slowdown")
 """Kinds that compare the two answers to one request."""
+TOLD_LATER: Final = ("accuracy", "loss")
+"""Kinds whose samples are truths: they come in their own time, long after the answers and often many at once."""
 Role = Literal["guardrail", "signal", "info"]
 
 
@@ -20,7 +22,8 @@ class Gate:
     errors take margin_relative, margin_absolute or both (the larger counts), latency margin_relative, category
     margin_absolute, number margin_sd, pair margin_absolute (or margin_relative; both are a share of the pairs),
     slowdown (of the median pair) margin_relative, excess (of disagreement over the stable's with itself)
-    margin_absolute.
+    margin_absolute, accuracy margin_relative (of the accuracy, not of what is wrong), margin_absolute or both, loss (of
+    the log-loss, upwards) margin_sd.
     """
 
     name: str
@@ -46,6 +49,8 @@ class Gate:
                 raise ValueError(f"{self.name}.{name}: {margin} is no margin; give a number from 0 up")
             if margin == 0 and self.role == "guardrail":
                 raise ValueError(f"{self.name}.{name}: a margin of 0 can never be passed; use the role signal")
+        if self.kind == "accuracy" and not (self.margin_relative or 0.0) < 1:
+            raise ValueError(f"{self.name}.margin_relative: {self.margin_relative} of an accuracy is more than all")
         if self.kind == "latency" and not 0 < self.quantile < 1:
             raise ValueError(f"{self.name}.quantile: {self.quantile} is not between 0 and 1")
         if not 0 < self.weight < float("inf"):
@@ -102,4 +107,6 @@ _MARGINS: Final[dict[str, tuple[str, ...]]] = {
     "pair": ("margin_absolute", "margin_relative"),
     "slowdown": ("margin_relative",),
     "excess": ("margin_absolute",),
+    "accuracy": ("margin_relative", "margin_absolute"),
+    "loss": ("margin_sd",),
 }

@@ -79,6 +79,8 @@ class Baseline:
     """What is known of the stable version, or assumed of it."""
 
     error_rate: float = 0.01
+    wrong_rate: float = 0.1
+    """Share of predictions that turn out wrong."""
     label_share: float = 0.5
     """The share of the label that is nearest to a half: the hardest to tell."""
     latency_spread: Mapping[float, float] = field(default_factory=dict)
@@ -97,7 +99,8 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Requests of both arms (of pairs: pairs) that an answer takes: in half of the rollouts, and in nine of ten."""
+    """Requests of both arms (of pairs: pairs; of accuracy and log-loss: truths) that an answer takes: in half of the
+    rollouts, and in nine of ten."""
 
     half: float
     most: float
@@ -200,10 +203,14 @@ def _distances(
             rate = baseline.error_rate
             margin = max(gate.margin_absolute or 0.0, (gate.margin_relative or 0.0) * rate)
             return _rate(rate, margin, 0.0), _rate(rate, margin, times)
+        case "accuracy":
+            rate = baseline.wrong_rate
+            margin = max(gate.margin_absolute or 0.0, (gate.margin_relative or 0.0) * (1 - rate))
+            return _rate(rate, margin, 0.0), _rate(rate, margin, times)
         case "category":
             margin = gate.margin_absolute or 0.0
             return _rate(baseline.label_share, margin, 0.0), _rate(baseline.label_share, margin, times)
-        case "number":
+        case "number" | "loss":
             margin = gate.margin_sd or 0.0
             return (1.0, margin), (1.0, margin * beyond)
         case "latency":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from typing import Final
 
@@ -17,9 +18,14 @@ _NEVER: Final = 1e18
 
 
 class Progress:
-    """ln E of pass of each guardrail at the ends of the last blocks that held data."""
+    """ln E of pass of each guardrail at the ends of the last blocks that held data.
 
-    def __init__(self, guardrails: int) -> None:
+    `told_later` says of which guardrails the data come in their own time, as truths do, at night perhaps: that they
+    do not grow now says nothing of what comes, so they make no rollout futile before its horizon.
+    """
+
+    def __init__(self, guardrails: int, told_later: Sequence[bool] = ()) -> None:
+        self._told_later = tuple(told_later) or (False,) * guardrails
         self._log_e: FloatArray = np.zeros((GROWTH_BLOCKS + 1, guardrails))  # newest last
         self._clock: FloatArray = np.zeros(GROWTH_BLOCKS + 1)
         self._checks: FloatArray = np.zeros((FUTILE_CHECKS, 2))  # clock, longest forecast; newest last
@@ -35,7 +41,8 @@ class Progress:
             kept[:-1] = kept[1:]
         self._log_e[-1], self._clock[-1] = log_e, clock_s
         self._count += 1
-        longest = max(self.forecasts(log_e, needed), default=0.0)
+        waits = zip(self.forecasts(log_e, needed), self._told_later, strict=True)
+        longest = max((wait for wait, told_later in waits if not told_later), default=0.0)
         self._checks[-1] = clock_s, min(longest, _NEVER)
 
     def forecasts(self, log_e: FloatArray, needed: float) -> list[float]:

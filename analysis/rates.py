@@ -30,11 +30,15 @@ class Rates(Meter):
     def __init__(self, gate: Gate) -> None:
         self._bounds: list[tuple[float, float]] = []
         if gate.margin_relative is not None:
-            self._bounds.append((0.0, 1.0 + gate.margin_relative))
+            self._bounds.append(self._relative(gate.margin_relative))
         if gate.margin_absolute is not None:
             self._bounds.append((gate.margin_absolute, 1.0))
         sides = [(a, b, side) for a, b in self._bounds for side in (HARM, PASS)]
         super().__init__(gate, tuple(Table(a, b, side, _GUESS, _STRENGTH) for a, b, side in sides))
+
+    def _relative(self, margin: float) -> tuple[float, float]:
+        """The line (a, b) of a relative margin."""
+        return 0.0, 1.0 + margin
 
     def counts(self, slice_: Slice) -> FloatArray:
         """Answered and failed of both arms, the same for each row."""

@@ -15,8 +15,9 @@ Unit = Literal["pp", "%", "sd"]
 class MetricReading:
     """One metric: what is known of it, for people and for programs.
 
-    `stable` and `candidate` are fractions (errors, category, pair; slowdown: of the stable's time), seconds (latency)
-    or the output's own unit (number); `effect`, `low` and `high` are in `unit`. All are None where nothing can be said.
+    `stable` and `candidate` are fractions (errors, category, pair; accuracy: of wrong predictions; slowdown: of the
+    stable's time), seconds (latency) or the output's own unit (number; loss: natural logarithms); `effect`, `low` and
+    `high` are in `unit`. All are None where nothing can be said.
     """
 
     name: str
@@ -101,7 +102,7 @@ class Verdict:
 
 UNITS: Final[dict[Kind, Unit]] = {
     "errors": "pp", "latency": "%", "category": "pp", "number": "sd", "pair": "%", "slowdown": "%",
-    "excess": "pp",
+    "excess": "pp", "accuracy": "pp", "loss": "sd",
 }  # fmt: skip
 
 
@@ -116,6 +117,10 @@ def _sentence(reading: MetricReading) -> str:
             found = f"{level} failed{against}"
         case "category":
             found = f"{reading.subject!r} {level}{against}"
+        case "accuracy":
+            found = f"wrong {level}{against}"
+        case "loss":
+            found = f"log-loss {level}{against}"
         case "number":
             found = f"mean {level}{against}"
         case "latency":
@@ -141,11 +146,11 @@ def _sentence(reading: MetricReading) -> str:
 
 def _level(kind: Kind, value: float) -> str:
     match kind:
-        case "errors" | "category" | "pair" | "slowdown" | "excess":
+        case "errors" | "category" | "pair" | "slowdown" | "excess" | "accuracy":
             return percent(value)
         case "latency":
             return time_of(value)
-        case "number":
+        case "number" | "loss":
             return number(value)
         case _:
             assert_never(kind)

@@ -7,6 +7,8 @@ counts of the rows ─► likelihood ratios ─► Bank        (wealth: capped, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +25,21 @@ class Drift(NamedTuple):
     direction: float
     margin: float
     side: float
+
+
+class _Found(NamedTuple):
+    """What the tables of all rows say."""
+
+    log_ratios: FloatArray
+    u: FloatArray
+    v: FloatArray
+    lively: bool
+
+    def plus(self, other: _Found) -> _Found:
+        """Both together."""
+        return _Found(
+            self.log_ratios + other.log_ratios, self.u + other.u, self.v + other.v, self.lively or other.lively
+        )
 
 
 class Stack:
@@ -50,13 +67,25 @@ class Stack:
         named = {f"{name}.{key}": array for name, part in parts.items() for key, array in part.items()}
         return {**named, "past_n": self.binary.past_n, "past_x": self.binary.past_x}
 
-    def observe(self, counts: FloatArray, variance: FloatArray) -> bool:
+    def observe(self, counts: FloatArray, variance: FloatArray, earlier: Sequence[FloatArray] = ()) -> bool:
         """Add one slice and tell if it held any evidence.
 
         Args:
             counts: [rows, 4], of each row nC, xC, nS, xS (for means: n and sum).
             variance: of one value, for each row of Engine B, known from the past; 0 where it is not known yet.
+            earlier: further tables of the slice, of the same shape: what it tells of earlier stages. Tables of a slice
+                are independent given what came before it, so each is a factor of its own: the log ratios add, and
+                so do u and v of the dispersion, of which the slice stays one step.
         """
+        found = [self._table(counts, variance, present=True)]
+        found += [self._table(table, variance, present=False) for table in earlier]
+        whole = reduce(_Found.plus, found)
+        self.bank.add(whole.log_ratios)
+        self.dispersion.add(whole.u, whole.v)
+        return whole.lively
+
+    def _table(self, counts: FloatArray, variance: FloatArray, present: bool) -> _Found:
+        """One table of each row: what it adds to the evidence, and to what is shown."""
         n_c, x_c, n_s, x_s = counts.T
         m_c = np.divide(x_c, n_c, out=np.zeros_like(x_c), where=n_c > 0)
         m_s = np.divide(x_s, n_s, out=np.zeros_like(x_s), where=n_s > 0)
@@ -64,16 +93,19 @@ class Stack:
         rate = self.binary.stable()
         spread = np.concatenate((rate * (1 - rate), variance))
         log_a = self.binary.observe(*counts[:split].T)
-        information = self.differences.add(n_c, m_c, n_s, m_s, spread)
+        information = self.differences.add(n_c, m_c, n_s, m_s, spread, present)
         u, v = _hypergeometric(*counts[:split].T)
         known = variance > 0
         sd = np.sqrt(np.where(known, variance, 1.0))
         v_b = np.where(known, information[split:], 0.0)
         u_b = v_b * (m_c[split:] - m_s[split:]) / sd
         log_b = gaussian_log_ratios(u_b, v_b, self._direction, self._margin, self._side)
-        self.bank.add(np.concatenate((log_a, log_b)))
-        self.dispersion.add(np.concatenate((u, u_b)), np.concatenate((v, v_b)))
-        return bool(np.any(information > 0))
+        return _Found(
+            np.concatenate((log_a, log_b)),
+            np.concatenate((u, u_b)),
+            np.concatenate((v, v_b)),
+            bool(np.any(information > 0)),
+        )
 
     def close(self, least_phi: FloatArray) -> None:
         """End the block; `least_phi` holds the design effects known of the rows."""

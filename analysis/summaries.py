@@ -139,6 +139,51 @@ class PairCounts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ArmTruths:
+    """What the truth said of one arm's predictions of one stage."""
+
+    n: float = 0.0
+    """Predictions that are known to be right or wrong."""
+    wrong: float = 0.0
+    loss: Moments = Moments(0.0, 0.0, 0.0)
+    """Of the log-loss (`analysis.feedback.log_loss`), where the probability of what turned out true is known."""
+    group_n: FloatArray = field(default_factory=lambda: np.zeros(GROUPS))
+    """Of `n`, by hash group of the user; zeros where users are not known."""
+    group_wrong: FloatArray = field(default_factory=lambda: np.zeros(GROUPS))
+    group_loss: FloatArray = field(default_factory=lambda: np.zeros((2, GROUPS)))
+    """Count and sum of the log-loss."""
+
+    @property
+    def told(self) -> float:
+        """Predictions of which something is known."""
+        return max(self.n, self.loss.n)
+
+    def __add__(self, other: ArmTruths) -> ArmTruths:
+        return ArmTruths(
+            self.n + other.n,
+            self.wrong + other.wrong,
+            self.loss + other.loss,
+            self.group_n + other.group_n,
+            self.group_wrong + other.group_wrong,
+            self.group_loss + other.group_loss,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TruthCounts:
+    """Truths that arrived in a slice about the predictions of one stage.
+
+    Arms are alike only within both: predictions of one stage were assigned by one weight, and truths that arrive
+    together have waited by one law, even where the wait depends on what is true.
+    """
+
+    stage: int
+    """Of the predictions; earlier than the slice's or the same."""
+    stable: ArmTruths
+    candidate: ArmTruths
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Slice:
     """One look: what arrived during one short span of one stage."""
 
@@ -157,6 +202,20 @@ class Slice:
     groups: tuple[GroupCounts, GroupCounts] | None = None
     """Of this stage so far, stable and candidate; None where users are not known, and in most slices: it costs more to
     read than a slice does, and is looked at once a block."""
+    truths: tuple[TruthCounts, ...] = ()
+    """What was learnt during the slice of predictions made by then, each stage once. Counts of two stages are never
+    pooled."""
+
+    @property
+    def earlier(self) -> tuple[TruthCounts, ...]:
+        """The truths of other stages than the slice's own, by stage."""
+        return tuple(sorted((each for each in self.truths if each.stage != self.stage), key=lambda each: each.stage))
+
+    @property
+    def present(self) -> TruthCounts:
+        """The truths of the slice's own stage."""
+        own = (each for each in self.truths if each.stage == self.stage)
+        return next(own, TruthCounts(self.stage, ArmTruths(), ArmTruths()))
 
     def check(self, grid: Grid) -> None:
         """Refuse what no count can be.
@@ -180,6 +239,20 @@ class Slice:
             if ratio.shape != (RATIO_BUCKETS,):
                 raise ValueError(f"slice.pairs.ratio: {ratio.shape} is not the grid's shape ({RATIO_BUCKETS},)")
             _check_counts("slice.pairs.ratio", float(ratio.sum()), float(ratio.min()))
+        stages = [each.stage for each in self.truths]
+        if len(set(stages)) < len(stages):
+            raise ValueError(f"slice.truths: of stages {stages}, one comes twice; add up what is of one stage")
+        for truths in self.truths:
+            for name, of_arm in (("stable", truths.stable), ("candidate", truths.candidate)):
+                _check_truths(f"slice.truths[stage {truths.stage}].{name}", of_arm)
+
+
+def _check_truths(place: str, arm: ArmTruths) -> None:
+    groups = np.concatenate((arm.group_n, arm.group_wrong, arm.group_loss[0]))
+    _check_counts(f"{place} (n, right, wrong, groups)", arm.n, arm.n - arm.wrong, arm.wrong, float(groups.min()),
+                  float(groups.sum()))  # fmt: skip
+    _check_counts(f"{place}.loss", arm.loss.n, arm.loss.squares, abs(arm.loss.total))
+    _check_counts(f"{place}.group_loss", abs(float(arm.group_loss[1].sum())))
 
 
 def _check_arm(place: str, arm: ArmCounts, grid: Grid) -> None:

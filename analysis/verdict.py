@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from math import inf, log
 from typing import Final, NamedTuple
 
@@ -21,6 +21,7 @@ import numpy as np
 from analysis.breaker import Breaker
 from analysis.categories import Categories
 from analysis.excess import Excess
+from analysis.feedback import Accuracy, LogLoss
 from analysis.forecast import planned_seconds
 from analysis.intervals import Estimate, evidence
 from analysis.latency import History, Quantile
@@ -28,7 +29,7 @@ from analysis.means import Means
 from analysis.memory import pack, refill, unpack
 from analysis.meter import Meter, Wealth
 from analysis.pairs import Pairs, pair_meter
-from analysis.plan import PAIRED, Gate, Plan
+from analysis.plan import PAIRED, TOLD_LATER, Gate, Plan
 from analysis.progress import Progress
 from analysis.rates import Rates
 from analysis.ratio import Ratio
@@ -36,6 +37,7 @@ from analysis.readings import UNITS, MetricReading, RatioReading, Verdict
 from analysis.robustness import RESTART_BLOCKS
 from analysis.stack import Stack
 from analysis.summaries import FloatArray, Slice
+from analysis.tally import Tally
 from analysis.wording import duration, odds
 
 __all__ = ["Gate", "Judge", "MetricReading", "Plan", "RatioReading", "Verdict"]
@@ -45,26 +47,7 @@ HARM_UNSETTLED: Final = 3.0
 BREAKER: Final = "breaker"
 _USERS_MATTER: Final = 2.0
 """Design effect from which on more users are what is lacking."""
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Where the rollout stands: its own clock (the length of all slices), the open block, the present stage."""
-
-    slices: int = 0
-    clock_s: float = 0.0
-    block_s: float = 0.0
-    block_lively: bool = False
-    lively_blocks: int = 0
-    stage: int = -1
-    stage_stable: float = 0.0
-    stage_candidate: float = 0.0
-    stage_pairs: float = 0.0
-    stage_s: float = 0.0
-    decided_by: str = ""
-    reason: str = ""
-    sticky: bool = False
-    """Whether any slice was of sticky routing."""
+_NO_ROWS: Final[FloatArray] = np.zeros((0, 4))
 
 
 class Judge:
@@ -91,8 +74,8 @@ class Judge:
         self._guardrails = [gate for gate in plan.gates if gate.role == "guardrail"]
         self._ratio = Ratio()
         self._breaker = None if plan.breaker_above is None else Breaker(plan.breaker_above, plan.breaker_alpha)
-        self._progress = Progress(len(self._guardrails))
-        self._tally = _Tally()
+        self._progress = Progress(len(self._guardrails), [gate.kind in TOLD_LATER for gate in self._guardrails])
+        self._tally = Tally()
         self._known: dict[str, Wealth] | None = None
         """The wealth of all metrics, where it was found since it last changed."""
 
@@ -108,6 +91,10 @@ class Judge:
                 return Means(gate)
             case "excess":
                 return Excess(gate)
+            case "accuracy":
+                return Accuracy(gate)
+            case "loss":
+                return LogLoss(gate)
             case "pair" | "slowdown":
                 raise AssertionError("pairs have no rows in the stack")
 
@@ -123,8 +110,10 @@ class Judge:
         if slice_.stage != self._tally.stage:
             self._begin_stage(slice_.stage)
         self._history.look(slice_)
-        counts = np.concatenate([np.zeros((0, 4)), *(meter.counts(slice_) for meter in self._meters)])
-        lively = self._stack.observe(counts, np.concatenate([np.zeros(0), *(m.variance() for m in self._meters)]))
+        counts = np.concatenate([_NO_ROWS, *(meter.counts(slice_) for meter in self._meters)])
+        variance = np.concatenate([np.zeros(0), *(meter.variance() for meter in self._meters)])
+        told = [np.concatenate([_NO_ROWS, *(m.counts_of(truths) for m in self._meters)]) for truths in slice_.earlier]
+        lively = self._stack.observe(counts, variance, told)
         for pairs in self._pairs.values():
             lively |= pairs.observe(slice_)
         for meter in self._meters:
@@ -134,32 +123,19 @@ class Judge:
         if slice_.sticky:
             for meter in self._meters:
                 meter.group(slice_)
-        self._count(slice_, lively)
+        self._tally.count(slice_, lively)
         self._latch(slice_)
         if self._tally.block_s >= self.plan.block_s - 1e-9:
             self._close_block()
 
     def _begin_stage(self, stage: int) -> None:
-        self._tally.stage = stage
-        self._tally.stage_stable = self._tally.stage_candidate = self._tally.stage_pairs = self._tally.stage_s = 0.0
+        self._tally.begin_stage(stage)
         self._stack.differences.begin_stage()
         self._ratio.begin_stage()
         for meter in self._meters:
             meter.groups.begin_stage()
         for pairs in self._pairs.values():
             pairs.begin_stage()
-
-    def _count(self, slice_: Slice, lively: bool) -> None:
-        tally = self._tally
-        tally.slices += 1
-        tally.sticky |= slice_.sticky
-        tally.clock_s += slice_.duration_s
-        tally.block_s += slice_.duration_s
-        tally.block_lively |= lively
-        tally.stage_stable += slice_.stable.answered
-        tally.stage_candidate += slice_.candidate.answered
-        tally.stage_pairs += slice_.pairs.compared if slice_.pairs is not None else 0.0
-        tally.stage_s += slice_.duration_s
 
     def _latch(self, slice_: Slice) -> None:
         """Keep the first abort: the evidence need not stay where it was."""
@@ -298,7 +274,8 @@ class Judge:
     def _lack(self, gate: Gate, reading: MetricReading, wait_s: float) -> str:
         """How far one guardrail is from its proof."""
         if reading.candidate is None:
-            return f"{reading.name}: no data yet; silence proves nothing"
+            what = "no truth of both versions" if gate.kind in TOLD_LATER else "no data"
+            return f"{reading.name}: {what} yet; silence proves nothing"
         far = f"evidence that it is within {reading.margin} is {odds(reading.evidence_pass)}"
         far += f", {odds(reading.needed_pass)} needed"
         if wait_s < inf:
@@ -307,12 +284,17 @@ class Judge:
         few_users = self._tally.sticky and meter is not None and float(meter.design_effects().max()) >= _USERS_MATTER
         remedy = "; more time will not help, more users will" if few_users else ""
         equal_s = self._planned_s(gate, reading)
-        plan = f"; an equal candidate takes about {duration(equal_s)} at this traffic" if equal_s < inf else ""
+        traffic = "these truths" if gate.kind in TOLD_LATER else "this traffic"
+        plan = f"; an equal candidate takes about {duration(equal_s)} at {traffic}" if equal_s < inf else ""
         return f"{reading.name}: {far}; it does not grow now{remedy or plan}"
 
     def _planned_s(self, gate: Gate, reading: MetricReading) -> float:
         tally = self._tally
-        counted = tally.stage_pairs if gate.kind in PAIRED else tally.stage_stable + tally.stage_candidate
+        counted = tally.stage_stable + tally.stage_candidate
+        if gate.kind in PAIRED:
+            counted = tally.stage_pairs
+        elif gate.kind in TOLD_LATER:
+            counted = tally.stage_truths
         traffic = counted / tally.stage_s if tally.stage_s > 0 else 0.0
         return planned_seconds(gate, self.plan, reading, self._history, self._ratio.share, traffic)
 
@@ -330,7 +312,8 @@ class Judge:
             inside = self._by_name[gate.name].inside(self._stack) if pairs is None else pairs.inside()
             if inside is False:
                 doubts.append(f"{gate.name}: this stage alone is outside {readings[gate.name].margin}")
-            elif inside is None and pairs is None and gate.kind != "excess":  # pairs may all come from earlier stages
+            elif inside is None and pairs is None and gate.kind not in ("excess", *TOLD_LATER):
+                # Pairs may all come from earlier stages, and so may truths, which are late.
                 doubts.append(f"{gate.name}: this stage alone has no data yet")
         return doubts
 
@@ -374,7 +357,7 @@ class Judge:
         tally, notes = texts["tally"], texts["notes"]
         assert isinstance(tally, dict)
         assert isinstance(notes, dict)
-        judge._tally = _Tally(**tally)
+        judge._tally = Tally(**tally)
         for name, meter in judge._by_name.items():
             meter.recall(notes[name])
         return judge

@@ -42,7 +42,7 @@ def _bound(value: object, units: tuple[Unit, ...]) -> Bound:
     }
     if isinstance(value, int | float) and not isinstance(value, bool):
         remedy = f"add one: {' or '.join(choices[unit] for unit in units)}"
-        if 0 < value < 1 and "sd" not in units:
+        if 0 < value < 1 and ("sd" not in units or "%" in units):
             remedy += f"; as a fraction it would be {value * 100:g}{units[0]}"
         raise refusal(f"{shown(value)} has no unit", remedy)
     found = _BOUND.fullmatch(value) if isinstance(value, str) else None

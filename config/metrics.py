@@ -11,20 +11,26 @@ from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from config.durations import duration, format_duration
-from config.margins import Bound, Margin, margin_in, points
+from config.margins import Bound, Margin, Unit, margin_in, points
 from config.numbers import number, whole
 from config.problems import Finding, shown
 from config.section import OneKey, Parsed, Section, refusal, refusals
 
 MAX_HOURS: Final = 10_000
-_NAME: Final = re.compile(r"errors|latency\.p([1-9][0-9]?(?:\.[0-9]{1,3})?)|(?:prediction|pair)\.(.+)")
+_NAME: Final = re.compile(
+    r"errors|latency\.p([1-9][0-9]?(?:\.[0-9]{1,3})?)|feedback\.(?:accuracy|logLoss)|(?:prediction|pair)\.(.+)"
+)
 PAIR_LATENCY: Final = "pair.latency"
+ACCURACY: Final = "feedback.accuracy"
+LOG_LOSS: Final = "feedback.logLoss"
 _MARGIN_KEYS: Final = {
     "errors": "max_increase",
     "latency": "max_increase",
     "prediction": "max_shift",
     "pair": "max_disagreement",
     "slowdown": "max_increase",
+    "accuracy": "max_decrease",
+    "loss": "max_increase",
 }
 _EXAMPLES: Final = {
     "errors": "maxIncrease: [20%, 0.2pp]",
@@ -32,9 +38,16 @@ _EXAMPLES: Final = {
     "prediction": "maxShift: 2pp",
     "pair": "maxDisagreement: 1%",
     "slowdown": "maxIncrease: 10%",
+    "accuracy": "maxDecrease: 1pp",
+    "loss": "maxIncrease: 0.05sd",
 }
+_UNITS: Final[dict[str, tuple[Unit, ...]]] = {
+    "errors": ("%", "pp"), "latency": ("%",), "slowdown": ("%",), "accuracy": ("%", "pp"), "loss": ("sd",),
+}  # fmt: skip
+"""What margins of a family may be in, where its key alone does not say."""
+_FEEDBACK: Final = {ACCURACY: "accuracy", LOG_LOSS: "loss"}
 
-Family = Literal["errors", "latency", "prediction", "pair", "slowdown"]
+Family = Literal["errors", "latency", "prediction", "pair", "slowdown", "accuracy", "loss"]
 _BUCKETS: Final = {"latency": 1.0, "slowdown": 4.0}
 """Width of the buckets that latencies are counted in, in percent: less than one cannot be proven."""
 Role = Literal["guardrail", "signal", "info"]
@@ -44,12 +57,14 @@ def _metric_name(name: str) -> str:
     if _NAME.fullmatch(name):
         return name
     close = get_close_matches(
-        name.lower(), ("errors", "latency.p50", "latency.p90", "latency.p95", "latency.p99"), 1, 0.7
+        name.lower(),
+        ("errors", "latency.p50", "latency.p90", "latency.p95", "latency.p99", *map(str.lower, _FEEDBACK)),
+        1,
+        0.7,
     )
-    known = "errors, latency.pNN (such as latency.p99), prediction.OUTPUT and pair.OUTPUT"
-    raise refusal(
-        f"{shown(name)} is not a metric", f"did you mean {close[0]}?" if close else f"the metrics are {known}"
-    )
+    known = f"errors, latency.pNN (such as latency.p99), prediction.OUTPUT, pair.OUTPUT, {ACCURACY} and {LOG_LOSS}"
+    meant = close[0].replace(LOG_LOSS.lower(), LOG_LOSS) if close else ""
+    raise refusal(f"{shown(name)} is not a metric", f"did you mean {meant}?" if close else f"the metrics are {known}")
 
 
 MetricName = Annotated[str, Parsed(_metric_name, str, {"title": "metric", "pattern": f"^({_NAME.pattern})$"}, form=str)]
@@ -63,12 +78,17 @@ class Metric(OneKey):
     name: MetricName = Field(examples=["errors"])
     """`errors` (share of failed requests), `latency.p50` to `latency.p99.9`, `prediction.OUTPUT` (how the answers of
     the two versions are spread), `pair.OUTPUT` (both versions on the same request, which needs mirroring),
-    `pair.latency` (how much longer the candidate takes for the same request, in the median)."""
+    `pair.latency` (how much longer the candidate takes for the same request, in the median), `feedback.accuracy` and
+    `feedback.logLoss` (what clients report later of what turned out true, see `feedback` of the route)."""
 
-    max_increase: Annotated[Margin, margin_in("%", "pp")] | None = None
-    """For errors (relative in %, absolute in pp), latency and pair.latency (in %): how much more is allowed. Latency is
-    kept in buckets of 1 %, that of pairs in buckets of 4 %, and a margin counts in whole buckets: up for what is harm,
-    down for what is proven. Reports state both."""
+    max_increase: Annotated[Margin, margin_in("%", "pp", "sd")] | None = None
+    """For errors (relative in %, absolute in pp), latency and pair.latency (in %), feedback.logLoss (in sd): how much
+    more is allowed. Latency is kept in buckets of 1 %, that of pairs in buckets of 4 %, and a margin counts in whole
+    buckets: up for what is harm, down for what is proven. Reports state both."""
+
+    max_decrease: Annotated[Margin, margin_in("%", "pp")] | None = None
+    """For feedback.accuracy: how much of the accuracy may be lost, relative to stable's accuracy in % or absolute in
+    pp."""
 
     max_shift: Annotated[Margin, margin_in("pp", "sd")] | None = None
     """For prediction.OUTPUT: how far any label's share (pp) or the mean (sd of stable) may move, either way."""
@@ -84,9 +104,12 @@ class Metric(OneKey):
 
     @property
     def family(self) -> Family:
-        """What is compared: the first part of the name, and `slowdown` for the latency of pairs."""
+        """What is compared: the first part of the name, but `slowdown` for the latency of pairs, and `accuracy` and
+        `loss` for what feedback tells."""
         if self.name == PAIR_LATENCY and self.only == "max_increase":
             return "slowdown"
+        if self.name in _FEEDBACK:
+            return _FEEDBACK[self.name]  # type: ignore[return-value]  # both are families
         return self.name.partition(".")[0]  # type: ignore[return-value]  # checked when it was read
 
     @property
@@ -124,8 +147,12 @@ class Metric(OneKey):
                 (key,), f"does not fit {self.name}", f"write {_EXAMPLES[self.family]}, with a size of your own"
             )
             return
-        if self.family in _BUCKETS and any(bound.unit != "%" for bound in bounds):
-            yield Finding((key,), f"{self.name} is compared in % of stable's", "write it in %, such as 10%")
+        units = _UNITS.get(self.family, ())
+        if units and any(bound.unit not in units for bound in bounds):
+            yield Finding((key,), f"{self.name} is compared in {_shown(units)}", f"write {_EXAMPLES[self.family]}")
+            return
+        if self.family == "accuracy" and any(bound.value >= 100 for bound in bounds):
+            yield Finding((key,), "allows that all of the accuracy is lost", "allow less than 100")
         if self.role == "guardrail" and not any(bound.value for bound in bounds):
             remedy = "allow something, however little, or write `role: signal`"
             yield Finding(
@@ -135,6 +162,10 @@ class Metric(OneKey):
             least = f"{_BUCKETS[self.family]:g}%"
             message = f"{bounds[0]} is less than a bucket of the latencies, {least}, and can never be proven"
             yield Finding((key,), message, f"allow {least} or more, or write `role: signal`")
+
+
+def _shown(units: tuple[Unit, ...]) -> str:
+    return " or ".join("% of stable's" if unit == "%" else unit for unit in units)
 
 
 class Breaker(Section):

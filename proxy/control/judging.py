@@ -103,5 +103,10 @@ def _gate(metric: Metric, output_kind: str) -> Gate:
                         weight=metric.weight, role=metric.role)  # fmt: skip
         case "slowdown":
             return Gate(metric.name, "slowdown", margin_relative=relative, weight=metric.weight, role=metric.role)
+        case "accuracy":
+            return Gate(metric.name, "accuracy", margin_relative=relative, margin_absolute=absolute,
+                        weight=metric.weight, role=metric.role)  # fmt: skip
+        case "loss":
+            return Gate(metric.name, "loss", margin_sd=sd, weight=metric.weight, role=metric.role)
         case _:
             assert_never(metric.family)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from analysis.plan import PAIRED, Gate, Plan
+from analysis.plan import PAIRED, TOLD_LATER, Gate, Plan
 from analysis.planning import Baseline, Effort, least_seconds, need, spread_between
 from analysis.wording import count, duration, number, percent
 from config import schema, strategy
@@ -37,7 +37,7 @@ def outlook(route: schema.Route, rate_per_s: float, known: Json | None = None, t
         "weights": [100 * weight for weight in weights],
         "mirror": 100 * mirror,
         "times": times,
-        "assumed": _assumptions(known),
+        "assumed": [*_assumptions(known), *_assumed_of_truths(question)],
         "metrics": [
             _metric(gate, question, _places(gate, weights, mirror), rate_per_s, baseline, times)
             for gate in question.gates
@@ -134,6 +134,8 @@ def _seconds(requests: float, traffic: float, alpha: float, question: Plan) -> f
 
 
 def _unit(gate: Gate) -> str:
+    if gate.kind in TOLD_LATER:
+        return "truths"
     return "pairs" if gate.kind in PAIRED else "requests"
 
 
@@ -171,6 +173,14 @@ def _spreads(latency_ms: Mapping[str, float | None]) -> dict[float, float]:
             found.setdefault(lower[0], spread)
             found[upper[0]] = spread
     return found
+
+
+def _assumed_of_truths(question: Plan) -> list[str]:
+    """Nothing is known of them before they come: neither how many will, nor when."""
+    if not any(gate.kind in TOLD_LATER for gate in question.gates):
+        return []
+    wrong = f"{percent(Baseline().wrong_rate)} of the predictions are wrong"
+    return [wrong, "the truth of every request is told, and as soon as it is answered"]
 
 
 def _assumptions(known: Json | None) -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.plan import Gate, Plan
-from analysis.summaries import ArmCounts, Moments, PairCounts, Slice
+from analysis.summaries import ArmCounts, ArmTruths, Moments, PairCounts, Slice, TruthCounts
 from analysis.verdict import Judge, Verdict
 from tests.support.slices import arm, look
 
@@ -23,6 +23,8 @@ GATES = (
     Gate("prediction.score", "number", output="score", margin_sd=0.1),
     Gate("pair.label", "pair", output="label", margin_absolute=0.01),
     Gate("pair.latency", "slowdown", margin_relative=0.1),
+    Gate("feedback.accuracy", "accuracy", margin_relative=0.05, margin_absolute=0.01),
+    Gate("feedback.logLoss", "loss", margin_sd=0.1),
 )
 PLAN = Plan(GATES, block_s=2.0, breaker_above=0.2)
 EQUAL = Plan((Gate("errors", "errors", margin_absolute=0.0, role="signal"),), block_s=2.0)
@@ -44,6 +46,17 @@ def arms(draw: st.DrawFn) -> ArmCounts:
 
 
 @st.composite
+def truths(draw: st.DrawFn, stage: int) -> TruthCounts:
+    """Truths of any number, of which any number says that the prediction was wrong."""
+    of_arms = []
+    for _ in range(2):
+        n, value = draw(COUNT), draw(st.floats(0.001, 6.9))
+        loss = Moments(float(n), n * value, n * value * value)
+        of_arms.append(ArmTruths(float(n), float(draw(st.integers(0, n))), loss))
+    return TruthCounts(stage, *of_arms)
+
+
+@st.composite
 def slices(draw: st.DrawFn) -> Slice:
     """A look with anything in it."""
     n = draw(COUNT)
@@ -52,7 +65,8 @@ def slices(draw: st.DrawFn) -> Slice:
     pairs = PairCounts(float(n), {"label": (float(n), float(draw(st.integers(0, n))))}, ratio)
     share = draw(st.sampled_from((0.0, 0.01, 0.5, 0.99)))
     made = look(draw(arms()), draw(arms()), stage=draw(st.integers(0, 1)), share=share, sticky=draw(st.booleans()))
-    return replace(made, pairs=draw(st.sampled_from((None, pairs))))
+    told = tuple(draw(truths(stage)) for stage in draw(st.lists(st.integers(0, 2), max_size=3, unique=True)))
+    return replace(made, pairs=draw(st.sampled_from((None, pairs))), truths=told)
 
 
 def run(plan: Plan, made: list[Slice]) -> Judge:
@@ -88,8 +102,10 @@ def test_nothing_is_ever_nan(made: list[Slice]) -> None:
 def test_no_verdict_comes_from_one_side(made: list[Slice], candidate_alone: bool) -> None:
     """Broken: a version is promoted or aborted while nothing was there to compare it with."""
     nothing = arm()
+    missing = {"stable": nothing} if candidate_alone else {"candidate": nothing}
+    untold = {"stable": ArmTruths()} if candidate_alone else {"candidate": ArmTruths()}
     one_sided = [
-        replace(each, pairs=None, **({"stable": nothing} if candidate_alone else {"candidate": nothing}))
+        replace(each, pairs=None, truths=tuple(replace(told, **untold) for told in each.truths), **missing)
         for each in made
     ]
     verdict = run(PLAN, one_sided).verdict(float(len(made)))

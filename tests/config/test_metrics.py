@@ -17,6 +17,8 @@ from proxy.ledger.layout import LATENCY_BASE, RATIO_BASE
         ({"name": "pair.a.b", "maxDisagreement": "1pp"}, "pair", "a.b", 0.0, "maxDisagreement"),
         ({"name": "pair.latency", "maxIncrease": "10%"}, "slowdown", "", 0.0, "maxIncrease"),
         ({"name": "pair.latency", "maxDisagreement": "1%"}, "pair", "latency", 0.0, "maxDisagreement"),
+        ({"name": "feedback.accuracy", "maxDecrease": "1pp"}, "accuracy", "", 0.0, "maxDecrease"),
+        ({"name": "feedback.logLoss", "maxIncrease": "0.05sd"}, "loss", "", 0.0, "maxIncrease"),
     ],
 )
 def test_a_name_says_what_is_compared(
@@ -29,7 +31,18 @@ def test_a_name_says_what_is_compared(
 
 
 @pytest.mark.parametrize(
-    "name", ["latency", "latency.p0", "latency.p100", "latency.p", "prediction.", "Errors", "errors.x"]
+    "name",
+    [
+        "latency",
+        "latency.p0",
+        "latency.p100",
+        "latency.p",
+        "prediction.",
+        "Errors",
+        "errors.x",
+        "feedback",
+        "feedback.x",
+    ],
 )
 def test_names_that_mean_nothing(name: str) -> None:
     """A metric that does not exist would be taken, and never hold a bad version back."""

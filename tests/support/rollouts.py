@@ -63,11 +63,15 @@ class Runs:
         """The same of the z-test."""
         return self.naive_first > 0
 
-    def look(self, n_c: np.ndarray, x_c: np.ndarray, n_s: np.ndarray, x_s: np.ndarray) -> None:
-        """One slice of all rollouts."""
+    def look(
+        self, n_c: np.ndarray, x_c: np.ndarray, n_s: np.ndarray, x_s: np.ndarray, *earlier: tuple[np.ndarray, ...]
+    ) -> None:
+        """One slice of all rollouts; `earlier` are what it tells of earlier stages, in tables of their own."""
         self._looks += 1
-        counts = np.tile(np.stack((n_c, x_c, n_s, x_s), axis=1), (len(self.first), 1))
-        self.stack.observe(counts, np.zeros(0))
+        counts, *told = (
+            np.tile(np.stack(table, axis=1), (len(self.first), 1)) for table in ((n_c, x_c, n_s, x_s), *earlier)
+        )
+        self.stack.observe(counts, np.zeros(0), told)
         log_e = self.stack.bank.log_evidence().reshape(self.first.shape)
         self.first[(self.first == 0) & (log_e >= log(1 / ALPHA))] = self._looks
         if self.robust and self._looks % self._block == 0:

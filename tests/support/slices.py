@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.summaries import GROUPS, ArmCounts, Grid, Moments, PairCounts, Slice
+from analysis.summaries import GROUPS, ArmCounts, ArmTruths, Grid, Moments, PairCounts, Slice, TruthCounts
 
 GRID = Grid()
 
@@ -50,6 +50,20 @@ def look(
     """A slice; `pairs` are (compared, disagreeing) on the output `label`."""
     compared = None if pairs is None else PairCounts(pairs[0], {"label": pairs}, np.zeros(256))
     return Slice(stage, at_s, duration_s, share, stable, candidate, compared, users, sticky)
+
+
+def told(
+    n_s: float, x_s: float, n_c: float, x_c: float, stage: int = 0, losses: tuple[Moments, Moments] | None = None
+) -> TruthCounts:
+    """Truths about one stage, and how many were wrong; `losses` of stable and candidate."""
+    nothing = Moments(0.0, 0.0, 0.0)
+    loss_s, loss_c = losses or (nothing, nothing)
+    return TruthCounts(stage, ArmTruths(n_s, x_s, loss_s), ArmTruths(n_c, x_c, loss_c))
+
+
+def hearing(*truths: TruthCounts, stage: int = 0, **options: object) -> Slice:
+    """A slice in which nothing happened but that truths came."""
+    return replace(look(arm(), arm(), stage=stage, **options), truths=truths)  # type: ignore[arg-type]
 
 
 def errors(n_s: float, x_s: float, n_c: float, x_c: float, **options: object) -> Slice:

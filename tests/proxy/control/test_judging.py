@@ -86,6 +86,19 @@ def test_the_latency_of_pairs_needs_no_output() -> None:
     assert gates == (Gate("pair.latency", "slowdown", margin_relative=0.1),)
 
 
+def test_what_clients_report_later_is_asked() -> None:
+    """A margin of the accuracy would be taken for one of what is wrong, or a loss without its unit."""
+    found = document()
+    _route(found)["analysis"]["metrics"] = [
+        {"name": "feedback.accuracy", "maxDecrease": ["2%", "1pp"]},
+        {"name": "feedback.logLoss", "maxIncrease": "0.05sd", "role": "signal"},
+    ]
+    assert judging.question(loaded(found).routes[0]).gates == (
+        Gate("feedback.accuracy", "accuracy", margin_relative=0.02, margin_absolute=0.01),
+        Gate("feedback.logLoss", "loss", margin_sd=0.05, role="signal"),
+    )
+
+
 def test_no_breaker_is_none() -> None:
     """A breaker that was switched off would go on to abort."""
     found = document()

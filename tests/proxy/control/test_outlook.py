@@ -56,6 +56,22 @@ def test_every_metric_is_planned_where_it_is_looked_at() -> None:
     assert len(found["assumed"]) == 4
 
 
+def test_truths_are_planned_as_if_all_were_told() -> None:
+    """Nobody would be told how many truths a margin takes, or would take them for requests."""
+    metrics = [*METRICS, {"name": "feedback.accuracy", "maxDecrease": "1pp"}]
+    found = outlook(route(metrics=metrics), 100.0)
+    accuracy = found["metrics"][-1]
+    assert accuracy["unit"] == "truths"
+    assert 70_000 < accuracy["at"][0]["prove"]["requests"] < 280_000, "simulated: 141,000 at 5 %"
+    assert found["assumed"][-2:] == [
+        "10 % of the predictions are wrong", "the truth of every request is told, and as soon as it is answered",
+    ]  # fmt: skip
+    assert any(
+        ": feedback.accuracy needs about" in text and "truths until" in text
+        for text in warnings(route(metrics=metrics), 0.5)
+    )
+
+
 def test_what_is_known_of_stable_replaces_what_is_assumed() -> None:
     """The plan would be of some other model, though the traffic has told what this one is like."""
     guessed, known = outlook(route(), 100.0), outlook(route(), 100.0, KNOWN)
