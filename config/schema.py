@@ -19,6 +19,7 @@ from config.addresses import Endpoint, StoreUrl
 from config.balancing import LoadBalancer
 from config.durations import duration, format_duration
 from config.fault_injection import FaultInjection
+from config.feedback import Feedback
 from config.health import HealthCheck, OutlierDetection
 from config.limits import Limits
 from config.listening import Listen
@@ -218,6 +219,10 @@ class Route(Section):
     predictions: Predictions | None = None
     """What is read from answers. Without it versions are compared by errors and latency alone."""
 
+    feedback: Feedback | None = None
+    """What clients may tell later of the answers that they got: `{}` takes every default. Without it this is on where a
+    metric compares what is told (`feedback.accuracy`, `feedback.logLoss`), and off where none does."""
+
     strategy: Strategy | None = None
     """How a candidate takes over. Without it the weights of `backendRefs` hold."""
 
@@ -227,6 +232,12 @@ class Route(Section):
     seed: Text | None = None
     """What users are hashed with, by default the route's name. Routes with the same seed send a user to the same
     side."""
+
+    @property
+    def takes_feedback(self) -> Feedback | None:
+        """What holds of feedback; None where it is off."""
+        asked = any(metric.family in ("accuracy", "loss") for metric in self.analysis.metrics)
+        return self.feedback or (Feedback() if asked else None)
 
     @property
     def cohort_seed(self) -> str:

@@ -8,5 +8,7 @@
                           `admin`: the API, metrics
 
 Routing facts travel down as one frozen `Snapshot`; measurements travel up as cells of one `Ledger`. Nothing else is
-shared. `cli` is what a person types, `demo` the main job on real models, `__main__` starts one role of a process.
+shared, but for the names of answers (`answer_id`), by which clients tell later what was true.
+
+`cli` is what a person types, `demo` the main job on real models, `__main__` starts one role of a process.
 """

@@ -265,6 +265,8 @@ class Route(msgspec.Struct, frozen=True):
     rate_limits: tuple[RateLimit, ...] = ()
     retries: Retries | None = None
     injection: Injection | None = None
+    feedback: bool = False
+    """Whether answers are named, so that truths can be told of them."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -328,6 +330,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     `listeners` are in the order of the sockets that the worker inherits.
     `unhealthy` are (backend, endpoint) by number. It is no part of `Backend`: what is equal there keeps its pools.
+    `feedback_key` seals the names of answers (`proxy.answer_id`); it is empty where no route wants them.
     """
 
     generation: int
@@ -338,6 +341,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     listeners: tuple[Listener, ...] = (Listener(),)
     unhealthy: tuple[tuple[int, int], ...] = ()
     access_log: AccessLog | None = None
+    feedback_key: bytes = b""
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -263,6 +263,7 @@ def _route(
         predictions=_predictions(route, tables),
         rate_limits=tuple(guards.rate_limit(limit) for limit in route.rate_limits),
         injection=None if route.fault is None else guards.injection(route.fault, numbers),
+        feedback=route.takes_feedback is not None,
     )
 
 

@@ -19,6 +19,7 @@ the ordinary case a request costs no task, no timer, no regex and no log line.
 
 `upgrade` says which requests ask for another protocol; a `tunnel` is what becomes of one that is granted.
 
-Where a route asks for it, `limiting` turns requests away and `injection` has them fail. Where a log is asked for,
-exchanges are `logged`, `access_log` says what a line has and `log_file` writes it.
+Where a route asks for it, `limiting` turns requests away, `injection` has them fail, and answers get a name
+(`proxy.answer_id`). Where a log is asked for, exchanges are `logged`, `access_log` says what a line has and `log_file`
+writes it.
 """

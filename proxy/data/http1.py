@@ -37,7 +37,9 @@ REQUEST_OWN: Final = HOP_BY_HOP | {
     b"x-forwarded-proto",
 }
 """Fields of a request that are written anew or not at all."""
-RESPONSE_OWN: Final = HOP_BY_HOP | {b"content-length", b"x-understudy-backend", b"x-understudy-attempts"}
+RESPONSE_OWN: Final = HOP_BY_HOP | {
+    b"content-length", b"x-understudy-backend", b"x-understudy-attempts", b"x-understudy-id"
+}  # fmt: skip
 
 STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii")) for status in http.HTTPStatus

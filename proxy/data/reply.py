@@ -53,6 +53,9 @@ class Reply(Attempt):
         if head.status >= 500 and self._try_again(Fault.NONE, head.status):
             return
         field_lines = arm.field_line if self._retrying is None else self._retrying.field_lines(arm.field_line)
+        if plan.stamp is not None and 200 <= head.status < 300 and arm.row.index >= 0:
+            group = -1 if self._draw is None else self._draw.group
+            field_lines += plan.stamp.line(arm.row.tenant, self._arrived_s, group)
         self._answer = HEAD
         self._status = head.status
         self.deadline_s = monotonic() + plan.route.stream_idle_s

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from proxy.answer_id import Stamp
 from proxy.data.access_log import AccessLog
 from proxy.data.admission import Admission
 from proxy.data.injection import DELAYED_LINE, Injector
@@ -68,12 +69,14 @@ class RoutePlan:
     try_timeout_s: float
     limit: RouteLimit | None = None
     injector: Injector | None = None
+    stamp: Stamp | None = None
+    """What names the answers, where truths may be told of them."""
 
 
 class Routing:
     """All routes of one snapshot."""
 
-    __slots__ = ("_past", "generation", "limits", "listeners", "names", "plans", "upstreams")
+    __slots__ = ("_past", "generation", "limits", "listeners", "names", "plans", "stamp", "upstreams")
 
     def __init__(
         self, snapshot: Snapshot, writer: Writer, previous: Routing | None = None, names: Names | None = None
@@ -102,7 +105,8 @@ class Routing:
         for number, upstream in enumerate(ordered):
             upstream.judge(unhealthy.get(number, frozenset()))
         limiters = {} if previous is None else previous.limiters()
-        self.plans = tuple(_plan(route, ordered, writer, limiters) for route in snapshot.routes)
+        self.stamp: Stamp | None = _stamp(snapshot.feedback_key, None if previous is None else previous.stamp)
+        self.plans = tuple(_plan(route, ordered, writer, limiters, self.stamp) for route in snapshot.routes)
 
     def connections(self) -> tuple[int, int]:
         """Connections opened, and used again, since the worker began: of backends that are gone too."""
@@ -126,8 +130,19 @@ class Routing:
         return {(name, limiter.limit): limiter for name, limit in limits for limiter in limit.limiters}
 
 
+def _stamp(key: bytes, held: Stamp | None) -> Stamp | None:
+    """What names answers; as long as the key is the same it goes on counting."""
+    if not key:
+        return None
+    return held if held is not None and held.key == key else Stamp(key)
+
+
 def _plan(
-    route: Route, upstreams: list[Upstream], writer: Writer, limiters: Mapping[tuple[str, RateLimit], Limiter]
+    route: Route,
+    upstreams: list[Upstream],
+    writer: Writer,
+    limiters: Mapping[tuple[str, RateLimit], Limiter],
+    stamp: Stamp | None,
 ) -> RoutePlan:
     outputs = len(route.predictions.outputs) if route.predictions else 0
 
@@ -150,6 +165,7 @@ def _plan(
         (route.retries and route.retries.try_timeout_s) or route.request_timeout_s,
         _limit(route, writer.guards, limiters) if route.rate_limits else None,
         injector if route.injection is not None and route.injection.backend < 0 else None,
+        stamp if route.feedback else None,
     )
 
 
