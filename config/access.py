@@ -15,7 +15,7 @@ from config.problems import Finding, Loc
 from config.section import Parsed, Section, refusal, refusals
 from config.serving import ListenerTls
 
-Role = Literal["viewer", "operator", "admin"]
+Role = Literal["feedback", "viewer", "operator", "admin"]
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _VARIABLE: Final = re.compile("[A-Za-z_][A-Za-z0-9_]{0,127}")
 
@@ -41,7 +41,8 @@ class Token(Section):
     """Who has it: what the journal calls whoever sends it."""
 
     role: Role = Field(examples=["operator"])
-    """viewer: may look. operator: may also command rollouts. admin: may also change the configuration."""
+    """feedback: may tell truths of answers, and nothing else. viewer: may look. operator: may also command rollouts and
+    tell truths. admin: may also change the configuration."""
 
     sha256: Annotated[str, Parsed(_digest, str, {"title": "64 hexadecimal digits"}, form=str)] | None = None
     """The SHA-256 of the token in hexadecimal digits. The token should be random, such as of `openssl rand -hex 32`:

@@ -5,6 +5,7 @@
     problems     the one shape of every error (RFC 9457)
     exposition   Prometheus metrics, read from the ledger at each scrape
     latency      the latency histogram since start, gathered from the ledger's lanes
+    feedback     truths of answers, as requests bring them; `telling` sends a file of them
     report       a rollout as a Markdown report
     words        readings and times as people read them
     client       the same API from the other side, for the command line

@@ -35,7 +35,8 @@ FAILURES: Final = 10
 FORGIVEN_S: Final = 6.0
 MOST_ADDRESSES: Final = 4096
 """Addresses whose failures are remembered; beyond, those that failed longest ago are forgotten."""
-_RANK: Final[dict[Role, int]] = {"viewer": 1, "operator": 2, "admin": 3}
+_RANK: Final[dict[Role, int]] = {"feedback": 0, "viewer": 1, "operator": 2, "admin": 3}
+"""Who may do more may do all of what the others may, but for truths: they move rollouts, and a viewer moves nothing."""
 _NEEDS: Final[dict[tuple[str, str], Needed]] = {
     (endpoint.method, endpoint.path): endpoint.role for endpoint in ENDPOINTS
 }
@@ -96,7 +97,7 @@ class Access:
         if needed == "public":
             return await handler(request)
         principal = self._principal(request)
-        if _RANK[principal.role] < _RANK[needed]:
+        if not _may(principal.role, needed):
             detail = f"{principal.name} is {_article(principal.role)}; this needs {_article(needed)}"
             raise RefusalError(403, "role", detail)
         request[PRINCIPAL] = principal.name
@@ -139,6 +140,10 @@ class Access:
             if hmac.compare_digest(digest, given):
                 found = principal
         return found
+
+
+def _may(role: Role, needed: Role) -> bool:
+    return role != "viewer" if needed == "feedback" else _RANK[role] >= _RANK[needed]
 
 
 def _tokens(settings: Admin, environ: Mapping[str, str]) -> list[tuple[bytes, Principal]]:

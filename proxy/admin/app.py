@@ -19,9 +19,10 @@ from aiohttp import web
 from proxy.admin import openapi
 from proxy.admin.access import Access
 from proxy.admin.door import Door
-from proxy.admin.endpoints import CONTROLS, ENDPOINTS, OPENAPI, REGISTRY
+from proxy.admin.endpoints import CONTROLS, ENDPOINTS, INTAKE, OPENAPI, REGISTRY
 from proxy.admin.events import NEWS, News
 from proxy.admin.exposition import registry
+from proxy.admin.feedback import Intake
 from proxy.admin.latency import GATHER_EVERY_S, Latencies
 from proxy.admin.problems import MAX_BODY_BYTES, RefusalError, one_shape
 from proxy.admin.surface import Controls
@@ -38,7 +39,7 @@ def application(controls: Controls, environ: Mapping[str, str] = os.environ) -> 
     app = web.Application(
         middlewares=[one_shape, _store_refusals, Access(environ).check], client_max_size=MAX_BODY_BYTES
     )
-    app[CONTROLS], app[NEWS] = controls, News(controls)
+    app[CONTROLS], app[NEWS], app[INTAKE] = controls, News(controls), Intake(controls.feedback)
     latencies = Latencies(controls.reader)
     app[REGISTRY] = registry(controls, latencies)
     app[OPENAPI] = openapi.document(ENDPOINTS, controls.status()["version"])

@@ -22,6 +22,7 @@ from urllib.request import (
 )
 
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:9901"
+NDJSON: Final = "application/x-ndjson"
 TIMEOUT_S: Final = 30.0
 """A reload waits for all workers; everything else answers in milliseconds."""
 
@@ -125,6 +126,10 @@ class Client:
         """Give a command to a route's rollout; what it is afterwards."""
         return self._json("POST", f"{_route(name)}/{verb}", options)
 
+    def feedback(self, lines: bytes) -> dict[str, Any]:
+        """Tell truths, one record on each line; how many counted."""
+        return self._json("POST", "/api/v1/feedback", lines)
+
     def config_text(self) -> str:
         """The configuration that is live, as it was read."""
         return self._ask("GET", "/api/v1/config").decode("utf-8")
@@ -133,7 +138,7 @@ class Client:
         """Have the configuration file read again."""
         return self._json("POST", "/api/v1/config/reload", {})
 
-    def _json(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _json(self, method: str, path: str, body: dict[str, Any] | bytes | None = None) -> dict[str, Any]:
         raw = self._ask(method, path, body)
         try:
             value = json.loads(raw)
@@ -143,14 +148,15 @@ class Client:
             raise self._stranger("its answer is not JSON")
         return value
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
-        data = None if body is None else json.dumps(body).encode()
+    def _ask(self, method: str, path: str, body: dict[str, Any] | bytes | None = None) -> bytes:
+        """`body` is a JSON object, or the bytes of lines of them."""
+        data = json.dumps(body).encode() if isinstance(body, dict) else body
         request = Request(self.address + path, data, method=method)  # noqa: S310 (the scheme is checked above)
         request.add_header("x-understudy-actor", actor().encode("ascii", "replace").decode())
         if self._keys.token:
             request.add_header("Authorization", f"Bearer {self._keys.token}")
         if data is not None:
-            request.add_header("Content-Type", "application/json")
+            request.add_header("Content-Type", NDJSON if isinstance(body, bytes) else "application/json")
         try:
             with self._opener.open(request, timeout=self._timeout_s) as response:
                 answer: bytes = response.read()

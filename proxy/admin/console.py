@@ -112,6 +112,8 @@ def route(answer: Json) -> RenderableType:
     if answer["metrics"]:
         parts.append(metrics(answer["metrics"]))
     parts.append(_arms(answer["arms"]))
+    if answer["feedback"] is not None:
+        parts.append(_feedback(answer))
     parts += [Text(f"still missing: {text}") for text in answer["missing"]]
     return Group(*parts)
 
@@ -147,6 +149,17 @@ def _arms(arms: Sequence[Json]) -> Table:
             words.milliseconds(arm["latencyMs"]["p50"]),
             words.milliseconds(arm["latencyMs"]["p99"]),
         )
+    return table
+
+
+def _feedback(answer: Json) -> Table:
+    waiting = answer["feedback"]["waiting"]
+    title = "Feedback" + (f" ({words.count(waiting)} truths are not in the evidence yet)" if waiting else "")
+    table = _table("Version", "Truths", "Wrong", "Log-loss", title=title)
+    for arm in answer["arms"]:
+        if told := arm["feedback"]:
+            table.add_row(Text(arm["backend"]), words.count(told["truths"]), words.percent(told["wrong"]),
+                          words.plain(told["logLoss"]))  # fmt: skip
     return table
 
 

@@ -136,6 +136,25 @@ class Numbers(Document):
     n: float
 
 
+class ArmFeedback(Document):
+    """What was told of the answers of a version, over the whole rollout."""
+
+    truths: Count
+    wrong: Annotated[float, Field(ge=0, le=1)] | None
+    """Share of those that are known to be right or wrong."""
+    log_loss: float | None
+    """Mean."""
+
+
+class Feedback(Document):
+    """How truths come in."""
+
+    window: float
+    """How long after its request a truth is taken, in seconds."""
+    waiting: Count
+    """Truths that were taken, and that no slice of the evidence holds yet."""
+
+
 class Arm(Document):
     """A version in a role."""
 
@@ -157,6 +176,8 @@ class Arm(Document):
     latency_ms: Quantiles
     labels: dict[str, dict[str, float]]
     numbers: dict[str, Numbers]
+    feedback: ArmFeedback | None
+    """Null where no truths are told."""
 
 
 class Metric(Document):
@@ -245,6 +266,8 @@ class Route(Summary):
     abort_evidence: float | None
     abort_needed: float | None
     pairs: Pairs | None
+    feedback: Feedback | None
+    """Null where no truths are told."""
     distances: list[Distance]
     error: str
 

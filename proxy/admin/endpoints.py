@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from config.access import Role
 from proxy.admin import documents
 from proxy.admin.events import NEWS, stream
+from proxy.admin.feedback import NDJSON, Intake, Taken, Truths
 from proxy.admin.parameters import (
     AbortOptions,
     EventsQuery,
@@ -44,6 +45,7 @@ REPORT_ENTRIES: Final = 200
 CONTROLS: Final = web.AppKey("controls", Controls)
 REGISTRY: Final = web.AppKey("registry", CollectorRegistry)
 OPENAPI: Final = web.AppKey("openapi", dict)
+INTAKE: Final = web.AppKey("intake", Intake)
 PRINCIPAL: Final = web.RequestKey("principal", str)
 """The name of the credential that a request came with."""
 Needed = Role | Literal["public"]
@@ -57,8 +59,8 @@ class Endpoint:
     """One line of the table: what a request for this method and path answers.
 
     `answer` is a model of JSON, or a media type; `also` are further media types, `takes` is the media type of a body
-    that is no JSON, `role` is the least that a request needs, and `problems` are the statuses of refusals that are its
-    own.
+    that is no JSON, in place of `body` or beside it, `role` is the least that a request needs, and `problems` are the
+    statuses of refusals that are its own.
     """
 
     method: Literal["GET", "POST", "PUT"]
@@ -67,7 +69,7 @@ class Endpoint:
     text: str
     answer: type[BaseModel] | str
     query: type[Parameters] | None = None
-    body: type[Parameters] | None = None
+    body: type[BaseModel] | None = None
     takes: str = ""
     role: Needed = "viewer"
     also: tuple[str, ...] = ()
@@ -209,6 +211,10 @@ async def _replace(request: web.Request) -> web.Response:
     return response
 
 
+async def _feedback(request: web.Request) -> web.Response:
+    return answer(await request.app[INTAKE].take(request))
+
+
 async def _reload(request: web.Request) -> web.Response:
     await options(request, NoOptions)
     return _live(await request.app[CONTROLS].reload(actor(request)))
@@ -343,6 +349,10 @@ ENDPOINTS: Final = (
         body=NoOptions,
         problems=(422,),
         role="admin",
+    ),
+    Endpoint(
+        "POST", "/api/v1/feedback", _feedback, "what turned out true of answers, by their x-understudy-id",
+        Taken, body=Truths, takes=NDJSON, role="feedback", problems=(503,),
     ),
     Endpoint("GET", "/metrics", _metrics, "metrics for Prometheus (text or OpenMetrics, by Accept)", "text/plain",
              also=("application/openmetrics-text",)),

@@ -97,6 +97,7 @@ class _Exposition(Collector):
         yield from _endpoints(status["backends"])
         yield from _arms(_sums(controls))
         yield from self._guards(routes)
+        yield from _feedback(controls, routes)
         yield self._durations()
         yield from _weights(routes)
         yield from _rollouts(routes)
@@ -220,6 +221,20 @@ def _arms(sums: dict[Arm, _Sums]) -> Iterator[Metric]:
     for (route, backend, skip), count in sorted(skipped.items()):
         skips.add_metric([route, backend, SKIP_FLAGS[skip]], count)
     yield from (requests, faults, retries, denied, skips, in_flight)
+
+
+def _feedback(controls: Controls, routes: list[Json]) -> Iterator[Metric]:
+    accepted = _counter("understudy_feedback", "Truths that count, by what they said.", *_ARM, "outcome")
+    refused = _counter("understudy_feedback_refused", "Truths that do not count, by reason.", "route", "reason")
+    waiting = _gauge("understudy_feedback_waiting", "Truths taken, and not yet in the evidence.", "route")
+    for labels, count in sorted(controls.feedback.accepted.items()):
+        accepted.add_metric(labels, count)
+    for (route, reason), count in sorted(controls.feedback.refused.items()):
+        refused.add_metric([route, str(reason)], count)
+    for document in routes:
+        if document["feedback"] is not None:
+            waiting.add_metric([document["name"]], document["feedback"]["waiting"])
+    yield from (accepted, refused, waiting)
 
 
 def _weights(routes: list[Json]) -> Iterator[Metric]:

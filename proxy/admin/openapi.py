@@ -55,10 +55,10 @@ def _operation(endpoint: Endpoint, described: dict[Any, Json], schemas: Json) ->
         parameters.append({"name": "If-Match", "in": "header", "required": True, "schema": {"type": "string"}})
     if parameters:
         operation["parameters"] = parameters
-    if endpoint.body is not None:
-        operation["requestBody"] = {"content": {"application/json": {"schema": described[endpoint.body]}}}
-    elif endpoint.takes:
-        operation["requestBody"] = {"content": {endpoint.takes: {"schema": {}}}}
+    content = {} if endpoint.body is None else {"application/json": {"schema": described[endpoint.body]}}
+    content |= {endpoint.takes: {"schema": {}}} if endpoint.takes else {}
+    if content:
+        operation["requestBody"] = {"content": content}
     operation["security"] = [] if endpoint.role == "public" else [{"token": []}]
     refusals = {500, *endpoint.problems} | (set() if endpoint.role == "public" else {401, 403, 421, 429, 503})
     refusals |= {404} if named else set()

@@ -28,6 +28,7 @@ def markdown(route: Json, entries: Sequence[Json]) -> str:
         _outcomes(route),
         _labels(route),
         _numbers(route),
+        _feedback(route),
         _distances(route),
         _pairs(route),
         _timeline(entries),
@@ -262,6 +263,20 @@ def _numbers(route: Json) -> list[str]:
         return []
     head = ("Output", "Version", "Mean", "Standard deviation", "Values")
     return ["## Predicted numbers", "", *_table(head, rows, numbers=range(2, 5))]
+
+
+def _feedback(route: Json) -> list[str]:
+    rows = [
+        (_safe(arm["backend"]), count(told["truths"]), words.percent(told["wrong"]), plain(told["logLoss"]))
+        for arm in route["arms"]
+        if (told := arm["feedback"])
+    ]
+    if not rows:
+        return []
+    lines = ["## Feedback", "", *_table(("Version", "Truths", "Wrong", "Log-loss"), rows, numbers=range(1, 4))]
+    if waiting := route["feedback"]["waiting"]:
+        lines += ["", f"{count(waiting)} truths were told and are not in the evidence yet."]
+    return lines
 
 
 def _distances(route: Json) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from config.access import Admin
 from config.files import Contents
+from proxy.control.feedback import Desk
 from proxy.control.verbs import Verb
 from proxy.ledger.reader import Reader, Totals
 
@@ -71,6 +72,10 @@ class Controls(Protocol):
     @property
     def retired_totals(self) -> Mapping[tuple[str, str, str], Totals]:
         """Sums of the rows that were given back since the start, by (route, backend, role)."""
+
+    @property
+    def feedback(self) -> Desk:
+        """Where truths are told."""
 
     def rows(self) -> Sequence[RowView]:
         """The rows that are lent now."""

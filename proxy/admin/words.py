@@ -64,16 +64,18 @@ def milliseconds(number: float | None) -> str:
 def level(kind: str, value: float | None) -> str:
     """What a metric is at in one arm: a share, a latency (in seconds) or a mean, by the metric's kind.
 
-    >>> level("errors", 0.012), level("latency", 0.0421), level("number", 0.5)
-    ('1.2 %', '42.1 ms', '0.5')
+    >>> level("errors", 0.012), level("latency", 0.0421), level("number", 0.5), level("accuracy", 0.1)
+    ('1.2 %', '42.1 ms', '0.5', '10 % wrong')
     """
     if value is None:
         return NOTHING
     match kind:
         case "latency":
             return wording.time_of(value)
-        case "number":
+        case "number" | "loss":
             return wording.number(value)
+        case "accuracy":
+            return f"{wording.percent(value)} wrong"
         case _:
             return wording.percent(value)
 

@@ -12,7 +12,9 @@
 are `judging` (what a route's configuration means for its rollout and its judge), `rollout` with `steps`, `moves` and
 `state` (the state machine), `compile` with `matches` and `guards` (the snapshot). `lending` gives rows of the ledger to
 stages, `holdings` are those of one route, `evidence` reads closed slices, `tally` sums what rows counted, `subject` is
-all that is alive of one route, and `dossier` what of it outlives the controller. `fleet` are the workers, `push` the
-way to them, `keeper` is a store that may be away, `health` asks endpoints whether they are well, `views` and
-`endpoints` are how all of it looks to people, `role` the process. State is kept in the store before anything is pushed.
+all that is alive of one route, and `dossier` what of it outlives the controller. Truths that clients tell come in at
+`feedback`: `truths` are those of one rollout, `seen` and `kept_seen` which answers were heard of. `fleet` are the
+workers, `push` the way to them, `keeper` is a store that may be away, `health` asks endpoints whether they are well,
+`views` and `endpoints` are how all of it looks to people, `role` the process. State is kept in the store before
+anything is pushed.
 """

@@ -18,7 +18,6 @@ import socket
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +30,7 @@ from config.loader import Loaded
 from config.masking import Masks
 from config.problems import ConfigError, Problem
 from proxy.control import endpoints, intent, outlook, views
+from proxy.control.feedback import Desk
 from proxy.control.fleet import Fleet
 from proxy.control.health import Checks
 from proxy.control.keeper import Keeper
@@ -332,6 +332,11 @@ class Controller:
         """Sums of the rows that were given back since the start, by (route, backend, role)."""
         return self._plane.retired
 
+    @property
+    def feedback(self) -> Desk:
+        """Where truths are told."""
+        return self._plane.desk
+
     def rows(self) -> list[Loan]:
         """The rows that are in use or at rest: all that is counted and not retired."""
         return self._plane.lending.held()
@@ -339,7 +344,7 @@ class Controller:
     def status(self) -> Json:
         """The process, its configuration, store and workers, the endpoints of backends, a summary of each route."""
         return {
-            "version": version(),
+            "version": views.version(),
             "pid": os.getpid(),
             "startedAt": self._started_s,
             "config": {
@@ -389,11 +394,3 @@ class Controller:
 
     def _subject(self, name: str) -> Subject:
         return self._plane.subjects[name]
-
-
-def version() -> str:
-    """The release that runs; a source tree that is not installed has none."""
-    try:
-        return metadata.version("understudy")
-    except metadata.PackageNotFoundError:
-        return "unreleased"

@@ -17,6 +17,7 @@ from analysis.summaries import ArmCounts, FloatArray, Moments
 from proxy.control.evidence import Track
 from proxy.control.lending import Loan
 from proxy.control.tally import ArmTally
+from proxy.control.truths import KeptTruths
 from proxy.ledger.layout import USER_SLOTS
 from proxy.ledger.reader import Totals
 
@@ -80,6 +81,7 @@ class Dossier(msgspec.Struct, frozen=True):
     sums: tuple[KeptArm, ...] = ()
     compared: float = 0.0
     pairs: dict[str, tuple[float, float]] = {}
+    truths: KeptTruths = KeptTruths()
     version: int = VERSION
 
 

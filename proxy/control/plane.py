@@ -16,9 +16,11 @@ from msgspec.structs import replace as changed
 
 from config import schema
 from config.loader import Loaded
+from proxy.answer_id import KEY_BYTES
 from proxy.control import compile as compiler
 from proxy.control import holdings, rollout, tally, views
 from proxy.control.compile import layout
+from proxy.control.feedback import Desk
 from proxy.control.fleet import Fleet
 from proxy.control.health import Checks
 from proxy.control.keeper import Keeper
@@ -53,8 +55,10 @@ class Plane:
         self._kept: dict[str, Kept] = {}
         self._inherited = fleet.snapshot
         self._frozen = True
+        self._feedback_key = b"" if self._inherited is None else self._inherited.feedback_key
         self.lending = Lending(reader.shape.rows, reader.shape.tables)
         self.subjects: dict[str, Subject] = {}
+        self.desk = Desk(lambda: self.subjects.values(), lambda: b"" if self._frozen else self._feedback_key, clock)
         self.retired: dict[tuple[str, str, str], Totals] = {}
 
     async def recover(self) -> None:
@@ -64,6 +68,7 @@ class Plane:
             StoreError: the store cannot be read.
         """
         self._kept = await self._keeper.ask(lambda store: store.rollouts())
+        self._feedback_key = await self._keeper.ask(lambda store: store.secret("feedback", KEY_BYTES))
         self._frozen = False
         for subject in self.subjects.values():
             self._give_back(subject.collected.holdings.loans.values())
@@ -150,7 +155,8 @@ class Plane:
         )
         questions = (backend.health_check for backend in loaded.config.backends)
         self._checks.follow(zip(snapshot.backends, questions, strict=True))
-        snapshot = changed(snapshot, unhealthy=self._checks.unhealthy(snapshot.backends))
+        key = self._feedback_key if any(route.feedback for route in snapshot.routes) else b""
+        snapshot = changed(snapshot, unhealthy=self._checks.unhealthy(snapshot.backends), feedback_key=key)
         if snapshot != before:
             snapshot = changed(snapshot, generation=await self._next_generation())
             await self._fleet.publish(snapshot)
@@ -182,12 +188,12 @@ class Plane:
     def _revive(self, subject: Subject, kept: Kept) -> None:
         boot, now_s, wall_s = self._reader.shape.boot, self._monotonic(), self._clock()
         try:
-            subject.revive(kept.evidence, boot, self.lending, now_s, wall_s)
+            subject.revive(kept.evidence, kept.seen, boot, self.lending, now_s, wall_s)
         except ValueError as error:
             # Fresh evidence is valid evidence; what was collected is not to be had any more.
             _LOG.error("kept evidence is lost: the rollout goes on with fresh evidence",
                        route=subject.name, reason=str(error))  # fmt: skip
-            subject.revive(None, boot, self.lending, now_s, wall_s)
+            subject.revive(None, (), boot, self.lending, now_s, wall_s)
 
     def _adopted(self, subject: Subject) -> rollout.Decision | tuple[None, tuple[()]]:
         if subject.plan is None or self._frozen:
@@ -196,8 +202,10 @@ class Plane:
         return rollout.adopt(subject.plan, known, self._clock())
 
     async def _keep_evidence(self, subject: Subject, cursor: int) -> None:
-        blob = subject.dump(self._reader)
-        await self._keeper.ask(lambda store: store.keep_evidence(subject.name, blob, cursor))
+        blob, seen = subject.dump(self._reader), subject.collected.truths.seen
+        changes = seen.changes()
+        if await self._keeper.ask(lambda store: store.keep_evidence(subject.name, blob, cursor, changes)):
+            seen.kept(changes)
 
     async def _look(self, subject: Subject, now_s: float) -> bool:
         rerouted = False
@@ -236,14 +244,16 @@ class Plane:
             return collected
         if fresh:
             subject.begin_clock(now_s, self._clock())
-        blob = subject.dump(self._reader, collected)
+        blob, seen = subject.dump(self._reader, collected), collected.truths.seen
+        changes = seen.changes()
         verdict = None if fresh else views.kept_verdict(subject)
         entries = [self._entry(subject.name, action) for action in actions if isinstance(action, Record)]
         try:
-            await self._keeper.ask(lambda store: store.transition(state, blob, int(now_s), verdict, entries))
+            await self._keeper.ask(lambda store: store.transition(state, blob, int(now_s), verdict, entries, changes))
         except StoreError:
             self._give_back(collected.holdings.returned(subject.collected.holdings))
             raise
+        seen.kept(changes)
         self._kept[subject.name] = Kept(state, blob, int(now_s), verdict)
         for entry in entries:
             _LOG.info(entry.kind, route=entry.route, actor=entry.actor, text=entry.text, phase=str(state.phase))

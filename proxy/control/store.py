@@ -8,6 +8,7 @@ cut the newest ticks may be gone, never half of one. A `kill -9` loses nothing t
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -23,10 +24,11 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from proxy.control import state_codec
+from proxy.control import kept_seen, state_codec
 from proxy.control.migrations import upgrade as migrations
+from proxy.control.seen import Changes, Chunk
 from proxy.control.state import State
-from proxy.control.tables import CONFIGS, EVIDENCE, JOURNAL, NUMBERS, ROLLOUTS, VERDICTS
+from proxy.control.tables import CONFIGS, EVIDENCE, JOURNAL, NUMBERS, ROLLOUTS, SECRETS, VERDICTS
 
 BUSY_TIMEOUT_S: Final = 5.0
 """How long to wait for another process that writes to the file (a backup, a person with `sqlite3`)."""
@@ -63,12 +65,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A rollout as it was left: state, dump of the evidence, the last slice in it, verdict of the last transition."""
+    """A rollout as it was left: state, dump of the evidence, the last slice in it, verdict of the last transition, and
+    which answers were heard of."""
 
     state: State
     evidence: bytes | None
     cursor: int
     verdict: Mapping[str, Any] | None = None
+    seen: tuple[Chunk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +141,11 @@ class Store:
         )
         async with self._read() as db:
             rows = (await db.execute(query)).all()
+            seen = await kept_seen.load(db)
         kept = {}
         for route, values, data, cursor, verdict in rows:
             try:
-                kept[route] = Kept(state_codec.decode(values), data, cursor, verdict)
+                kept[route] = Kept(state_codec.decode(values), data, cursor, verdict, seen.get(route, ()))
             except ValueError as error:
                 raise StoreError(
                     f"cannot read the rollout of route {route}: {self._path}: {error}; "
@@ -155,10 +160,12 @@ class Store:
         cursor: int,
         verdict: Mapping[str, Any] | None,
         entries: Sequence[Entry],
+        seen: Changes | None = None,
     ) -> None:
         """Keep a new state with the evidence, the verdict and the journal entries of it: all or, if it fails, nothing.
 
-        `evidence` None drops what was kept (a rollout that begins anew). It is on disk when this returns.
+        `evidence` None drops what was kept (a rollout that begins anew), `seen` are answers that were heard of in it.
+        It is on disk when this returns.
         """
         async with self._write("keep a transition", durable=True) as db:
             verdict_id = None
@@ -167,11 +174,14 @@ class Store:
                 verdict_id = _id((await db.execute(insert(VERDICTS).values(values))).inserted_primary_key)
             await _put(db, ROLLOUTS, route=state.route, state=state_codec.encode(state), verdict_id=verdict_id)
             await _put(db, EVIDENCE, route=state.route, data=evidence, cursor=cursor)
+            if seen is not None:
+                await kept_seen.keep(db, state.route, seen)
             for entry in entries:
                 await db.execute(insert(JOURNAL).values(**_columns(entry), verdict_id=verdict_id))
 
-    async def keep_evidence(self, route: str, evidence: bytes, cursor: int) -> None:
-        """Keep the evidence of a tick in place of the last. A cursor that has not moved writes nothing."""
+    async def keep_evidence(self, route: str, evidence: bytes, cursor: int, seen: Changes | None = None) -> bool:
+        """Keep the evidence of a tick in place of the last, and which answers were heard of in it; whether it was
+        written: a cursor that has not moved writes nothing."""
         row = sqlite.insert(EVIDENCE).values(route=route, data=evidence, cursor=cursor)
         changed = row.on_conflict_do_update(
             index_elements=["route"],
@@ -179,7 +189,10 @@ class Store:
             where=or_(EVIDENCE.c.cursor != row.excluded.cursor, EVIDENCE.c.data.is_(None)),
         )
         async with self._write("keep evidence") as db:
-            await db.execute(changed)
+            written = (await db.execute(changed)).rowcount > 0
+            if seen is not None and written:
+                await kept_seen.keep(db, route, seen)
+            return written
 
     async def journal(self, route: str | None, limit: int, before: int | None = None) -> list[Entry]:
         """Up to `limit` entries, the newest first; of all routes for None. `before` is the last id of the last page."""
@@ -235,11 +248,19 @@ class Store:
         async with self._write("count", durable=True) as db:
             return int((await db.execute(counted.returning(NUMBERS.c.value))).scalar_one())
 
+    async def secret(self, name: str, size: int) -> bytes:
+        """The secret of a name, of so many random bytes; it is made when it is asked for the first time."""
+        row = sqlite.insert(SECRETS).values(name=name, value=secrets.token_bytes(size))
+        async with self._write("keep a secret", durable=True) as db:
+            await db.execute(row.on_conflict_do_nothing())
+            return bytes((await db.execute(select(SECRETS.c.value).where(SECRETS.c.name == name))).scalar_one())
+
     async def forget(self, route: str) -> None:
         """Drop the rollout and the evidence of a route; its journal and its verdicts stay."""
         async with self._write("forget a route", durable=True) as db:
             await db.execute(delete(ROLLOUTS).where(ROLLOUTS.c.route == route))
             await db.execute(delete(EVIDENCE).where(EVIDENCE.c.route == route))
+            await kept_seen.drop(db, route)
 
     @asynccontextmanager
     async def _read(self) -> AsyncIterator[AsyncConnection]:

@@ -7,7 +7,7 @@ what of it must be kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -22,7 +22,9 @@ from proxy.control.evidence import Track, add_pairs
 from proxy.control.holdings import Arm, Holdings
 from proxy.control.lending import Lending, Loan
 from proxy.control.rollout import TERMINAL, Look, Phase, State
+from proxy.control.seen import Chunk
 from proxy.control.tally import ArmTally
+from proxy.control.truths import Truths
 from proxy.ledger.reader import Reader
 
 _LOG = structlog.get_logger("understudy.subject")
@@ -37,6 +39,7 @@ class Collected:
     past: Mapping[Arm, ArmTally] = field(default_factory=dict)
     compared: float = 0.0
     pairs: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    truths: Truths = field(default_factory=Truths)
 
 
 @dataclass(slots=True)
@@ -103,6 +106,8 @@ class Subject:
         judge = self.collected.judge
         if judge is None:
             return
+        if told := self.collected.truths.take(slice_.stage):
+            slice_ = replace(slice_, truths=told)
         try:
             judge.observe(slice_)
             self.error = ""
@@ -159,6 +164,7 @@ class Subject:
         before = Collected(judge=Judge(self.question)) if fresh else self.collected
         plan = layout(self.route, state)
         settled = holdings.settle(self.route, plan, state, before.holdings, lending, slice_)
+        before.truths.know(settled.loans.values())
         return replace(before, holdings=settled)
 
     def install(self, state: State | None, collected: Collected) -> list[Loan]:
@@ -196,10 +202,19 @@ class Subject:
             sums=tuple(dossier.keep_arm(*arm, counted) for arm, counted in _tallies(it, reader).items()),
             compared=it.compared,
             pairs=dict(it.pairs),
+            truths=it.truths.dump(),
         )
         return dossier.encode(kept)
 
-    def revive(self, blob: bytes | None, boot: int, lending: Lending, now_s: float, wall_s: float) -> None:
+    def revive(
+        self,
+        blob: bytes | None,
+        seen: Iterable[Chunk],
+        boot: int,
+        lending: Lending,
+        now_s: float,
+        wall_s: float,
+    ) -> None:
         """Go on with what was kept. In another boot the rows are gone, and the clock of slices is set anew.
 
         Raises:
@@ -217,6 +232,7 @@ class Subject:
             past={(arm.backend, arm.role): dossier.revive_arm(arm) for arm in past},
             compared=kept.compared,
             pairs=kept.pairs,
+            truths=Truths.load(kept.truths, seen),
         )
         if kept.boot == boot:
             self.clock_offset_s = kept.clock_offset_s

@@ -67,3 +67,22 @@ NUMBERS: Final = Table(
     Column("value", Integer, nullable=False),
 )
 """Counters that never go back: generations of the snapshot, tenants of ledger rows."""
+
+SECRETS: Final = Table(
+    "secrets",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+"""Keys that processes make for themselves and go on with after a restart."""
+
+SEEN: Final = Table(
+    "seen",
+    METADATA,
+    Column("route", Text, primary_key=True),
+    Column("run", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("second", Integer, nullable=False),
+    Column("bits", LargeBinary, nullable=False),
+)
+"""Which answers were heard of already (`proxy.control.seen`): a tick writes what changed, and not all of it."""

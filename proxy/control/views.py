@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
+from importlib import metadata
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +27,7 @@ from proxy.control.rollout import Phase
 from proxy.control.store import Entry
 from proxy.control.subject import Subject
 from proxy.control.tally import ArmTally, merged
+from proxy.control.truths import Heard
 from proxy.faults import FACTS, RETRY_FLAGS, SKIP_FLAGS
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
@@ -41,6 +43,14 @@ _QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _NO_VERDICT: Final[Json] = {
     "metrics": [], "ratio": None, "missing": [], "forecastSeconds": None, "abortEvidence": None, "abortNeeded": None,
 }  # fmt: skip
+
+
+def version() -> str:
+    """The release that runs; a source tree that is not installed has none."""
+    try:
+        return metadata.version("understudy")
+    except metadata.PackageNotFoundError:
+        return "unreleased"
 
 
 def injected(config: Config) -> list[Json]:
@@ -83,6 +93,7 @@ def route(subject: Subject, reader: Reader) -> Json:
         "arms": _arms(subject, tallies),
         **{key: found.get(key, value) for key, value in _NO_VERDICT.items()},
         "pairs": _pairs(subject, tallies),
+        "feedback": _feedback(subject),
         "distances": distances(subject.tracks),
         "error": subject.error,
     }
@@ -195,7 +206,25 @@ def _arm(subject: Subject, arm: Arm, weight: float, counted: ArmTally, track: Tr
         "latencyMs": _latency(sums),
         "labels": {} if sums is None else {name: _shares(labels) for name, labels in sums.labels.items()},
         "numbers": {} if sums is None else _numbers(sums),
+        "feedback": _told(subject, arm),
     }
+
+
+def _told(subject: Subject, arm: Arm) -> Json | None:
+    """What was told of an arm's answers; None where nothing can be."""
+    if subject.route.takes_feedback is None or arm[1] == "shadow":
+        return None
+    heard = subject.collected.truths.sums.get(arm, Heard())
+    return {
+        "truths": int(heard.told),
+        "wrong": heard.wrong / heard.n if heard.n else None,
+        "logLoss": heard.loss / heard.losses if heard.losses else None,
+    }
+
+
+def _feedback(subject: Subject) -> Json | None:
+    rules = subject.route.takes_feedback
+    return None if rules is None else {"window": rules.window, "waiting": subject.collected.truths.waiting}
 
 
 def _latency(sums: ArmCounts | None) -> dict[str, float | None]:

@@ -11,6 +11,7 @@ from typing import Any
 from config.access import Admin
 from config.files import NOTHING
 from proxy.control import rollout
+from proxy.control.feedback import Desk
 from proxy.control.intent import Stale
 from proxy.control.store import StoreError
 from proxy.faults import Fault, Retry, Skip
@@ -21,6 +22,7 @@ from proxy.ledger.writer import Writer
 STARTED_S = 1_800_000_000.0
 NOW_SLICE_S = 5_000.0
 """Monotonic time of the traffic in the ledger."""
+FEEDBACK_KEY = b"k" * 32
 CONFIG_TEXT = "listen: [{address: 127.0.0.1:8080}]\n# ö\n"
 
 
@@ -47,6 +49,7 @@ class FakeController:
         self.config_text = CONFIG_TEXT
         self.admin: Admin | None = Admin()
         self.contents = NOTHING
+        self.feedback = Desk(lambda: (), lambda: FEEDBACK_KEY, lambda: STARTED_S)
         self.document = route_document()
         self.plain = plain_document()
         self.entries = history_entries()
@@ -298,6 +301,7 @@ def arm(backend: str, role: str, **changes: Any) -> dict[str, Any]:
         "latencyMs": {"p50": 12.3, "p95": 48.1, "p99": 1_204.0},
         "labels": {"label": {"legit": 0.97, "fraud": 0.03}},
         "numbers": {"score": {"mean": 0.0312, "sd": 0.11, "n": 18_772}},
+        "feedback": None,
     } | changes
 
 
@@ -322,9 +326,10 @@ def route_document() -> dict[str, Any]:
         "stageStartedAt": STARTED_S + 300,
         "endedAt": None,
         "arms": [
-            arm("fraud-v1", "stable"),
+            arm("fraud-v1", "stable", feedback={"truths": 9_000, "wrong": 0.1, "logLoss": None}),
             arm(
-                "fraud-v2", "canary", weight=5.0, requests=1_000, failed=14, failedToClients=5, users=101,
+                "fraud-v2", "canary", feedback={"truths": 470, "wrong": 0.102, "logLoss": 0.31},
+                weight=5.0, requests=1_000, failed=14, failedToClients=5, users=101,
                 statuses={"200": 986, "0": 14}, faults={"connect-failed": 14}, retries={"succeeded": 9, "exhausted": 5},
                 labels={"label": {"legit": 0.95, "fraud": 0.04, "<script>alert(1)</script>|x\n": 0.01}},
             ),
@@ -355,6 +360,7 @@ def route_document() -> dict[str, Any]:
             {"name": "latency", "psi": 0.012, "jensenShannon": 0.03, "wasserstein": 0.05, "ks": 0.021},
             {"name": "prediction.label", "psi": 0.25, "jensenShannon": 0.11, "wasserstein": None, "ks": None},
         ],
+        "feedback": {"window": 86_400.0, "waiting": 12},
         "pairs": {
             "compared": 500,
             "outputs": {
@@ -397,6 +403,7 @@ def plain_document() -> dict[str, Any]:
         "abortNeeded": None,
         "error": "",
         "pairs": None,
+        "feedback": None,
         "distances": [],
     }
 

@@ -26,6 +26,8 @@ class Tally:
     users: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     latencies_s: list[float] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
+    named: list[tuple[str, bytes, bytes]] = field(default_factory=list)
+    """Of answers with an `x-understudy-id`: that, the request, and the answer's body."""
 
     @property
     def sent(self) -> int:
@@ -48,7 +50,7 @@ class _Answer(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.done: asyncio.Future[int] | None = None
-        self.backend = ""
+        self.backend = self.name = ""
         self.body = b""
 
     def connection_made(self, transport):
@@ -57,7 +59,7 @@ class _Answer(asyncio.Protocol):
 
     def send(self, data: bytes) -> asyncio.Future[int]:
         self.done = asyncio.get_running_loop().create_future()
-        self.backend, self.body = "", b""
+        self.backend, self.name, self.body = "", "", b""
         self.transport.write(data)
         return self.done
 
@@ -67,6 +69,8 @@ class _Answer(asyncio.Protocol):
     def on_header(self, name, value):
         if name.lower() == b"x-understudy-backend":
             self.backend = value.decode()
+        elif name.lower() == b"x-understudy-id":
+            self.name = value.decode()
 
     def on_body(self, data):
         self.body += data
@@ -151,7 +155,8 @@ class Load:
             try:
                 if protocol is None or protocol.transport.is_closing():
                     _, protocol = await loop.create_connection(_Answer, "127.0.0.1", self._port)
-                status = await asyncio.wait_for(protocol.send(request(user, self._number)), 30)
+                asked = request(user, self._number)
+                status = await asyncio.wait_for(protocol.send(asked), 30)
             except (OSError, TimeoutError) as error:
                 self.tally.broken += 1
                 self.tally.problems[repr(error)] += 1
@@ -161,6 +166,8 @@ class Load:
             self.tally.latencies_s.append(monotonic() - due)
             if status != 200:
                 self.tally.problems[protocol.body[:200].decode()] += 1
+            if protocol.name:
+                self.tally.named.append((protocol.name, asked, protocol.body))
             if protocol.backend:
                 self.tally.backends[protocol.backend] += 1
                 self.tally.users[protocol.backend].add(user)

@@ -39,9 +39,13 @@ def wait_for(what: str, holds: Callable[[], Any], timeout_s: float = 20.0, every
     raise AssertionError(f"waited {timeout_s:g} s in vain for {what}")
 
 
-def fetch(url: str, method: str = "GET", data: bytes | None = None, timeout_s: float = 10.0) -> tuple[int, Any]:
+def fetch(
+    url: str, method: str = "GET", data: bytes | None = None, timeout_s: float = 10.0, content_type: str = ""
+) -> tuple[int, Any]:
     """Status and decoded body of a request; status 0 where nobody listens."""
     request = urllib.request.Request(url, data=data, method=method)
+    if content_type:
+        request.add_header("Content-Type", content_type)
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as answer:
             status, body = answer.status, answer.read()

@@ -22,12 +22,13 @@ from tests.support.certificates import Authority
 from tests.support.fake_controller import FakeController
 
 ROLES = ("viewer", "operator", "admin")
-TOKENS = {role: f"{role}-token-0123456789" for role in ROLES}
+TOKENS = {role: f"{role}-token-0123456789" for role in (*ROLES, "feedback")}
 ENVIRON = {"ADMIN_TOKEN": TOKENS["admin"], "SHORT": "short"}
 SETTINGS = {
     "tokens": (
         {"name": "eyes", "role": "viewer", "sha256": hashlib.sha256(TOKENS["viewer"].encode()).hexdigest()},
         {"name": "hands", "role": "operator", "sha256": hashlib.sha256(TOKENS["operator"].encode()).hexdigest()},
+        {"name": "shop", "role": "feedback", "sha256": hashlib.sha256(TOKENS["feedback"].encode()).hexdigest()},
         {"name": "boss", "role": "admin", "env": "ADMIN_TOKEN"},
         {"name": "weak", "role": "admin", "env": "SHORT"},
         {"name": "unset", "role": "admin", "env": "NOWHERE"},
@@ -76,13 +77,16 @@ async def test_every_endpoint_asks_for_its_role(serve, endpoint):
     """Broken: an endpoint is open to strangers, or a viewer can promote."""
     session = await serve(SETTINGS)
     path = endpoint.path.replace("{name}", "fraud")
-    needed = 0 if endpoint.role == "public" else 1 + ROLES.index(endpoint.role)
+    # Truths move rollouts, which a viewer does not; who tells them does nothing else.
+    needed = 0 if endpoint.role == "public" else 2 if endpoint.role == "feedback" else 1 + ROLES.index(endpoint.role)
     found, body = await status(session, endpoint.method, path)
     assert (found == 401) == (needed > 0), body
     for rank, role in enumerate(ROLES, 1):
         async with session.request(endpoint.method, path, headers=bearer(TOKENS[role])) as response:
             assert response.status != 401
             assert (response.status == 403) == (rank < needed)
+    async with session.request(endpoint.method, path, headers=bearer(TOKENS["feedback"])) as response:
+        assert (response.status == 403) == (endpoint.role not in ("public", "feedback"))
 
 
 async def test_what_is_not_there_is_not_told_to_strangers(serve):

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.admin.exposition import registry
 from proxy.admin.latency import Latencies
+from proxy.control.truths import Refusal
 from tests.support.fake_controller import NOW_SLICE_S, FakeController, problem
 
 
@@ -167,6 +168,17 @@ def test_labels_from_outside_are_escaped(controller):
     controller.document["name"] = 'fr"au\\d\n'
     controller.route = lambda name: controller.document if name.startswith("fr") else controller.plain
     assert scrape(controller)("understudy_mirror_percent", route='fr"au\\d\n') == 0
+
+
+def test_truths_are_counted(controller):
+    """Broken: nobody notices that truths have stopped to come, or are all refused."""
+    controller.feedback.accepted["fraud", "fraud-v2", "canary", "wrong"] += 3
+    controller.feedback.refused["fraud", Refusal.LATE] += 2
+    value = scrape(controller)
+    arm = {"route": "fraud", "backend": "fraud-v2", "role": "canary"}
+    assert value("understudy_feedback_total", **arm, outcome="wrong") == 3
+    assert value("understudy_feedback_refused_total", route="fraud", reason="late") == 2
+    assert value("understudy_feedback_waiting", route="fraud") == 12
 
 
 def test_endpoints_are_counted_by_state(controller):

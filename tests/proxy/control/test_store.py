@@ -18,6 +18,7 @@ import pytest
 
 from proxy.control import rollout, state_codec, steps
 from proxy.control.rollout import Phase, Plan
+from proxy.control.seen import Changes, Chunk
 from proxy.control.store import Entry, Kept, Store, StoreError
 
 ROOT = Path(__file__).parents[3]
@@ -64,6 +65,47 @@ async def test_a_transition_is_there_after_reopening(path: Path) -> None:
     assert await again.verdict(newest.id) == await again.verdict(second.id) == {"abort": True, "effect": 0.03}
     assert await again.verdict(first.id) is None
     assert await again.verdict(999) is None
+    await again.close()
+
+
+async def test_answers_that_were_heard_of_are_kept_with_the_evidence(path: Path) -> None:
+    """If broken, a truth counts again after a restart, or evidence lacks one that is called a duplicate."""
+    store = await Store.open(f"sqlite:///{path}")
+    one, two, old = Chunk(1, 0, 70, b"a"), Chunk((1 << 32) - 1, 3, 80, b"b"), Chunk(1, 9, 10, b"old")
+    await store.transition(STATE, b"e", 1, None, [], Changes(True, 0, (one, old)))
+    assert await store.keep_evidence("fraud", b"f", 1, Changes(False, 0, (two,))) is False, "the cursor has not moved"
+    assert set((await store.rollouts())["fraud"].seen) == {one, old}
+    assert await store.keep_evidence("fraud", b"f", 2, Changes(False, 50, (replace(one, bits=b"c"), two))) is True
+    await store.close()
+    again = await Store.open(f"sqlite:///{path}")
+    assert set((await again.rollouts())["fraud"].seen) == {replace(one, bits=b"c"), two}
+    await again.transition(STATE, b"new", 3, None, [], Changes(True, 0, ()))
+    assert (await again.rollouts())["fraud"].seen == ()
+    await again.keep_evidence("fraud", b"f", 4, Changes(False, 0, (one,)))
+    await again.forget("fraud")
+    await again.transition(STATE, b"e", 1, None, [])
+    assert (await again.rollouts())["fraud"].seen == ()
+    await again.close()
+
+
+async def test_a_transition_that_fails_keeps_no_answer(store: Store) -> None:
+    """If broken, truths are duplicates that no evidence has."""
+    await store.transition(STATE, b"old", 1, None, [])
+    bad = replace(entry("bad"), kind=None)  # type: ignore[arg-type]
+    with pytest.raises(StoreError):
+        await store.transition(STATE, b"new", 2, None, [bad], Changes(True, 0, (Chunk(1, 1, 1, b"x"),)))
+    assert (await store.rollouts())["fraud"].seen == ()
+
+
+async def test_a_secret_is_made_once(path: Path) -> None:
+    """If broken, what was sealed before a restart cannot be read after it."""
+    store = await Store.open(f"sqlite:///{path}")
+    secret = await store.secret("feedback", 32)
+    assert len(secret) == 32
+    assert await store.secret("other", 32) != secret
+    await store.close()
+    again = await Store.open(f"sqlite:///{path}")
+    assert await again.secret("feedback", 32) == secret
     await again.close()
 
 
