@@ -98,6 +98,10 @@ class Verdict:
     stage_pairs: float
     stage_seconds: float
     slices: int
+    winner: Literal["", "candidate", "none"] = ""
+    """Of a contest: the candidate is proven to be better, or not to be, and every guardrail is proven. Else empty."""
+    contest_text: str = ""
+    """What a contest has found so far, in words."""
 
 
 UNITS: Final[dict[Kind, Unit]] = {

@@ -376,6 +376,17 @@ def retry(route: RouteName, admin: Admin = DEFAULT_ADDRESS, as_json: AsJson = Fa
     _act(admin, as_json, route, "retry")
 
 
+@app.command()
+def undo(
+    route: RouteName,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the history.")] = "",
+    admin: Admin = DEFAULT_ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Take a promotion back: all traffic to the version that was stable before, now."""
+    _act(admin, as_json, route, "undo", reason=reason)
+
+
 def _act(admin: str, as_json: bool, route: str, verb: str, **options: Any) -> None:
     from proxy.admin import console
 

@@ -102,10 +102,14 @@ class Summary(Document):
     """A route and its rollout in a line."""
 
     name: str
+    strategy: str
+    """The key under `strategy` in the file; empty where the route has no rollout."""
     stable: str
     candidate: str
     phase: str
     verdict: str
+    winner: Literal["", "candidate", "stable", "none"]
+    """Of an abTest that has ended."""
     reason: str
     step: Count
     steps: list[str]

@@ -271,6 +271,7 @@ _COMMANDS: Final[dict[Verb, tuple[str, type[Parameters]]]] = {
     "pause": ("hold the rollout where it is; its guardrails go on", NoOptions),
     "resume": ("go on after a pause", NoOptions),
     "retry": ("begin again with a version that was aborted, with fresh evidence", NoOptions),
+    "undo": ('after a promotion: all traffic back to the version before; body {"reason": "…"}', AbortOptions),
 }
 _ROUTE: Final = "/api/v1/routes/{name}"
 ENDPOINTS: Final = (

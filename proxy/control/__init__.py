@@ -9,8 +9,9 @@
                          verdict ◀── evidence ◀──────── ledger
 
 `controller` turns the wheel once a second and answers the admin API, `plane` makes every change to what is live. Pure
-are `judging` (what a route's configuration means for its rollout and its judge), `rollout` with `steps`, `moves` and
-`state` (the state machine), `compile` with `matches` and `guards` (the snapshot). `lending` gives rows of the ledger to
+are `judging` (what a route's configuration means for its rollout and its judge), `rollout` with `steps`, `state`,
+`looks`, `orders` and `moves` (the state machine), `silence` (how long nothing came), `compile` with `matches` and
+`guards` (the snapshot). `lending` gives rows of the ledger to
 stages, `holdings` are those of one route, `evidence` reads closed slices, `tally` sums what rows counted, `subject` is
 all that is alive of one route, and `dossier` what of it outlives the controller. Truths that clients tell come in at
 `feedback`: `truths` are those of one rollout, `seen` and `kept_seen` which answers were heard of. `fleet` are the

@@ -7,7 +7,7 @@ in their order. Arm 0 is always the stable version, since copies are made of its
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,7 @@ from xxhash import xxh3_64_intdigest
 
 from config import balancing, files, health, limits, reaching, retries, schema
 from config.listening import Listen
+from config.mirror_headers import MirrorHeaders
 from config.serving import ListenerTls
 from proxy import snapshot
 from proxy.control import guards
@@ -55,16 +56,15 @@ class Layout:
 def layout(route: schema.Route, state: State | None) -> Layout:
     """Who gets what of a route. A route with a strategy and no state yet gives everything to stable."""
     if route.strategy is None:
-        return Layout(_static_arms(route), _static_mirrors(route, None))
+        return Layout(_static_arms(route), _static_mirrors(route, set()))
     stable = next(ref.name for ref in route.backend_refs if ref.role == "stable")
     candidate = next(ref.name for ref in route.backend_refs if ref.role == "canary")
     weight_ppm = 0 if state is None else state.weight_ppm
-    mirrors = _static_mirrors(route, candidate)
+    mirrors = _static_mirrors(route, {stable, candidate})
     if state is not None and state.mirror_ppm:
-        template = next(
-            (mirror for mirror in route.mirrors if mirror.backend == candidate), schema.MirrorRef(backend=candidate)
-        )
-        mirrors = (template.model_copy(update={"percent": state.mirror_ppm / _PER_PERCENT}), *mirrors)
+        to = stable if weight_ppm == CIRCLE else candidate
+        copies = _copies(route, to, candidate)
+        mirrors = (copies.model_copy(update={"percent": state.mirror_ppm / _PER_PERCENT}), *mirrors)
     arms = (ArmShare(stable, "stable", CIRCLE - weight_ppm), ArmShare(candidate, "canary", weight_ppm))
     return Layout(arms, mirrors)
 
@@ -280,15 +280,29 @@ def _static_arms(route: schema.Route) -> tuple[ArmShare, ...]:
     return tuple(arms)
 
 
-def _static_mirrors(route: schema.Route, candidate: str | None) -> tuple[schema.MirrorRef, ...]:
-    """What is copied whatever the rollout does; copies for the candidate are the rollout's to decide on."""
+def _copies(route: schema.Route, to: str, candidate: str) -> schema.MirrorRef:
+    """How copies are made for a version of the rollout.
+
+    What may be copied is a fact of the route, so that it holds for stable as it does for the candidate, unless stable
+    has an entry of its own; changes of the header are the candidate's alone.
+    """
+    listed = {mirror.backend: mirror for mirror in route.mirrors}
+    if to in listed:
+        return listed[to]
+    if candidate in listed:
+        return listed[candidate].model_copy(update={"backend": to, "headers": MirrorHeaders()})
+    return schema.MirrorRef(backend=to)
+
+
+def _static_mirrors(route: schema.Route, judged: Set[str]) -> tuple[schema.MirrorRef, ...]:
+    """What is copied whatever the rollout does; copies for its own versions are the rollout's to decide on."""
     listed = {mirror.backend for mirror in route.mirrors}
     shadows = [
         schema.MirrorRef(backend=ref.name)
         for ref in route.backend_refs
         if ref.role == "shadow" and ref.name not in listed
     ]
-    return tuple(m for m in (*route.mirrors, *shadows) if m.backend != candidate and m.percent > 0)
+    return tuple(m for m in (*route.mirrors, *shadows) if m.backend not in judged and m.percent > 0)
 
 
 def segments(arms: tuple[ArmShare, ...]) -> tuple[snapshot.Segment, ...]:

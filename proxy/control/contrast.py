@@ -22,10 +22,11 @@ _LATENCIES_S: Final[FloatArray] = np.float64(GRID.lowest_s) * np.float64(GRID.ba
 def distances(tracks: Sequence[Track]) -> list[Json]:
     """By metric, in the order latency, labels, numbers; empty before both versions have answered."""
     for track in reversed(tracks):
-        arms = track.sums
-        candidate = next((arms[role] for role in ("canary", "shadow") if role in arms and arms[role].answered), None)
-        if track.judged and candidate is not None and "stable" in arms and arms["stable"].answered:
-            return [_document(name, found) for name, found in _of(arms["stable"], candidate) if found is not None]
+        stable, candidate = (track.sums.get(role) for role in track.roles)
+        if candidate is None or not candidate.answered:
+            candidate = track.sums.get("shadow")
+        if track.judged and candidate and stable and candidate is not stable and candidate.answered and stable.answered:
+            return [_document(name, found) for name, found in _of(stable, candidate) if found is not None]
     return []
 
 

@@ -56,6 +56,11 @@ class Track:
     disagreed: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
+    def roles(self) -> tuple[str, str]:
+        """The roles that stable and the candidate are compared in: whichever has no live traffic has its copies."""
+        return "shadow" if self.share == 1 else "stable", "canary" if self.share else "shadow"
+
+    @property
     def done(self) -> bool:
         """Whether all slices are read."""
         return self.until is not None and self.next_slice > self.until
@@ -74,7 +79,7 @@ class Track:
                 return
             arms = {loan.role: counts(reader, loan, slice_) for loan in self.loans}
             shadow = find(self.loans, "shadow")
-            compared = None if shadow is None else pairs(reader, shadow, slice_)
+            compared = None if shadow is None else pairs(reader, shadow, slice_, turned=self.share == 1)
             self.next_slice = slice_ + 1
             self._add(arms, compared)
             if self.judged:
@@ -89,13 +94,14 @@ class Track:
 
     def _slice(self, reader: Reader, arms: Mapping[str, ArmCounts], compared: PairCounts | None, at_s: float) -> Slice:
         nothing = ArmCounts.empty(GRID)
+        stable, candidate = self.roles
         return Slice(
             stage=self.stage,
             at_s=at_s,
             duration_s=at.SLICE_S,
             share=self.share,
-            stable=arms.get("stable", nothing),
-            candidate=arms.get("canary" if self.share else "shadow", nothing),
+            stable=arms.get(stable, nothing),
+            candidate=arms.get(candidate, nothing),
             pairs=compared,
             users=self._users(reader),
             sticky=self.sticky,
@@ -152,15 +158,20 @@ def counts(reader: Reader, loan: Loan, slice_: int) -> ArmCounts:
     )
 
 
-def pairs(reader: Reader, loan: Loan, slice_: int) -> PairCounts:
-    """What a shadow's copies said, compared with stable's answers to the same requests."""
+def pairs(reader: Reader, loan: Loan, slice_: int, turned: bool = False) -> PairCounts:
+    """What a shadow's copies said, compared with the live answers to the same requests.
+
+    `turned` where stable is the shadow: the ratio of latencies is that of the candidate's to stable's all the same.
+    """
     lanes = _lanes(reader, loan, slice_)
     cells: FloatArray = np.sum([lane for _, lane in lanes], axis=0) if lanes else np.zeros(at.LANE_CELLS)
     compared = {
         name: (float(cells[at.L_PAIR_OUTPUTS + 2 * n]), float(cells[at.L_PAIR_OUTPUTS + 2 * n + 1]))
         for n, name in enumerate(loan.outputs)
     }
-    return PairCounts(float(cells[at.L_PAIRS]), compared, cells[at.L_RATIO : at.L_PAIR_OUTPUTS].copy())
+    ratio = cells[at.L_RATIO : at.L_PAIR_OUTPUTS]
+    # Buckets lie evenly around 1 on a logarithmic scale, so that the other way round is the inverse.
+    return PairCounts(float(cells[at.L_PAIRS]), compared, (ratio[::-1] if turned else ratio).copy())
 
 
 def users(reader: Reader, loan: Loan) -> Slots:

@@ -15,7 +15,7 @@ from proxy import snapshot
 from proxy.control.compile import Layout
 from proxy.control.evidence import Track
 from proxy.control.lending import Lending, Loan
-from proxy.control.rollout import TERMINAL, Phase, State
+from proxy.control.rollout import TERMINAL, State
 from proxy.snapshot import CIRCLE
 
 Arm = tuple[str, str]
@@ -41,13 +41,14 @@ def output_kinds(route: schema.Route) -> dict[str, str]:
 
 
 def is_judged(state: State | None) -> bool:
-    """Whether what happens in the state is evidence."""
-    return (
-        state is not None
-        and state.phase not in TERMINAL
-        and state.phase is not Phase.PROMOTING
-        and bool(state.weight_ppm or state.mirror_ppm)
-    )
+    """Whether what happens in the state is evidence. What stable does alone is none yet, but is what an outage that
+    begins with the take-over is held against."""
+    return state is not None and state.phase not in TERMINAL
+
+
+def of_rollout(state: State | None) -> frozenset[str]:
+    """The versions that a rollout compares."""
+    return frozenset() if state is None else frozenset({state.stable, state.candidate})
 
 
 def settle(
@@ -55,10 +56,10 @@ def settle(
 ) -> Holdings:
     """The holdings for a layout from a slice on: what fits stays, the rest is lent anew."""
     kinds = output_kinds(route)
-    of_rollout = set() if state is None else {state.stable, state.candidate}
+    versions = of_rollout(state)
     loans: dict[Arm, Loan] = {}
     for backend, role in layout.counted:
-        stage = state.stage if state is not None and backend in of_rollout else 0
+        stage = state.stage if state is not None and backend in versions else 0
         old = before.loans.get((backend, role))
         fits = old is not None and old.stage == stage and dict(zip(old.outputs, old.kinds, strict=True)) == kinds
         loans[backend, role] = old if fits and old else lending.lend(route.name, backend, role, stage, kinds)
@@ -113,7 +114,7 @@ def _tracks(
     judged = is_judged(state)
     members = set()
     if judged and state is not None:
-        members = {(state.stable, "stable"), (state.candidate, "canary"), (state.candidate, "shadow")}
+        members = {(version, role) for version in of_rollout(state) for role in ("stable", "canary", "shadow")}
     together = tuple(loan for arm, loan in loans.items() if arm in members)
     groups = [(together, True)] if together else []
     groups += [((loan,), False) for arm, loan in loans.items() if arm not in members]

@@ -5,10 +5,12 @@ The caller persists the state first and acts then; every action may safely happe
 of phase and event: it leads somewhere, changes nothing, or is refused with a remedy. `docs/rollout.md` shows it.
 
 What holds whatever happens:
-- Only evidence that proves the candidate, or an operator's full promote, leads to Promoting. Silence does not.
+- Only evidence that proves the candidate, an operator's full promote, or the answers of the candidate's endpoints
+  where the plan asks for nothing more, leads to Promoting. Silence does not.
 - Harm that is proven aborts in every phase that is not terminal, pauses included.
 - A look that cannot decide never raises the weight.
-- Aborted and Failed stay so, for this version of the candidate, until an operator retries.
+- Aborted and Failed stay so, for this version of the candidate, until an operator retries; Succeeded stays so until
+  an operator undoes it.
 - `stage` counts up exactly when the weight or the mirror changes, and then there is a `Route` action.
 """
 
@@ -18,11 +20,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from proxy.control import moves
+from proxy.control import looks, moves, orders
 from proxy.control.state import (
     Abort,
     Action,
     Applied,
+    Checked,
     Decision,
     Event,
     IllegalEvent,
@@ -35,16 +38,20 @@ from proxy.control.state import (
     Retry,
     Route,
     State,
+    Undo,
 )
 from proxy.control.steps import Plan
 
 __all__ = [
-    "TABLE", "TERMINAL", "Abort", "Action", "Applied", "Arrow", "Decision", "Event", "IllegalEvent", "Look", "Pause",
-    "Phase", "Plan", "Promote", "Record", "Resume", "Retry", "Route", "State", "adopt", "begin", "diagram", "step",
+    "TABLE", "TAKEN_OVER", "TERMINAL", "Abort", "Action", "Applied", "Arrow", "Checked", "Decision", "Event",
+    "IllegalEvent", "Look", "Pause", "Phase", "Plan", "Promote", "Record", "Resume", "Retry", "Route", "State", "Undo",
+    "adopt", "begin", "diagram", "step",
 ]  # fmt: skip
 """The rollout's whole vocabulary can be had from here."""
 
 TERMINAL: Final = frozenset({Phase.SUCCEEDED, Phase.ABORTED, Phase.FAILED})
+TAKEN_OVER: Final = frozenset({Phase.PROMOTING, Phase.BAKING})
+"""The candidate has all of the traffic, and harm still takes it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,87 +70,148 @@ _NOTHING: Final = Arrow()
 _NOT_PAUSED: Final = Arrow(refusal="nothing is paused")
 _NOT_ENDED: Final = Arrow(refusal="it has not ended; abort it first")
 _ENDED: Final = Arrow(refusal="it has ended; retry it to begin again")
-_WON: Final = Arrow(refusal="it has succeeded; give the route another candidate")
+_WON: Final = Arrow(refusal="it has succeeded; undo it, or give the route another candidate")
 _TAKING_OVER: Final = Arrow(refusal="the candidate is taking over; abort it instead")
-_ABORT: Final = Arrow({Phase.ABORTED: "by hand"}, moves.abort)
-_BEGIN: Final = Arrow({Phase.WAITING: "from the first step", Phase.PAUSED: "a pause comes first"}, moves.retry)
+_BAKING: Final = Arrow(refusal="the candidate has all traffic: abort takes it back, promote ends the bake")
+_NOT_PROMOTED: Final = Arrow(refusal="nothing is promoted yet; abort it instead")
+_UNDO: Final = Arrow({Phase.ABORTED: "by hand"}, orders.undo)
+_ABORT: Final = Arrow({Phase.ABORTED: "by hand"}, orders.abort)
+_BEGIN: Final = Arrow({Phase.WAITING: "from the first step", Phase.PAUSED: "a pause comes first"}, orders.retry)
 _PROMOTE: Final = Arrow(
-    {Phase.PROGRESSING: "one step", Phase.PAUSED: "one step, to a pause", Phase.PROMOTING: "full"}, moves.promote
+    {Phase.PROGRESSING: "one step", Phase.PAUSED: "one step, to a pause", Phase.PROMOTING: "full"}, orders.promote
 )
 
 TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
     Phase.WAITING: {
-        Look: Arrow({Phase.PROGRESSING: "first sample", Phase.ABORTED: "harm proven"}, moves.look),
+        Look: Arrow(
+            {
+                Phase.PROGRESSING: "first sample",
+                Phase.PAUSED: "no traffic, or deadline over",
+                Phase.ABORTED: "harm proven, or no traffic",
+                Phase.FAILED: "deadline over",
+            },
+            looks.look,
+        ),
+        Checked: Arrow(
+            {
+                Phase.WAITING: "all well",
+                Phase.PAUSED: "all well, a pause is next",
+                Phase.PROMOTING: "all well, and nothing else is asked",
+            },
+            orders.checked,
+        ),
         Applied: _NOTHING,
         Promote: _PROMOTE,
         Abort: _ABORT,
-        Pause: Arrow({Phase.PAUSED: "by hand"}, moves.pause),
+        Pause: Arrow({Phase.PAUSED: "by hand"}, orders.pause),
         Resume: _NOT_PAUSED,
         Retry: _NOT_ENDED,
+        Undo: _NOT_PROMOTED,
     },
     Phase.PROGRESSING: {
         Look: Arrow(
             {
                 Phase.PAUSED: "step done, a pause is next, or inconclusive",
                 Phase.PROMOTING: "last step done and proven",
+                Phase.SUCCEEDED: "last step done, and nothing takes over",
                 Phase.ABORTED: "harm proven, or inconclusive",
-                Phase.FAILED: "time over and no evidence to be had",
+                Phase.FAILED: "time or deadline over",
             },
-            moves.look,
+            looks.look,
+        ),
+        Checked: Arrow(
+            {Phase.PAUSED: "all well, a pause is next", Phase.PROMOTING: "all well, and nothing else is asked"},
+            orders.checked,
         ),
         Applied: _NOTHING,
         Promote: _PROMOTE,
         Abort: _ABORT,
-        Pause: Arrow({Phase.PAUSED: "by hand"}, moves.pause),
+        Pause: Arrow({Phase.PAUSED: "by hand"}, orders.pause),
         Resume: _NOT_PAUSED,
         Retry: _NOT_ENDED,
+        Undo: _NOT_PROMOTED,
     },
     Phase.PAUSED: {
         Look: Arrow(
-            {Phase.PROGRESSING: "time of the pause over", Phase.ABORTED: "harm proven, or inconclusive"}, moves.look
+            {
+                Phase.PROGRESSING: "time of the pause over",
+                Phase.PROMOTING: "time of the last pause over",
+                Phase.ABORTED: "harm proven, or inconclusive",
+            },
+            looks.look,
         ),
+        Checked: _NOTHING,
         Applied: _NOTHING,
         Promote: _PROMOTE,
         Abort: _ABORT,
-        Pause: Arrow(fire=moves.pause),
-        Resume: Arrow({Phase.PROGRESSING: "by hand"}, moves.resume),
+        Pause: Arrow(fire=orders.pause),
+        Resume: Arrow(
+            {Phase.PROGRESSING: "by hand", Phase.PROMOTING: "by hand, at the last step that asks for nothing more"},
+            orders.resume,
+        ),
         Retry: _NOT_ENDED,
+        Undo: _NOT_PROMOTED,
     },
     Phase.PROMOTING: {
-        Look: Arrow({Phase.ABORTED: "harm proven"}, moves.look_promoting),
-        Applied: Arrow({Phase.SUCCEEDED: "all workers route to the candidate"}, moves.applied),
+        Look: Arrow({Phase.ABORTED: "harm proven"}, looks.look_promoting),
+        Checked: _NOTHING,
+        Applied: Arrow(
+            {
+                Phase.SUCCEEDED: "all workers route to the candidate",
+                Phase.BAKING: "all workers route to the candidate, and it is to bake",
+            },
+            orders.applied,
+        ),
         Promote: _NOTHING,
         Abort: _ABORT,
         Pause: _TAKING_OVER,
         Resume: _NOT_PAUSED,
         Retry: _NOT_ENDED,
+        Undo: _UNDO,
+    },
+    Phase.BAKING: {
+        Look: Arrow({Phase.SUCCEEDED: "time of the bake over", Phase.ABORTED: "harm proven"}, looks.look_baking),
+        Checked: _NOTHING,
+        Applied: _NOTHING,
+        Promote: Arrow({Phase.SUCCEEDED: "by hand"}, orders.end_bake),
+        Abort: _ABORT,
+        Pause: _BAKING,
+        Resume: _NOT_PAUSED,
+        Retry: _NOT_ENDED,
+        Undo: _UNDO,
     },
     Phase.SUCCEEDED: {
         Look: _NOTHING,
+        Checked: _NOTHING,
         Applied: _NOTHING,
         Promote: _NOTHING,
         Abort: _WON,
         Pause: _WON,
         Resume: _WON,
         Retry: _WON,
+        Undo: _UNDO,
     },
     Phase.ABORTED: {
         Look: _NOTHING,
+        Checked: _NOTHING,
         Applied: _NOTHING,
         Promote: _ENDED,
         Abort: _NOTHING,
         Pause: _ENDED,
         Resume: _ENDED,
         Retry: _BEGIN,
+        Undo: _NOTHING,
     },
     Phase.FAILED: {
         Look: _NOTHING,
+        Checked: _NOTHING,
         Applied: _NOTHING,
         Promote: _ENDED,
         Abort: _NOTHING,
         Pause: _ENDED,
         Resume: _ENDED,
         Retry: _BEGIN,
+        Undo: _NOTHING,
     },
 }
 
@@ -170,7 +238,7 @@ def adopt(plan: Plan, kept: State | None, now_s: float) -> Decision:
     same_plan = (kept.stable, kept.plan_digest) == (plan.stable, plan.digest)
     if same_candidate and same_plan:
         return kept, ()
-    if same_candidate and (kept.phase in TERMINAL or kept.phase is Phase.PROMOTING):
+    if same_candidate and (kept.phase in TERMINAL | TAKEN_OVER):
         text = f"the plan has changed; {plan.candidate} stays {kept.phase}"
         return replace(kept, stable=plan.stable, plan_digest=plan.digest), (Route(), Record("plan", text))
     why = "its steps, its analysis or stable has changed" if same_candidate else f"it takes over from {kept.candidate}"

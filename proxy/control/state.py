@@ -17,6 +17,7 @@ class Phase(enum.StrEnum):
     PROGRESSING = "Progressing"
     PAUSED = "Paused"
     PROMOTING = "Promoting"
+    BAKING = "Baking"
     SUCCEEDED = "Succeeded"
     ABORTED = "Aborted"
     FAILED = "Failed"
@@ -27,7 +28,8 @@ class State:
     """A rollout at one moment; all that must survive a restart, besides the evidence.
 
     Times are wall clock seconds. `started_s` is the first sample's time (while Waiting: since when it waits). `step`
-    counts from 0; `len(plan.steps)` is the analysis implied at the end. `stage` 0 has neither weight nor mirror.
+    counts from 0; `len(plan.steps)` is the analysis implied at the end. `stage` 0 has neither weight nor mirror. The
+    mirror copies stable's requests to the candidate, or the candidate's to stable once it has all of the weight.
     `attempt` counts from 1. `verdict` "Inconclusive" while Progressing says that an operator goes on regardless.
     """
 
@@ -54,10 +56,25 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A tick has looked at the evidence. No verdict and no error means that there was nothing to look at."""
+    """A tick has looked at the evidence. No verdict and no error means that there was nothing to look at.
+
+    `idle_s` is how long the route has had no request at all, `unseen_s` how long it has had requests of which enough
+    should have reached the candidate, and none has.
+    """
 
     verdict: Verdict | None
     error: str = ""
+    idle_s: float = 0.0
+    unseen_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The candidate's endpoints were asked, for the `Smoke` of this stage and step. An empty `failure`: all is well."""
+
+    stage: int
+    step: int
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +121,15 @@ class Retry:
     actor: str
 
 
-Event = Look | Applied | Promote | Abort | Pause | Resume | Retry
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """An operator takes a promotion back: all traffic to the version that was stable before."""
+
+    actor: str
+    reason: str = ""
+
+
+Event = Look | Checked | Applied | Promote | Abort | Pause | Resume | Retry | Undo
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,22 +37,65 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Stand still until there are samples enough (None: the plan's number) and, if given, so many seconds have gone."""
+    """Stand still until there are samples enough (None: the plan's number) and, if given, so many seconds have gone.
+
+    With `proof` also until every guardrail is proven, as the end of a plan does.
+    """
 
     min_samples: int | None
     duration_s: float | None
+    proof: bool = False
 
 
-Step = SetMirror | SetWeight | Pause | Analysis
+@dataclass(frozen=True, slots=True)
+class Smoke:
+    """Stand still until every endpoint of the candidate is well and has answered so many requests as expected."""
+
+    requests: int
+
+
+Step = SetMirror | SetWeight | Pause | Analysis | Smoke
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """After the last step the candidate takes over: on `proof` under live traffic that it is within every margin, or
+    because the steps are done."""
+
+    proof: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """After the last step the proof is the result: the candidate gets no more copies, and no live traffic ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """After the last step there is a winner or none. A candidate that wins takes over, or keeps the share it has."""
+
+    on_winner: Literal["promote", "keep"]
+
+
+Ending = Promotion | Report | Contest
+
+
+@dataclass(frozen=True, slots=True)
+class Bake:
+    """After the promotion the candidate is watched for so long, with this share of its requests copied to stable."""
+
+    duration_s: float
+    mirror_ppm: int
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the configuration wants of one route's candidate.
+    """What the configuration wants of one route's candidate: a strategy as steps and an ending.
 
     `candidate_digest` names the version that is judged, `digest` the steps, metrics, margins and limits that it is
     judged by. `min_samples` is per version and stage, `min_duration_s` is of the last stage, `max_duration_s` of the
-    whole rollout, from its first sample on and pauses included.
+    whole rollout, from its first sample on and pauses included, a bake not. `progress_deadline_s` is how long nothing
+    may reach the candidate, or a `Smoke` may take; None is no limit.
     """
 
     route: str
@@ -65,6 +108,12 @@ class Plan:
     min_duration_s: float
     max_duration_s: float
     on_inconclusive: Literal["pause", "abort"]
+    strategy: str = "canary"
+    ending: Ending = Promotion()
+    bake: Bake | None = None
+    progress_deadline_s: float | None = None
+    on_no_traffic: Literal["wait", "pause", "abort"] = "wait"
+    on_ratio: Literal["pause", "continue", "abort"] = "continue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +143,45 @@ def describe(step: Step) -> str:
             return "pause until an operator goes on"
         case Pause(duration_s):
             return f"pause for {duration_s:g} s"
-        case Analysis(min_samples, duration_s):
+        case Analysis(min_samples, duration_s, proof):
             samples = "" if min_samples is None else f" of {min_samples} samples"
-            return f"analysis{samples}" + ("" if duration_s is None else f" for {duration_s:g} s")
+            until = " until the candidate is proven" if proof else ""
+            return f"analysis{samples}" + ("" if duration_s is None else f" for {duration_s:g} s") + until
+        case Smoke(requests):
+            asked = f", {requests} smoke request{'s' * (requests != 1)} to each" if requests else ""
+            return f"check every endpoint of the candidate{asked}"
         case _:
             assert_never(step)
+
+
+def words(plan: Plan) -> list[str]:
+    """All that a plan does, with what it implies: the analysis that ends it, and the bake after that."""
+    return [text for text in (*map(describe, plan.steps), _last_analysis(plan), after(plan)) if text]
+
+
+def _last_analysis(plan: Plan) -> str:
+    """The analysis implied after the steps; "" where the last step is one, or none is asked for."""
+    if plan.steps and is_last(plan.steps, len(plan.steps) - 1):
+        return ""
+    match plan.ending:
+        case Promotion(proof=True):
+            return "analysis until a promotion is proven"
+        case Promotion():
+            return ""
+        case Report():
+            return "analysis until the candidate is proven"
+        case Contest():
+            return "analysis until there is a winner, or proof that there is none"
+        case _:
+            assert_never(plan.ending)
+
+
+def after(plan: Plan) -> str:
+    """What comes after the promotion, in words; "" for nothing."""
+    if plan.bake is None:
+        return ""
+    copies = f" with {percent(plan.bake.mirror_ppm)} of the requests copied to stable" if plan.bake.mirror_ppm else ""
+    return f"bake for {plan.bake.duration_s:g} s{copies}"
 
 
 def percent(ppm: int) -> str:
@@ -123,9 +206,30 @@ def settle(steps: tuple[Step, ...], index: int, weight_ppm: int, mirror_ppm: int
     return index, weight_ppm, mirror_ppm
 
 
-def is_promotion_gate(steps: tuple[Step, ...], index: int) -> bool:
-    """Whether the step decides on the promotion: the last one if it is an analysis, else one implied after it."""
+def is_last(steps: tuple[Step, ...], index: int) -> bool:
+    """Whether the step decides on the end of the plan: the last one if it is an analysis, else one implied after it."""
     return index == len(steps) or (index == len(steps) - 1 and isinstance(steps[index], Analysis))
+
+
+def is_unasked(plan: Plan, index: int) -> bool:
+    """Whether the plan ends there without a question: all steps are done, and no proof is wanted."""
+    return index == len(plan.steps) and isinstance(plan.ending, Promotion) and not plan.ending.proof
+
+
+def is_decided(plan: Plan, verdict: Verdict) -> bool:
+    """Whether the evidence is what the ending of the plan waits for."""
+    return bool(verdict.winner) if isinstance(plan.ending, Contest) else verdict.proven
+
+
+def winner(plan: Plan, phase: str, verdict: str, weight_ppm: int) -> Literal["", "candidate", "stable", "none"]:
+    """Who has won a contest that has ended; "" for any other plan, and where it was not decided."""
+    if not isinstance(plan.ending, Contest):
+        return ""
+    if phase == "Aborted" and verdict == "Failed":
+        return "stable"
+    if phase != "Succeeded":
+        return ""
+    return "candidate" if weight_ppm else "none"
 
 
 def candidate_was_seen(at: Standing, verdict: Verdict) -> bool:
@@ -144,10 +248,12 @@ def lacking(plan: Plan, at: Standing, verdict: Verdict) -> str:
     here = plan.steps[at.step] if at.step < len(plan.steps) else None
     own = here if isinstance(here, Analysis) else Analysis(None, None)
     needed = max(1, plan.min_samples if own.min_samples is None else own.min_samples)
-    gate = is_promotion_gate(plan.steps, at.step)
+    gate = own.proof or is_last(plan.steps, at.step)
+    if isinstance(here, Smoke):
+        return "the checks of the candidate"
     if not at.weight_ppm and not at.mirror_ppm:
         return "neither weight nor mirror sends the candidate anything: promote by hand, or set one of them first"
-    if gate and not at.weight_ppm:
+    if gate and not at.weight_ppm and isinstance(plan.ending, Promotion) and plan.ending.proof:
         return "no step gives the candidate live traffic: add a setWeight step, or promote in full by hand"
     if verdict.stage != at.stage or _samples(at, verdict) < needed:
         return f"{needed} samples in stage {at.stage}" + ("" if at.weight_ppm in (0, CIRCLE) else " of each version")
@@ -155,7 +261,9 @@ def lacking(plan: Plan, at: Standing, verdict: Verdict) -> str:
         return f"the {own.duration_s:g} s that step {at.step + 1} takes"
     if gate and at.stage_s < plan.min_duration_s:
         return f"the {plan.min_duration_s:g} s that the last stage takes at least"
-    if gate and not verdict.proven:
+    if gate and not is_decided(plan, verdict):
+        if isinstance(plan.ending, Contest):
+            return "a winner, or proof that there is none"
         return "proof that the candidate is within every margin"
     return ""
 

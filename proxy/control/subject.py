@@ -23,9 +23,11 @@ from proxy.control.holdings import Arm, Holdings
 from proxy.control.lending import Lending, Loan
 from proxy.control.rollout import TERMINAL, Look, Phase, State
 from proxy.control.seen import Chunk
+from proxy.control.silence import Silence
 from proxy.control.tally import ArmTally
 from proxy.control.truths import Truths
 from proxy.ledger.reader import Reader
+from proxy.snapshot import CIRCLE
 
 _LOG = structlog.get_logger("understudy.subject")
 
@@ -59,6 +61,7 @@ class Subject:
     routed_stage: int = -1
     applied_stage: int = -1
     looked_s: float = 0.0
+    silence: Silence = field(default_factory=Silence)
     error: str = ""
 
     @classmethod
@@ -110,6 +113,7 @@ class Subject:
             slice_ = replace(slice_, truths=told)
         try:
             judge.observe(slice_)
+            self.silence.observe(slice_, self.state.mirror_ppm / CIRCLE if self.state is not None else 0.0)
             self.error = ""
         except ValueError as error:
             self.error = str(error)
@@ -141,7 +145,7 @@ class Subject:
         verdict = judge.verdict(elapsed_s)
         if state.phase is not Phase.PROMOTING or verdict.abort or self.verdict is None:
             self.verdict = verdict  # while the candidate takes over, what decided for it stays what is shown
-        return Look(verdict)
+        return Look(verdict, "", self.silence.idle_s, self.silence.unseen_s)
 
     def forget_row(self, loan: Loan, counted: ArmTally) -> None:
         """A row of this rollout is free from now on; what it counted stays."""
@@ -172,6 +176,7 @@ class Subject:
         returned = self.collected.holdings.returned(collected.holdings)
         if collected.judge is not self.collected.judge:
             self.verdict, self.kept_verdict, self.error = None, None, ""
+            self.silence = Silence()
         self.state, self.collected = state, collected
         return returned
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, assert_never
 
-from proxy.control.rollout import Abort, Event, Pause, Promote, Resume, Retry
+from proxy.control.rollout import Abort, Event, Pause, Promote, Resume, Retry, Undo
 
-Verb = Literal["promote", "abort", "pause", "resume", "retry"]
+Verb = Literal["promote", "abort", "pause", "resume", "retry", "undo"]
 
 
 def event_of(verb: Verb, actor: str, full: bool, reason: str) -> Event:
@@ -22,5 +22,7 @@ def event_of(verb: Verb, actor: str, full: bool, reason: str) -> Event:
             return Resume(actor)
         case "retry":
             return Retry(actor)
+        case "undo":
+            return Undo(actor, reason)
         case _:
             assert_never(verb)

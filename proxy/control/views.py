@@ -23,7 +23,7 @@ from proxy.control.contrast import distances
 from proxy.control.evidence import GRID, Track, add_pairs, user_count
 from proxy.control.fleet import is_alive
 from proxy.control.holdings import Arm
-from proxy.control.rollout import Phase
+from proxy.control.rollout import TAKEN_OVER, Phase
 from proxy.control.store import Entry
 from proxy.control.subject import Subject
 from proxy.control.tally import ArmTally, merged
@@ -37,7 +37,8 @@ Json = dict[str, Any]
 LABELS_SHOWN: Final = 24
 """Labels in a confusion table; the rest is added up as OTHER."""
 _SUMMARY: Final = (
-    "name", "stable", "candidate", "phase", "verdict", "reason", "step", "steps", "stage", "weight", "mirror",
+    "name", "strategy", "stable", "candidate", "phase", "verdict", "winner", "reason", "step", "steps", "stage",
+    "weight", "mirror",
 )  # fmt: skip
 _QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _NO_VERDICT: Final[Json] = {
@@ -64,7 +65,13 @@ def differences(subjects: Iterable[Subject]) -> list[Json]:
     for subject in subjects:
         phase = subject.state.phase if subject.state else None
         name = subject.plan.candidate if subject.plan else ""
-        if phase is Phase.SUCCEEDED:
+        weight_ppm = subject.state.weight_ppm if subject.state else 0
+        if phase is Phase.SUCCEEDED and weight_ppm < CIRCLE:
+            text = (
+                f"{name} is the canary in the file, and its {subject.plan.strategy if subject.plan else ''} has ended"
+            )
+            remedy = "give the route another strategy, or take it out of the file"
+        elif phase is Phase.SUCCEEDED:
             text = f"{name} has all traffic, and is the canary in the file"
             remedy = f"understudy promote {subject.name} --write"
         elif phase is Phase.ABORTED:
@@ -86,7 +93,7 @@ def route(subject: Subject, reader: Reader) -> Json:
     """All that is known of a route."""
     tallies = subject.tallies(reader)
     found = kept_verdict(subject) or {}
-    if not subject.active:  # nothing is awaited any more
+    if not subject.active or (subject.state and subject.state.phase in TAKEN_OVER):  # no proof is awaited any more
         found = {**found, "missing": [], "forecastSeconds": None}
     return {
         **_rollout(subject),
@@ -150,14 +157,16 @@ def _rollout(subject: Subject) -> Json:
     return {
         "name": subject.name,
         "match": [_match(match) for match in subject.route.match],
+        "strategy": plan.strategy if plan else "",
         "stable": stable,
         "candidate": plan.candidate if plan else "",
         "phase": str(state.phase) if state else "",
         "verdict": state.verdict if state else "",
+        "winner": steps.winner(plan, state.phase, state.verdict, state.weight_ppm) if plan and state else "",
         "reason": state.reason if state else "",
         "decidedBy": state.decided_by if state else "",
         "step": state.step if state else 0,
-        "steps": [steps.describe(step) for step in plan.steps] if plan else [],
+        "steps": steps.words(plan) if plan else [],
         "stage": state.stage if state else 0,
         "attempt": state.attempt if state else 0,
         "weight": _percent(state.weight_ppm) if state else 0.0,
@@ -173,10 +182,10 @@ def _arms(subject: Subject, tallies: Mapping[Arm, ArmTally]) -> list[Json]:
     weights = {(arm.backend, arm.role): _percent(arm.ppm) for arm in layout.arms}
     copies = {(mirror.backend, "shadow"): 0.0 for mirror in layout.mirrors}
     tracks = holdings.shown(subject.tracks)
-    of_rollout = {subject.state.stable, subject.state.candidate} if subject.state else set()
+    versions = holdings.of_rollout(subject.state)
     known = {**weights, **copies}
     for arm, counted in tallies.items():
-        if counted.totals.arrived and arm[0] in of_rollout:
+        if counted.totals.arrived and arm[0] in versions:
             known.setdefault(arm, 0.0)
     return [
         _arm(subject, arm, weight, tallies.get(arm, ArmTally.empty()), tracks.get(arm)) for arm, weight in known.items()
@@ -255,7 +264,7 @@ def _numbers(sums: ArmCounts) -> Json:
 
 
 def _pairs(subject: Subject, tallies: Mapping[Arm, ArmTally]) -> Json | None:
-    shadows = [counted for (_, role), counted in tallies.items() if role == "shadow"]
+    shadows = [(backend, counted) for (backend, role), counted in tallies.items() if role == "shadow"]
     compared, outputs = subject.collected.compared, dict(subject.collected.pairs)
     for track in subject.tracks:
         compared += track.compared
@@ -263,9 +272,11 @@ def _pairs(subject: Subject, tallies: Mapping[Arm, ArmTally]) -> Json | None:
     if not shadows:
         return None
     confusion: dict[str, Mapping[tuple[str, str], float]] = {}
-    for counted in shadows:
+    for backend, counted in shadows:
+        turned = subject.state is not None and backend == subject.state.stable  # copies of what the candidate answers
         for output, pairs in counted.confusion.items():
-            confusion[output] = merged(confusion.get(output, {}), pairs)
+            found = {(b, a): count for (a, b), count in pairs.items()} if turned else pairs
+            confusion[output] = merged(confusion.get(output, {}), found)
     return {
         "compared": int(compared),
         "outputs": {

@@ -160,6 +160,7 @@ def test_commands_arrive_with_their_options_and_who_typed_them(admin, controller
         ["abort", "fraud", "--reason", "customers complain"],
         ["pause", "fraud"],
         ["retry", "static weights/"],
+        ["undo", "fraud", "--reason", "customers complain"],
     ):
         result = run(*arguments, "--admin", admin)
         assert result.exit_code == 0, result.output
@@ -169,6 +170,7 @@ def test_commands_arrive_with_their_options_and_who_typed_them(admin, controller
         ("fraud", "abort", actor(), False, "customers complain"),
         ("fraud", "pause", actor(), False, ""),
         ("static weights/", "retry", actor(), False, ""),
+        ("fraud", "undo", actor(), False, "customers complain"),
     ]
     assert "@" in actor()
 

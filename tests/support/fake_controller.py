@@ -145,10 +145,12 @@ class FakeController:
     def routes(self) -> list[dict[str, Any]]:
         keys = (
             "name",
+            "strategy",
             "stable",
             "candidate",
             "phase",
             "verdict",
+            "winner",
             "reason",
             "step",
             "steps",
@@ -310,6 +312,8 @@ def route_document() -> dict[str, Any]:
     return {
         "name": "fraud",
         "match": ["path prefix /v2/models/fraud"],
+        "strategy": "canary",
+        "winner": "",
         "stable": "fraud-v1",
         "candidate": "fraud-v2",
         "phase": "Progressing",
@@ -379,6 +383,8 @@ def plain_document() -> dict[str, Any]:
     return {
         "name": "static weights/",
         "match": [],
+        "strategy": "",
+        "winner": "",
         "stable": "fraud-v1",
         "candidate": "",
         "phase": "",

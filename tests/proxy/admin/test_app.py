@@ -179,7 +179,7 @@ async def test_a_web_page_cannot_give_commands(http, controller):
     ("method", "path", "status", "kind"),
     [
         ("GET", "/nothing/here", 404, "not-found"),
-        ("POST", f"{FRAUD}/undo", 404, "not-found"),
+        ("POST", f"{FRAUD}/redo", 404, "not-found"),
         ("GET", f"{FRAUD}/promote", 405, "method"),
         ("DELETE", FRAUD, 405, "method"),
         ("POST", "/metrics", 405, "method"),

@@ -85,8 +85,10 @@ def test_other_outputs_need_other_rows() -> None:
 def test_what_is_decided_is_judged_no_more() -> None:
     """A version that serves everything would be compared with nothing, and what was compared not be shown."""
     assert not holdings.is_judged(state(0, phase=Phase.ABORTED))
-    assert not holdings.is_judged(state(CIRCLE, phase=Phase.PROMOTING))
-    assert not holdings.is_judged(state(0))
+    assert not holdings.is_judged(state(CIRCLE, phase=Phase.SUCCEEDED))
+    assert holdings.is_judged(state(CIRCLE, phase=Phase.PROMOTING))
+    assert holdings.is_judged(state(CIRCLE, CIRCLE, phase=Phase.BAKING))
+    assert holdings.is_judged(state(0, phase=Phase.WAITING))
     assert holdings.is_judged(state(0, CIRCLE))
     assert holdings.is_judged(state(1, phase=Phase.PAUSED))
     assert not holdings.is_judged(None)

@@ -14,6 +14,7 @@ from proxy.control.rollout import (
     TERMINAL,
     Abort,
     Applied,
+    Checked,
     Event,
     IllegalEvent,
     Look,
@@ -25,8 +26,17 @@ from proxy.control.rollout import (
     Retry,
     Route,
     State,
+    Undo,
 )
 from proxy.snapshot import CIRCLE
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The attributes of its ratio reading."""
+
+    flagged: bool
+    text: str = "comparison unreliable"
 
 
 @dataclass(frozen=True)
@@ -40,8 +50,11 @@ class Verdict:
     abort: bool
     proven: bool
     inconclusive: bool
+    winner: str = ""
+    ratio: Ratio = Ratio(False)
     decided_by: str = "errors"
     reason: str = "errors rose"
+    contest_text: str = "errors: 1 % against 2 %"
 
 
 shares = st.sampled_from([0, 10_000, 250_000, 500_000, CIRCLE])
@@ -52,11 +65,26 @@ ladders = st.lists(
         st.builds(steps.SetMirror, shares),
         st.builds(steps.SetWeight, shares),
         st.builds(steps.Pause, st.none() | seconds),
-        st.builds(steps.Analysis, st.none() | st.sampled_from([0, 5, 10]), st.none() | seconds),
+        st.builds(steps.Analysis, st.none() | st.sampled_from([0, 5, 10]), st.none() | seconds, st.booleans()),
+        st.builds(steps.Smoke, st.sampled_from([0, 2])),
     ),
     min_size=1,
     max_size=5,
 ).map(tuple)
+endings = st.sampled_from([
+    steps.Promotion(),
+    steps.Promotion(),
+    steps.Promotion(proof=False),
+    steps.Report(),
+    steps.Contest("promote"),
+    steps.Contest("keep"),
+])  # fmt: skip
+bakes = st.none() | st.builds(steps.Bake, seconds, shares)
+limits = st.fixed_dictionaries({
+    "progress_deadline_s": st.none() | st.sampled_from([5.0, 300.0]),
+    "on_no_traffic": st.sampled_from(["wait", "pause", "abort"]),
+    "on_ratio": st.sampled_from(["pause", "continue", "abort"]),
+})  # fmt: skip
 sometimes = st.integers(0, 3).map(lambda drawn: drawn == 2)
 rarely = st.integers(0, 19).map(lambda drawn: drawn == 7)
 actors = st.just("ann")
@@ -65,6 +93,7 @@ operator_events = st.one_of(
     st.builds(Pause, actors),
     st.builds(Resume, actors),
     st.builds(Retry, actors),
+    rarely.map(lambda rare: Undo("ann") if rare else Resume("ann")),
     rarely.map(lambda rare: Abort("ann") if rare else Promote("ann")),
 )
 
@@ -72,10 +101,27 @@ operator_events = st.one_of(
 class Laws(RuleBasedStateMachine):
     """A rollout that is thrown at, with every decision held against the promises."""
 
-    @initialize(ladder=ladders, on_inconclusive=st.sampled_from(["pause", "abort"]))
-    def begins(self, ladder: tuple[steps.Step, ...], on_inconclusive: str) -> None:
+    @initialize(
+        ladder=ladders,
+        on_inconclusive=st.sampled_from(["pause", "abort"]),
+        ending=endings,
+        bake=bakes,
+        limit=limits,
+    )
+    def begins(
+        self,
+        ladder: tuple[steps.Step, ...],
+        on_inconclusive: str,
+        ending: steps.Ending,
+        bake: steps.Bake | None,
+        limit: dict[str, Any],
+    ) -> None:
         self.now_s = 0.0
-        self.plan = Plan("r", "v1", "v2", "c2", "p1", ladder, 10, 5.0, 1000.0, on_inconclusive)
+        if not isinstance(ending, steps.Promotion):
+            bake = None
+        self.plan = Plan(
+            "r", "v1", "v2", "c2", "p1", ladder, 10, 5.0, 1000.0, on_inconclusive, ending=ending, bake=bake, **limit
+        )
         self.state, actions = rollout.begin(self.plan, self.now_s)
         assert Route() in actions
         assert self.state.phase in (Phase.WAITING, Phase.PAUSED)
@@ -92,15 +138,43 @@ class Laws(RuleBasedStateMachine):
         abort=rarely,
         proven=st.booleans(),
         inconclusive=sometimes,
+        winner=st.sampled_from(["", "", "candidate", "none"]),
+        ratio=rarely.map(Ratio),
+        idle_s=st.sampled_from([0.0, 0.0, 0.0, 400.0]),
+        unseen_s=st.sampled_from([0.0, 0.0, 0.0, 0.0, 400.0]),
     )
-    def a_verdict_comes(self, lag: bool, **facts: Any) -> None:
-        self.look(Verdict(stage=self.state.stage - lag, **facts))
+    def a_verdict_comes(self, lag: bool, idle_s: float, unseen_s: float, **facts: Any) -> None:
+        self.look(Verdict(stage=self.state.stage - lag, **facts), idle_s, unseen_s)
 
-    @rule(looks=st.integers(1, 4), proven=st.booleans(), inconclusive=sometimes)
-    def traffic_flows(self, looks: int, proven: bool, inconclusive: bool) -> None:
+    @rule(
+        looks=st.integers(1, 4),
+        proven=st.booleans(),
+        inconclusive=sometimes,
+        winner=st.sampled_from(["", "candidate", "none"]),
+    )
+    def traffic_flows(self, looks: int, proven: bool, inconclusive: bool, winner: str) -> None:
         for _ in range(looks):
             self.now_s += 31.0
-            self.look(Verdict(self.state.stage, 1000, 1000, 1000, False, proven, inconclusive))
+            self.look(Verdict(self.state.stage, 1000, 1000, 1000, False, proven, inconclusive, winner))
+
+    @rule(lag=sometimes, failure=st.sampled_from(["", "", "endpoint 2 answers 503"]))
+    def endpoints_are_asked(self, lag: bool, failure: str) -> None:
+        step = self.state.step
+        asks = self.smokes and self.state.phase in (Phase.WAITING, Phase.PROGRESSING) and not lag
+        before, after = self.fire(Checked(self.state.stage - lag, step, failure))
+        assert (after.step > before.step) == (asks and not failure)
+        if after.phase is Phase.PROMOTING and before.phase is not Phase.PROMOTING:
+            assert not self.wants_proof
+
+    @property
+    def smokes(self) -> bool:
+        step = self.state.step
+        return step < len(self.plan.steps) and isinstance(self.plan.steps[step], steps.Smoke)
+
+    @property
+    def wants_proof(self) -> bool:
+        ending = self.plan.ending
+        return not isinstance(ending, steps.Promotion) or ending.proof
 
     @rule(error=st.sampled_from(["", "the ledger cannot be read"]))
     def nothing_can_be_judged(self, error: str) -> None:
@@ -112,8 +186,10 @@ class Laws(RuleBasedStateMachine):
     @rule(lag=st.sampled_from([0, 1]))
     def workers_acknowledge(self, lag: int) -> None:
         before, after = self.fire(Applied(self.state.stage - lag))
-        succeeded = before.phase is Phase.PROMOTING and not lag
-        assert after.phase is (Phase.SUCCEEDED if succeeded else before.phase)
+        if before.phase is Phase.PROMOTING and not lag:
+            assert after.phase is (Phase.SUCCEEDED if self.plan.bake is None else Phase.BAKING)
+        else:
+            assert after.phase is before.phase
 
     @rule(event=operator_events)
     def an_operator_speaks(self, event: Event) -> None:
@@ -124,8 +200,14 @@ class Laws(RuleBasedStateMachine):
             assert self.state == before
             return
         if after.phase is Phase.PROMOTING and before.phase is not Phase.PROMOTING:
-            assert isinstance(event, Promote)
-            assert event.full
+            if self.wants_proof:
+                assert isinstance(event, Promote)
+                assert event.full
+            else:
+                assert isinstance(event, Promote | Resume)
+            assert not isinstance(self.plan.ending, steps.Report)
+        if isinstance(event, Undo):
+            assert (after.phase, after.weight_ppm) in ((Phase.ABORTED, 0), (Phase.FAILED, 0))
         if isinstance(event, Abort):
             assert self.fire(event) == (after, after), "a second abort has changed something"
         if before.phase in (Phase.ABORTED, Phase.FAILED) and after != before:
@@ -158,20 +240,31 @@ class Laws(RuleBasedStateMachine):
         assert not (state.phase in TERMINAL and not state.verdict)
         if state.phase in (Phase.ABORTED, Phase.FAILED):
             assert (state.weight_ppm, state.mirror_ppm) == (0, 0)
-        if state.phase in (Phase.PROMOTING, Phase.SUCCEEDED):
-            assert (state.weight_ppm, state.mirror_ppm) == (CIRCLE, 0)
+        if state.phase in (Phase.PROMOTING, Phase.BAKING):
+            assert state.weight_ppm == CIRCLE
+        if state.phase is Phase.SUCCEEDED:
+            assert state.mirror_ppm == 0
+            if isinstance(self.plan.ending, steps.Promotion):
+                assert state.weight_ppm == CIRCLE
+            if isinstance(self.plan.ending, steps.Report):
+                assert state.weight_ppm == 0
         assert state.reason
 
-    def look(self, verdict: Verdict) -> None:
-        before, after = self.fire(Look(verdict))
+    def look(self, verdict: Verdict, idle_s: float = 0.0, unseen_s: float = 0.0) -> None:
+        before, after = self.fire(Look(verdict, "", idle_s, unseen_s))
         if verdict.abort and before.phase not in TERMINAL:
-            assert (after.phase, after.verdict) == (Phase.ABORTED, "Failed")
-        if after.phase is Phase.PROMOTING and before.phase is not Phase.PROMOTING:
-            assert verdict.proven
+            assert (after.phase, after.verdict, after.weight_ppm) == (Phase.ABORTED, "Failed", 0)
+        if after.phase is Phase.PROMOTING and before.phase is not Phase.PROMOTING and self.wants_proof:
+            assert verdict.winner == "candidate" if isinstance(self.plan.ending, steps.Contest) else verdict.proven
             assert before.weight_ppm > 0
             assert verdict.stage == before.stage
             assert before.phase is Phase.PROGRESSING
-        if verdict.inconclusive and not verdict.proven:
+        if after.phase is Phase.SUCCEEDED and before.phase is not Phase.SUCCEEDED:
+            assert verdict.stage == before.stage, "silence has succeeded"
+            assert verdict.stage_candidate or verdict.stage_pairs
+        decided = bool(verdict.winner) if isinstance(self.plan.ending, steps.Contest) else verdict.proven
+        held = verdict.ratio.flagged and self.plan.on_ratio != "continue"
+        if (verdict.inconclusive and not decided) or held:
             assert after.weight_ppm <= before.weight_ppm
         exposed = before.weight_ppm or before.mirror_ppm
         if exposed and not (verdict.stage_candidate or verdict.stage_pairs):
@@ -183,7 +276,7 @@ class Laws(RuleBasedStateMachine):
         changed = (after.weight_ppm, after.mirror_ppm) != (before.weight_ppm, before.mirror_ppm)
         assert after.stage == before.stage + changed
         assert Route() in actions or not changed
-        if before.phase in TERMINAL and not isinstance(event, Retry):
+        if before.phase in TERMINAL and not isinstance(event, Retry | Undo):
             assert (after, actions) == (before, ())
         self.state = after
         return before, after

@@ -11,9 +11,11 @@ import pytest
 from proxy.control import rollout, steps
 from proxy.control.rollout import (
     TABLE,
+    TAKEN_OVER,
     TERMINAL,
     Abort,
     Applied,
+    Checked,
     Event,
     IllegalEvent,
     Look,
@@ -26,10 +28,19 @@ from proxy.control.rollout import (
     Retry,
     Route,
     State,
+    Undo,
 )
 from proxy.snapshot import CIRCLE
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "rollout.md"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The attributes of its ratio reading."""
+
+    flagged: bool = False
+    text: str = "comparison unreliable"
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,9 @@ class Verdict:
     inconclusive: bool = False
     decided_by: str = "errors"
     reason: str = "errors rose by 3 pp, margin 0.2 pp"
+    ratio: Ratio = Ratio()
+    winner: str = ""
+    contest_text: str = "errors: 1 % against 2 %"
 
 
 def seen(stage: int, n: float = 100, **rest: object) -> Look:
@@ -95,12 +109,13 @@ ONE = (steps.SetWeight(100_000), steps.Analysis(None, None))
 
 def in_phase(phase: Phase) -> tuple[Plan, State]:
     """A rollout in a phase, by the shortest way there."""
-    p = plan(*ONE, on_inconclusive="abort")
+    p = plan(*ONE, on_inconclusive="abort", bake=steps.Bake(60.0, CIRCLE) if phase is Phase.BAKING else None)
     ways: dict[Phase, tuple[tuple[float, Event], ...]] = {
         Phase.WAITING: (),
         Phase.PROGRESSING: ((1, seen(1)),),
         Phase.PAUSED: ((1, seen(1)), (2, Pause("ann"))),
         Phase.PROMOTING: ((1, Promote("ann", full=True)),),
+        Phase.BAKING: ((1, Promote("ann", full=True)), (2, Applied(2))),
         Phase.SUCCEEDED: ((1, Promote("ann", full=True)), (2, Applied(2))),
         Phase.ABORTED: ((1, Abort("ann")),),
         Phase.FAILED: ((1, seen(1)), (1001, BLIND)),
@@ -366,14 +381,15 @@ def test_a_full_promotion_is_recorded_as_the_operators() -> None:
 
 
 DECIDED = """
-             Look        Applied     Promote     Abort       Pause       Resume      Retry
-Waiting      Progressing Waiting     refused     Aborted     Paused      refused     refused
-Progressing  Progressing Progressing refused     Aborted     Paused      refused     refused
-Paused       Paused      Paused      refused     Aborted     Paused      Progressing refused
-Promoting    Promoting   Succeeded   Promoting   Aborted     refused     refused     refused
-Succeeded    Succeeded   Succeeded   Succeeded   refused     refused     refused     refused
-Aborted      Aborted     Aborted     refused     Aborted     refused     refused     Waiting
-Failed       Failed      Failed      refused     Failed      refused     refused     Waiting
+             Look        Checked     Applied     Promote     Abort       Pause       Resume      Retry       Undo
+Waiting      Progressing Waiting     Waiting     refused     Aborted     Paused      refused     refused     refused
+Progressing  Progressing Progressing Progressing refused     Aborted     Paused      refused     refused     refused
+Paused       Paused      Paused      Paused      refused     Aborted     Paused      Progressing refused     refused
+Promoting    Promoting   Promoting   Succeeded   Promoting   Aborted     refused     refused     refused     Aborted
+Baking       Baking      Baking      Baking      Succeeded   Aborted     refused     refused     refused     Aborted
+Succeeded    Succeeded   Succeeded   Succeeded   Succeeded   refused     refused     refused     refused     Aborted
+Aborted      Aborted     Aborted     Aborted     refused     Aborted     refused     refused     Waiting     Aborted
+Failed       Failed      Failed      Failed      refused     Failed      refused     refused     Waiting     Failed
 """
 """What an ordinary event of each kind leads to at the last step, where one step further would be the promotion."""
 
@@ -383,7 +399,8 @@ def test_every_event_is_decided_in_every_phase(row: str) -> None:
     """If broken, some event in some phase has another answer than people were told."""
     name, *expected = row.split()
     p, state = in_phase(Phase(name))
-    events = (seen(1), Applied(state.stage), Promote("a"), Abort("a"), Pause("a"), Resume("a"), Retry("a"))
+    events: tuple[Event, ...] = (seen(1), Checked(state.stage, state.step), Applied(state.stage), Promote("a"),
+                                 Abort("a"), Pause("a"), Resume("a"), Retry("a"), Undo("a"))  # fmt: skip
     assert [type(event).__name__ for event in events] == DECIDED.split("\n")[1].split()
     assert {type(event) for event in events} == set(TABLE[state.phase])
     for event, answer in zip(events, expected, strict=True):
@@ -426,7 +443,7 @@ def test_an_edited_plan_begins_anew_unless_it_is_decided(phase: Phase) -> None:
     p, state = in_phase(phase)
     after, actions = rollout.adopt(replace(p, digest="p2"), state, 9.0)
     assert after.plan_digest == "p2"
-    if phase in TERMINAL or phase is Phase.PROMOTING:
+    if phase in TERMINAL | TAKEN_OVER:
         assert replace(after, plan_digest="p1") == state
         assert actions[0] == Route()
     else:
@@ -450,3 +467,156 @@ def test_the_document_shows_the_table() -> None:
     shown = re.search(r"```mermaid\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     assert shown is not None
     assert shown[1] == rollout.diagram()
+
+
+# --- other endings than a canary's
+
+
+SWITCH = (steps.Smoke(2), steps.Pause(None))
+IDLE = Look(Verdict(stage=0), idle_s=600.0)
+UNSEEN = Look(Verdict(), unseen_s=600.0)
+
+
+def test_a_switch_waits_for_checks_and_then_takes_over_at_once() -> None:
+    """If broken, a version goes live unchecked, or its weight and its warm predecessor change in two snapshots."""
+    p = plan(*SWITCH[:1], ending=steps.Promotion(proof=False), bake=steps.Bake(60.0, CIRCLE))
+    waiting = play(p, (1, seen(0, 0)), (2, Checked(0, 0, "10.0.0.21:8080 answers 503")), (3, seen(0, 0)))
+    assert (waiting.phase, waiting.weight_ppm, waiting.stage) == (Phase.WAITING, 0, 0)
+    assert "10.0.0.21:8080 answers 503" in waiting.reason
+    assert play(p, (1, Checked(0, 1)), (2, Checked(1, 0))).phase is Phase.WAITING, "checks of another step count"
+    after, actions = rollout.step(p, waiting, Checked(0, 0), 4.0)
+    assert (after.phase, after.weight_ppm, after.mirror_ppm, after.stage) == (Phase.PROMOTING, CIRCLE, CIRCLE, 1)
+    assert sum(action == Route() for action in actions) == 1
+
+
+def test_a_gate_before_the_switch_is_an_operators() -> None:
+    """If broken, a switch that a person is to allow happens by itself, or cannot be allowed."""
+    p = plan(*SWITCH, ending=steps.Promotion(proof=False))
+    gated = play(p, (1, Checked(0, 0)), (9_999, seen(0, 0, proven=True)))
+    assert (gated.phase, gated.paused_by) == (Phase.PAUSED, "gate")
+    for event in (Promote("ann"), Resume("ann")):
+        after, actions = rollout.step(p, gated, event, 10_000.0)
+        assert (after.phase, after.weight_ppm, after.decided_by) == (Phase.PROMOTING, CIRCLE, "operator")
+        assert actions[-1] == Record("promote", "v2 takes over: ann has let it go on", "ann")
+    with pytest.raises(IllegalEvent, match="once all checks pass"):
+        rollout.step(plan(*SWITCH[:1], ending=p.ending), play(plan(*SWITCH[:1], ending=p.ending)), Promote("ann"), 1.0)
+
+
+BAKED = {"bake": steps.Bake(60.0, CIRCLE)}
+TAKEN: tuple[tuple[float, Event], ...] = ((1, Promote("ann", full=True)), (2, Applied(2)))
+
+
+def test_a_bake_ends_by_time_if_there_was_something_to_see() -> None:
+    """If broken, a bake ends early, never, or with nobody having asked the candidate anything."""
+    p = plan(*ONE, **BAKED)
+    baking = play(p, *TAKEN)
+    assert (baking.phase, baking.weight_ppm, baking.mirror_ppm) == (Phase.BAKING, CIRCLE, CIRCLE)
+    assert play(p, *TAKEN, (61, seen(2))).phase is Phase.BAKING
+    silent = play(p, *TAKEN, (62, seen(2, 0)), (63, seen(1)), (64, Look(None)), (65, BLIND))
+    assert (silent.phase, silent.verdict) == (Phase.BAKING, "Error")
+    ended = play(p, *TAKEN, (62, seen(2)))
+    assert (ended.phase, ended.weight_ppm, ended.mirror_ppm, ended.verdict) == ("Succeeded", CIRCLE, 0, "Successful")
+    assert rollout.step(p, baking, HARM, 3.0)[0].phase is Phase.ABORTED
+
+
+@pytest.mark.parametrize("phase", [Phase.PROMOTING, Phase.BAKING, Phase.SUCCEEDED])
+def test_a_promotion_can_be_undone(phase: Phase) -> None:
+    """If broken, what was promoted can be taken back by an edit of the file alone."""
+    p, state = in_phase(phase)
+    after, actions = rollout.step(p, state, Undo("ann", "customers complain"), 9.0)
+    assert (after.phase, after.weight_ppm, after.mirror_ppm, after.stage) == ("Aborted", 0, 0, state.stage + 1)
+    assert actions == (Route(), Record("abort", "undone by ann: customers complain", "ann"))
+    assert rollout.step(p, after, Undo("ann"), 10.0) == (after, ())
+
+
+MIRROR = (steps.SetMirror(CIRCLE),)
+
+
+def test_a_mirror_ends_with_a_verdict_and_no_traffic() -> None:
+    """If broken, a rehearsal goes live, or never ends."""
+    p = plan(*MIRROR, ending=steps.Report(), on_inconclusive="abort")
+    assert play(p, (1, seen(1)), (21, seen(1, 99, proven=True))).phase is Phase.PROGRESSING
+    proven = play(p, (1, seen(1)), (21, seen(1, proven=True)))
+    assert (proven.phase, proven.weight_ppm, proven.mirror_ppm) == (Phase.SUCCEEDED, 0, 0)
+    assert "v1 serves on" in proven.reason
+    over = play(p, (1, seen(1)), (1001, seen(1)))
+    assert (over.phase, over.verdict) == (Phase.ABORTED, "Inconclusive")
+    for event in (Promote("ann", full=True), Promote("ann")):
+        with pytest.raises(IllegalEvent):
+            rollout.step(p, play(p, (1, seen(1))), event, 2.0)
+    with pytest.raises(IllegalEvent, match="no live traffic"):
+        rollout.step(p, proven, Undo("ann"), 30.0)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "on_winner", "phase", "weight_ppm", "winner"),
+    [
+        ({"winner": "candidate"}, "promote", "Promoting", CIRCLE, ""),
+        ({"winner": "candidate"}, "keep", "Succeeded", 500_000, "candidate"),
+        ({"winner": "none"}, "promote", "Succeeded", 0, "none"),
+        ({"proven": True}, "promote", "Progressing", 500_000, ""),
+        ({"abort": True}, "promote", "Aborted", 0, "stable"),
+    ],
+)
+def test_a_contest_ends_with_a_winner_or_none(
+    verdict: dict[str, object], on_winner: str, phase: str, weight_ppm: int, winner: str
+) -> None:
+    """If broken, the winner of a test is not who was proven to be better."""
+    p = plan(steps.SetWeight(500_000), ending=steps.Contest(on_winner))
+    state = play(p, (1, seen(1)), (21, seen(1, **verdict)))
+    assert (state.phase, state.weight_ppm) == (phase, weight_ppm)
+    assert steps.winner(p, state.phase, state.verdict, state.weight_ppm) == winner
+
+
+def test_a_proof_can_be_asked_for_in_the_middle() -> None:
+    """If broken, a switch after a rehearsal happens without its proof."""
+    p = plan(steps.SetMirror(CIRCLE), steps.Analysis(None, None, proof=True), steps.Pause(None),
+             ending=steps.Promotion(proof=False))  # fmt: skip
+    assert play(p, (1, seen(1)), (50, seen(1))).phase is Phase.PROGRESSING
+    assert play(p, (1, seen(1)), (50, seen(1, proven=True))).phase is Phase.PAUSED
+
+
+# --- what holds a rollout up
+
+
+@pytest.mark.parametrize(
+    ("event", "rest", "phase", "decided_by"),
+    [
+        (IDLE, {}, "Waiting", ""),
+        (IDLE, {"on_no_traffic": "pause"}, "Paused", "noTraffic"),
+        (IDLE, {"on_no_traffic": "abort"}, "Aborted", "noTraffic"),
+        (UNSEEN, {}, "Paused", "progressDeadline"),
+        (UNSEEN, {"on_inconclusive": "abort"}, "Failed", "progressDeadline"),
+        (UNSEEN, {"progress_deadline_s": 601.0}, "Waiting", ""),
+        (UNSEEN, {"progress_deadline_s": None}, "Waiting", ""),
+    ],
+)
+def test_what_nothing_reaches_is_not_waited_for_forever(
+    event: Event, rest: dict[str, object], phase: str, decided_by: str
+) -> None:
+    """If broken, a candidate that no request reaches stays half rolled out, and nobody is told."""
+    state = play(plan(*ONE, **{"progress_deadline_s": 600.0, **rest}), (601, event))
+    assert (state.phase, state.decided_by) == (phase, decided_by)
+
+
+def test_checks_that_never_pass_have_a_deadline() -> None:
+    """If broken, a version whose endpoints are down is asked forever."""
+    p = plan(*SWITCH, ending=steps.Promotion(proof=False), progress_deadline_s=60.0, on_inconclusive="abort")
+    state = play(p, (1, Checked(0, 0, "10.0.0.21:8080 answers 503")), (60, seen(0, 0)))
+    assert (state.phase, state.decided_by) == (Phase.FAILED, "progressDeadline")
+    assert "answers 503" in state.reason
+
+
+@pytest.mark.parametrize(
+    ("on_ratio", "phase"), [("pause", "Paused"), ("continue", "Progressing"), ("abort", "Aborted")]
+)
+def test_a_split_that_is_off_is_acted_on(on_ratio: str, phase: str) -> None:
+    """If broken, a comparison that is worth nothing raises the weight."""
+    p = plan(steps.SetWeight(10_000), steps.Analysis(None, None), *ONE, on_ratio=on_ratio)
+    off = seen(1, ratio=Ratio(flagged=True))
+    state = play(p, (1, seen(1)), (2, off))
+    assert state.phase == phase
+    if on_ratio == "pause":
+        resumed = play(p, (1, seen(1)), (2, off), (3, Resume("ann")), (4, off))
+        assert (resumed.phase, resumed.stage) == (Phase.PROGRESSING, 1)
+        assert play(p, (1, seen(1)), (2, off), (3, Resume("ann")), (4, off), (5, seen(1))).stage == 2

@@ -9,9 +9,10 @@ from proxy.control.steps import (
     Pause,
     SetMirror,
     SetWeight,
+    Smoke,
     Step,
     describe,
-    is_promotion_gate,
+    is_last,
     percent,
     settle,
 )
@@ -28,6 +29,10 @@ from proxy.control.steps import (
         (Analysis(None, None), "analysis"),
         (Analysis(500, None), "analysis of 500 samples"),
         (Analysis(500, 1.5), "analysis of 500 samples for 1.5 s"),
+        (Analysis(None, None, proof=True), "analysis until the candidate is proven"),
+        (Smoke(0), "check every endpoint of the candidate"),
+        (Smoke(1), "check every endpoint of the candidate, 1 smoke request to each"),
+        (Smoke(2), "check every endpoint of the candidate, 2 smoke requests to each"),
     ],
 )
 def test_steps_in_words(step: Step, text: str) -> None:
@@ -67,4 +72,4 @@ def test_what_follows_each_other_is_set_at_once(
 )
 def test_only_the_last_analysis_decides(steps: tuple[Step, ...], gates: list[bool]) -> None:
     """If broken, a rollout is promoted before its last step, or can never be."""
-    assert [is_promotion_gate(steps, index) for index in range(len(steps) + 1)] == gates
+    assert [is_last(steps, index) for index in range(len(steps) + 1)] == gates

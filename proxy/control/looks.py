@@ -1,0 +1,209 @@
+"""What a look at the evidence does to a rollout: the firing code behind the table of `rollout`, beside `orders`.
+
+Harm aborts, blindness stands still, and what holds a rollout up (no traffic, a split that is off, time over) is said
+and acted on as its plan wants. Only then may a step be done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, assert_never
+
+from proxy.control import moves, steps
+from proxy.control.state import Decision, Look, Phase, Record, State
+from proxy.control.steps import Plan
+from proxy.snapshot import CIRCLE
+
+if TYPE_CHECKING:
+    from analysis.verdict import Verdict
+
+
+def look(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
+    """A look before the rollout is decided."""
+    verdict = event.verdict
+    if verdict is not None and verdict.abort:
+        return moves.end(state, Phase.ABORTED, "Failed", verdict.decided_by, verdict.reason, now_s)
+    if (stuck := _stuck(plan, state, event, now_s)) is not None:
+        return stuck
+    if verdict is None:
+        return _blind(plan, state, event, now_s)
+    recovered = state.verdict == "Error"
+    if recovered:
+        state = replace(state, verdict="")
+    if state.phase is Phase.WAITING:
+        after, actions = _look_waiting(plan, state, verdict, now_s)
+    elif state.phase is Phase.PAUSED:
+        after, actions = _look_paused(plan, state, verdict, now_s)
+    else:
+        after, actions = _look_progressing(plan, state, verdict, now_s)
+    return after, (Record("recovered", "the evidence can be judged again"), *actions) if recovered else actions
+
+
+def look_promoting(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
+    """A look while the candidate takes over: only harm counts now."""
+    verdict = event.verdict
+    if verdict is None or not verdict.abort:
+        return state, ()
+    return moves.end(state, Phase.ABORTED, "Failed", verdict.decided_by, verdict.reason, now_s)
+
+
+def look_baking(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
+    """A look while the candidate bakes: harm takes it back, and time ends it, if there was anything to be seen."""
+    verdict = event.verdict
+    if verdict is not None and verdict.abort:
+        return moves.end(state, Phase.ABORTED, "Failed", verdict.decided_by, verdict.reason, now_s)
+    if verdict is None:
+        return _said(state, event.error)
+    recovered = (Record("recovered", "the evidence can be judged again"),) if state.verdict == "Error" else ()
+    state = replace(state, verdict="")
+    duration_s = 0.0 if plan.bake is None else plan.bake.duration_s
+    if now_s - state.step_started_s < duration_s:
+        return state, recovered
+    if verdict.stage != state.stage or not verdict.stage_candidate > 0:
+        reason = f"the time of the bake is over: waits for a sample in stage {state.stage}"
+        return replace(state, reason=reason), recovered
+    text = f"{state.candidate} serves all traffic, and nothing was found against it in {duration_s:g} s"
+    after, actions = moves.succeed(state, now_s, CIRCLE, text)
+    return after, (*recovered, *actions)
+
+
+def _look_waiting(plan: Plan, state: State, verdict: Verdict, now_s: float) -> Decision:
+    unseen = verdict.stage != state.stage or not (verdict.stage_candidate > 0 or verdict.stage_pairs > 0)
+    if unseen or moves.at_smoke(plan, state):
+        return moves.wait(plan, state), ()
+    state = replace(state, phase=Phase.PROGRESSING, started_s=now_s, step_started_s=now_s, stage_started_s=now_s)
+    lack = steps.lacking(plan, moves.standing(state, now_s), verdict)
+    record = Record("progress", f"first sample of {state.candidate}: the clock starts")
+    return replace(state, reason=f"waits for {lack}" if lack else record.text), (record,)
+
+
+def _look_progressing(plan: Plan, state: State, verdict: Verdict, now_s: float) -> Decision:
+    if moves.at_smoke(plan, state):
+        return state, ()
+    if (held := _held(plan, state, verdict, now_s)) is not None:
+        return held
+    state = replace(state, verdict="")
+    lack = steps.lacking(plan, moves.standing(state, now_s), verdict)
+    if lack:
+        return replace(state, reason=f"waits for {lack}"), ()
+    if steps.is_last(plan.steps, state.step):
+        return _conclude(plan, state, verdict, now_s)
+    return moves.advance(plan, state, now_s)
+
+
+def _look_paused(plan: Plan, state: State, verdict: Verdict, now_s: float) -> Decision:
+    pause_s = moves.pause_s(plan, state)
+    if state.paused_by != "gate" or pause_s is None or now_s - state.step_started_s < pause_s:
+        return state, ()
+    if not steps.candidate_was_seen(moves.standing(state, now_s), verdict):
+        return replace(state, reason=f"the pause is over: waits for a sample in stage {state.stage}"), ()
+    if (held := _held(plan, state, verdict, now_s)) is not None:
+        return held
+    return moves.advance(plan, replace(state, verdict=""), now_s)
+
+
+def _conclude(plan: Plan, state: State, verdict: Verdict, now_s: float) -> Decision:
+    """All that the ending waits for is there."""
+    proven = f"{state.candidate} is proven to be within every margin"
+    match plan.ending:
+        case steps.Promotion():
+            return moves.promote(plan, state, now_s, "evidence", proven)
+        case steps.Report():
+            return moves.succeed(state, now_s, 0, f"{proven}, on copies: {state.stable} serves on")
+        case steps.Contest(on_winner):
+            if verdict.winner == "none":
+                reason = f"no winner: {verdict.contest_text}; {state.stable} serves on"
+                return moves.succeed(state, now_s, 0, reason)
+            reason = f"{state.candidate} wins: {verdict.contest_text}"
+            if on_winner == "promote":
+                return moves.promote(plan, state, now_s, "evidence", reason)
+            kept = f"{reason}; it keeps {steps.percent(state.weight_ppm)} of the traffic"
+            return moves.succeed(state, now_s, state.weight_ppm, kept)
+        case _:
+            assert_never(plan.ending)
+
+
+# --- what holds a rollout up
+
+
+def _stuck(plan: Plan, state: State, event: Look, now_s: float) -> Decision | None:
+    """What happens to a rollout that nothing reaches, or None. Whoever goes on regardless is not asked again."""
+    limit_s = plan.progress_deadline_s
+    if limit_s is None or state.phase is Phase.PAUSED or state.verdict == "Inconclusive":
+        return None
+    if moves.at_smoke(plan, state):
+        if now_s - state.step_started_s < limit_s:
+            return None
+        return _late(plan, state, f"no progress within {limit_s:g} s: {state.reason}", now_s)
+    if event.unseen_s >= limit_s:
+        why = f"no progress within {limit_s:g} s: the route has requests, and none reaches {state.candidate}"
+        return _late(plan, state, why, now_s)
+    if event.idle_s < limit_s or plan.on_no_traffic == "wait":
+        return None
+    why = f"the route has had no request for {limit_s:g} s"
+    if plan.on_no_traffic == "pause":
+        return moves.hold(state, "noTraffic", why)
+    return moves.end(state, Phase.ABORTED, "Inconclusive", "noTraffic", why, now_s)
+
+
+def _late(plan: Plan, state: State, why: str, now_s: float) -> Decision:
+    if plan.on_inconclusive == "pause":
+        return moves.hold(state, "progressDeadline", why)
+    return moves.end(state, Phase.FAILED, "Error", "progressDeadline", why, now_s)
+
+
+def _held(plan: Plan, state: State, verdict: Verdict, now_s: float) -> Decision | None:
+    """What happens to a rollout that may not go on by its evidence, or None. Whoever resumed it regardless collects on
+    at the same weight until what held it is gone."""
+    flagged = verdict.ratio.flagged and plan.on_ratio != "continue"
+    undecided = _is_undecided(plan, state, verdict, now_s)
+    if not (flagged or undecided):
+        return None
+    if state.verdict == "Inconclusive":
+        return state, ()
+    if undecided:
+        return _undecided(plan, state, "", now_s)
+    if plan.on_ratio == "pause":
+        return moves.hold(state, "ratio", verdict.ratio.text)
+    return moves.end(state, Phase.ABORTED, "Inconclusive", "ratio", verdict.ratio.text, now_s)
+
+
+def _blind(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
+    """Nothing was judged: stand still, say an error once, and mind only the end of the rollout's time."""
+    if state.verdict == "Inconclusive":
+        return state, ()
+    if state.phase is Phase.PROGRESSING and _is_over(plan, state, now_s):
+        return _undecided(plan, state, event.error, now_s)
+    return _said(state, event.error)
+
+
+def _said(state: State, error: str) -> Decision:
+    if not error:
+        return state, ()
+    known = state.verdict == "Error"
+    text = f"the evidence cannot be judged: {error}"
+    keeps = state.phase in (Phase.PAUSED, Phase.BAKING)
+    state = replace(state, verdict="Error", reason=state.reason if keeps else text)
+    return state, () if known else (Record("error", text),)
+
+
+def _is_over(plan: Plan, state: State, now_s: float) -> bool:
+    return now_s - state.started_s >= plan.max_duration_s
+
+
+def _is_undecided(plan: Plan, state: State, verdict: Verdict, now_s: float) -> bool:
+    """Whether one cannot tell and will not: a proof is never too late, nothing else is in time after the horizon."""
+    return (verdict.inconclusive or _is_over(plan, state, now_s)) and not steps.is_decided(plan, verdict)
+
+
+def _undecided(plan: Plan, state: State, error: str, now_s: float) -> Decision:
+    over = _is_over(plan, state, now_s)
+    decided_by = "maxDuration" if over else "evidence"
+    why = f"not decided within {plan.max_duration_s:g} s" if over else "no evidence to come in time can still decide it"
+    if error:
+        why += f"; the evidence cannot be judged: {error}"
+    if plan.on_inconclusive == "pause":
+        return moves.hold(state, decided_by, why)
+    if error:
+        return moves.end(state, Phase.FAILED, "Error", decided_by, why, now_s)
+    return moves.end(state, Phase.ABORTED, "Inconclusive", decided_by, why, now_s)

@@ -1,0 +1,39 @@
+"""How long nothing came, and when that is held against a candidate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from analysis.summaries import ArmCounts, Slice
+from proxy.control.evidence import GRID
+from proxy.control.silence import Silence
+
+NOTHING = ArmCounts.empty(GRID)
+
+
+def second(stable: float, candidate: float, share: float = 0.05) -> Slice:
+    return Slice(1, 0.0, 1.0, share, replace(NOTHING, assigned=stable), replace(NOTHING, assigned=candidate),
+                 None, None, False)  # fmt: skip
+
+
+def test_a_silent_night_is_told_from_a_candidate_that_nothing_reaches() -> None:
+    """If broken, a night without traffic fails a candidate, or one that is never reached waits forever."""
+    night, unreached = Silence(), Silence()
+    for _ in range(60):
+        night.observe(second(0, 0), 0.0)
+        unreached.observe(second(50, 0), 0.0)
+    assert (night.idle_s, night.unseen_s) == (60.0, 0.0)
+    assert (unreached.idle_s, unreached.unseen_s) == (0.0, 60.0)
+    unreached.observe(second(50, 1), 0.0)
+    assert unreached.unseen_s == 0.0
+
+
+@pytest.mark.parametrize(("share", "mirrored", "seconds"), [(0.001, 0.0, 200), (0.0, 0.0, 1000), (0.0, 0.01, 19)])
+def test_what_may_be_chance_is_not_held_against_anybody(share: float, mirrored: float, seconds: int) -> None:
+    """If broken, a small share of little traffic, which need not have had a request yet, looks like an outage."""
+    silence = Silence()
+    for _ in range(seconds - 1):
+        silence.observe(second(50, 0, share), mirrored)
+    assert silence.unseen_s == 0.0
