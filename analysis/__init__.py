@@ -5,8 +5,9 @@
     of one    categories,        engine (the likelihood       inconclusive, and what
     look      means: each        ratios), robustness (cap,    is still missing
               fills its rows     dispersion, restarts),
-              pairs, ratio,      intervals (the differences
-              breaker: alone     that are shown)
+              pairs (less the    intervals (the differences
+              noise: excess),    that are shown)
+              ratio, breaker
 
 An e-value is the wealth of somebody who bets against a hypothesis: under the hypothesis it passes 1/alpha with a
 probability of at most alpha, however often one looks. Each metric has two: *harm* (against "not worse than the
@@ -23,5 +24,5 @@ Rooms: `summaries` (what a look brings), `plan` (what is asked), `engine` (likel
 dispersion), `breaker`, `ratio`, `progress` (forecasts and futility), `readings` (what is answered), `wording` (in which
 words), `tally` (where a rollout stands), `verdict` (the Judge), `memory` (its state as bytes), `planning` (how much
 traffic a plan needs), `forecast` (when a proof is there, by the planner), `distances` (sizes for people), `excess`
-(disagreement beyond noise).
+(pairs that differ, less the model's own noise).
 """

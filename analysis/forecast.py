@@ -6,6 +6,7 @@ longer, and one beyond it never gets there.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 from analysis.latency import History
@@ -32,7 +33,7 @@ def planned_seconds(
         margin = gate.margin_relative or 0.0
         requests = requests_for_quantile(history.stable(), plan.grid, gate.quantile, margin, share, plan.alpha_promote)
     else:
-        effort = need(gate, plan, share, _baseline(gate, reading)).prove
+        effort = need(_as_measured(gate, reading), plan, share, _baseline(gate, reading)).prove
         requests = None if effort is None else effort.half
     dispersion = max(reading.n_candidate / reading.n_effective, 1.0) if reading.n_effective > 0 else 1.0
     if requests is None:
@@ -40,8 +41,17 @@ def planned_seconds(
     return max(requests * dispersion / traffic_per_s, least_seconds(plan.alpha_promote, plan.block_s))
 
 
+def _as_measured(gate: Gate, reading: MetricReading) -> Gate:
+    """With the share of requests that stable is asked twice, where records tell of it and the plan does not."""
+    if gate.kind != "pair" or gate.repeats or reading.stable is None or not reading.n_candidate:
+        return gate
+    return replace(gate, repeats=reading.n_stable / reading.n_candidate)
+
+
 def _baseline(gate: Gate, reading: MetricReading) -> Baseline:
     """What the reading knows by now."""
+    if gate.kind == "pair" and reading.stable is not None:
+        return Baseline(noise=reading.stable)
     if gate.kind in PAIRED:
         return Baseline(disagreement=reading.candidate if gate.kind == "pair" else None)
     rate = reading.stable if reading.stable is not None else 0.5

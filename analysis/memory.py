@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from analysis.summaries import FloatArray
 
 _TEXTS = "texts"
-_FORMAT = 2
+_FORMAT = 3
 
 
 def pack(texts: Mapping[str, object], arrays: Mapping[str, FloatArray]) -> bytes:

@@ -72,6 +72,22 @@ class Meter(ABC):
         """Of one value, for each row of Engine B, from past slices."""
         return np.zeros(len(self.drifts))
 
+    def observe(self, slice_: Slice) -> bool:
+        """Take in what has no row in the stack, and tell if there was any."""
+        return False
+
+    def begin_stage(self) -> None:
+        """Forget what is of the stage before."""
+        return
+
+    def close(self) -> None:
+        """End the block of what has no row."""
+        return
+
+    def restart(self) -> None:
+        """Start the next bank of what has no row; only between two blocks."""
+        return
+
     def learn(self, slice_: Slice, stack: Stack) -> None:
         """Take the slice into the past."""
         return
@@ -83,6 +99,10 @@ class Meter(ABC):
     def design_effects(self) -> FloatArray:
         """Of each of its rows: how many requests of these users say as much as one of a user of its own."""
         return np.broadcast_to(self.groups.effects(), len(self.tables) + len(self.drifts))
+
+    def least_phi(self, sticky: bool) -> FloatArray | float:
+        """What the evidence of its rows is divided by at least, from finished blocks alone."""
+        return self.design_effects() if sticky else 1.0
 
     def samples(self, stack: Stack) -> tuple[float, float]:
         """Samples so far: stable, candidate."""

@@ -3,7 +3,8 @@
 The wealth is the mean likelihood ratio over alternatives drawn from Beta(a, b), cut to the alternative; disagreements
 must be independent given the past. Source: Robbins 1970; Howard et al., arXiv 1810.08240. McNemar's test is the same
 mixture at 1/2 on the pairs where just one side is wrong, and so is the sign test of the two latencies of a pair. The
-block cap, the dispersion from finished blocks and the restarts are those of all tests.
+block cap, the dispersion from finished blocks and the restarts are those of all tests. What a limit means where the
+stable was asked twice is for `analysis.excess` to say.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from analysis.intervals import Estimate, half_width, rate_variance
 from analysis.meter import Wealth
 from analysis.plan import Gate
 from analysis.robustness import BLOCK_CAP, restart_weight
-from analysis.summaries import RATIO_BASE, RATIO_BUCKETS, FloatArray, PairCounts, Slice
+from analysis.summaries import RATIO_BASE, RATIO_BUCKETS, FloatArray, PairCounts, Repeats, Slice
 from analysis.wording import percent, signed
 
 RESTARTS: Final = 9
@@ -65,7 +66,7 @@ def mcnemar(worse: float, better: float, side: Side = "above") -> float:
 
 
 class Pairs(ABC):
-    """A meter of pairs: how many are bad. It has no rows in the stack: its wealth comes from its counts alone."""
+    """How many pairs are bad. It has no rows in the stack: its wealth comes from its counts alone."""
 
     def __init__(self, gate: Gate, limit: float, prior: tuple[float, float]) -> None:
         self.gate = gate
@@ -82,18 +83,6 @@ class Pairs(ABC):
     @abstractmethod
     def count(self, pairs: PairCounts) -> tuple[float, float, float]:
         """Pairs of a slice, and how many are bad by the margin of harm and by that of pass."""
-
-    @abstractmethod
-    def estimate(self) -> Estimate:
-        """What the effect is, with its interval."""
-
-    @abstractmethod
-    def margin_words(self) -> str:
-        """The margin as the user wrote it."""
-
-    def effective_words(self) -> str:
-        """The margin as it is tested."""
-        return self.margin_words()
 
     def state(self) -> dict[str, FloatArray]:
         """All that changes, by name."""
@@ -188,9 +177,21 @@ class Disagreement(Pairs):
         width = float(self._half_width(rate))
         return Estimate(None, rate, rate, max(0.0, rate - width), min(1.0, rate + width)).scaled(100.0)
 
-    def margin_words(self) -> str:
-        """As it was written."""
-        return f"{percent(self.gate.limit)} of the pairs"
+
+class Alone(Pairs):
+    """McNemar's test, of requests that the stable was asked twice: does the candidate differ more often than it does?
+
+    Of the requests where one of the two answers alone differs from the stable's first, no more than half are the
+    candidate's where both come from one law. Only for a margin of nothing.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__(gate, 0.5, (_HALF, _HALF))
+
+    def count(self, pairs: PairCounts) -> tuple[float, float, float]:
+        """Requests where one of both differs, and those where it is the candidate's."""
+        found = pairs.repeated.get(self.gate.output, Repeats())
+        return found.candidate + found.stable, found.candidate, found.candidate
 
 
 class Slowdown(Pairs):
@@ -256,11 +257,6 @@ def slowdown_shifts(margin: float) -> tuple[int, int]:
 def _factor(bucket: float) -> float:
     """The ratio at the lower edge of a bucket."""
     return float(RATIO_BASE ** (bucket - RATIO_BUCKETS // 2))
-
-
-def pair_meter(gate: Gate) -> Pairs:
-    """The meter of a gate that compares pairs."""
-    return Slowdown(gate) if gate.kind == "slowdown" else Disagreement(gate)
 
 
 _LOG_WEIGHTS: Final[FloatArray] = np.log([*(restart_weight(j) for j in range(1, RESTARTS)), 1 / RESTARTS])

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from analysis.summaries import Grid
 
-Kind = Literal["errors", "latency", "category", "number", "pair", "slowdown", "excess", "accuracy", "loss"]
+Kind = Literal["errors", "latency", "category", "number", "pair", "slowdown", "accuracy", "loss"]
 PAIRED: Final = ("pair", "slowdown")
 """Kinds that compare the two answers to one request."""
 TOLD_LATER: Final = ("accuracy", "loss")
@@ -20,10 +20,9 @@ class Gate:
     """One metric and its margin. Margins are fractions: 0.2 is 20 % (relative) or 20 pp (absolute).
 
     errors take margin_relative, margin_absolute or both (the larger counts), latency margin_relative, category
-    margin_absolute, number margin_sd, pair margin_absolute (or margin_relative; both are a share of the pairs),
-    slowdown (of the median pair) margin_relative, excess (of disagreement over the stable's with itself)
-    margin_absolute, accuracy margin_relative (of the accuracy, not of what is wrong), margin_absolute or both, loss (of
-    the log-loss, upwards) margin_sd.
+    margin_absolute, number margin_sd, pair margin_absolute (or margin_relative; both are a share of the pairs, beyond
+    the stable's disagreement with itself), slowdown (of the median pair) margin_relative, accuracy margin_relative (of
+    the accuracy, not of what is wrong), margin_absolute or both, loss (of the log-loss, upwards) margin_sd.
     """
 
     name: str
@@ -38,6 +37,9 @@ class Gate:
     weight: float = 1.0
     """The metric's part of the abort budget, relative to the other guardrails and signals."""
     role: Role = "guardrail"
+    repeats: float = 0.0
+    """Of a pair: the share of requests for which stable is asked a second time, as far as it is known. Above 0 it says
+    that the noise of stable counts from the beginning, even before the first repeat is seen."""
 
     def __post_init__(self) -> None:
         allowed = _MARGINS[self.kind]
@@ -53,14 +55,21 @@ class Gate:
             raise ValueError(f"{self.name}.margin_relative: {self.margin_relative} of an accuracy is more than all")
         if self.kind == "latency" and not 0 < self.quantile < 1:
             raise ValueError(f"{self.name}.quantile: {self.quantile} is not between 0 and 1")
+        if not 0 <= self.repeats <= 1 or (self.repeats and self.kind != "pair"):
+            raise ValueError(f"{self.name}.repeats: {self.repeats} is no share of the pairs of a pair metric")
         if not 0 < self.weight < float("inf"):
             raise ValueError(f"{self.name}.weight: {self.weight} is not above 0")
 
     @property
-    def limit(self) -> float:
-        """The largest share of pairs that may disagree, kept inside (0, 1)."""
+    def share(self) -> float:
+        """The largest share of pairs that may disagree, or may do so beyond the stable's noise."""
         share = self.margin_absolute if self.margin_absolute is not None else self.margin_relative
-        return min(max(share or 0.0, 1e-6), 1 - 1e-6)
+        return share or 0.0
+
+    @property
+    def limit(self) -> float:
+        """The same, kept inside (0, 1)."""
+        return min(max(self.share, 1e-6), 1 - 1e-6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +115,6 @@ _MARGINS: Final[dict[str, tuple[str, ...]]] = {
     "number": ("margin_sd",),
     "pair": ("margin_absolute", "margin_relative"),
     "slowdown": ("margin_relative",),
-    "excess": ("margin_absolute",),
     "accuracy": ("margin_relative", "margin_absolute"),
     "loss": ("margin_sd",),
 }

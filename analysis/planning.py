@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, log, sqrt
 from typing import Final, assert_never
 
@@ -87,6 +87,8 @@ class Baseline:
     """By quantile: how far the logarithm of the latency spreads there, as the sd of a lognormal with that tail."""
     disagreement: float | None = None
     """Share of pairs that disagree; half of the limit where it is not known."""
+    noise: float = 0.01
+    """How often the stable differs from itself, where it is asked twice."""
     pair_spread: float = 0.3
     """The sd of the logarithm of the ratio of a pair's latencies."""
 
@@ -125,9 +127,7 @@ def need(gate: Gate, plan: Plan, share: float, baseline: Baseline, times: float 
     """
     weight = dict(zip((each.name for each in plan.gates), plan.abort_weights(), strict=True))[gate.name]
     if gate.kind in PAIRED:
-        to_prove, to_find = _of_pairs(gate, baseline, times)
-        prove = _effort(to_prove, log(1 / plan.alpha_promote)) if gate.role == "guardrail" else None
-        return Need(prove, _effort(to_find, log(1 / (plan.alpha_abort * weight))) if weight else None)
+        return _need_of_pairs(gate, plan, plan.alpha_abort * weight, baseline, times)
     told = _distances(gate, plan, baseline, times)
     to_prove, to_find = (share * (1 - share) * distance * abs(distance) / (2 * variance) for variance, distance in told)
     alpha_harm = plan.alpha_abort * weight / (_LABEL_TABLES if gate.kind == "category" else 1)
@@ -173,6 +173,22 @@ def _effort(growth: float, needed: float) -> Effort | None:
     return Effort(needed / growth, most / growth)
 
 
+def _need_of_pairs(gate: Gate, plan: Plan, alpha_harm: float, baseline: Baseline, times: float) -> Need:
+    """Where stable is asked twice, pass is the mean of two tests, so that one of them is enough at twice the odds."""
+    to_prove, to_find = _of_pairs(gate, baseline, times)
+    ways, find = [_effort(to_prove, log(1 / plan.alpha_promote))], _effort(to_find, log(1 / max(alpha_harm, 1e-300)))
+    if gate.repeats:
+        noisy = replace(baseline, disagreement=baseline.noise)
+        proven, found = _beyond(gate, baseline, times)
+        ways = [
+            _effort(_of_pairs(gate, noisy, times)[0], log(2 / plan.alpha_promote)),
+            _effort(proven, doubt(plan.alpha_promote / 2)),
+        ]
+        find = _effort(found, doubt(max(alpha_harm, 1e-300)))
+    prove = min((way for way in ways if way is not None), key=lambda way: way.half, default=None)
+    return Need(prove if gate.role == "guardrail" else None, find if alpha_harm else None)
+
+
 def _of_pairs(gate: Gate, baseline: Baseline, times: float) -> tuple[float, float]:
     """Growth with each pair, of an unchanged candidate and of one that is worse: the Kullback-Leibler distance."""
     if gate.kind == "pair":
@@ -183,6 +199,19 @@ def _of_pairs(gate: Gate, baseline: Baseline, times: float) -> tuple[float, floa
     harm, passing = (each * log(RATIO_BASE) for each in slowdown_shifts(margin))
     proven, found = float(ndtr(-passing / spread)), float(ndtr((log(1 + times * margin) - harm) / spread))
     return _divergence(proven, 0.5, proven < 0.5), _divergence(found, 0.5, found > 0.5)
+
+
+def _beyond(gate: Gate, baseline: Baseline, times: float) -> tuple[float, float]:
+    """The same of the two samples, the candidate's pairs and the repeated ones, by the variance of their difference."""
+    control = min(gate.repeats, 0.5)
+    noise = min(max(baseline.noise, gate.share / 10, 1e-6), 1 - 1e-6)  # a few repeats may say none at all, or all
+
+    def growth(margins: float) -> float:
+        rate = min(noise + margins * gate.share, 1.0)
+        variance = rate * (1 - rate) / (1 - control) + noise * (1 - noise) / control
+        return ((margins - 1) * gate.share) ** 2 / (2 * variance)
+
+    return growth(0.0), growth(times) if times > 1 else 0.0
 
 
 def _divergence(truth: float, limit: float, told: bool) -> float:
@@ -196,9 +225,6 @@ def _distances(
     """(variance of one value, distance from the margin), of an unchanged candidate and of one that is worse."""
     beyond = times - 1
     match gate.kind:
-        case "excess":
-            known = baseline.disagreement if baseline.disagreement is not None else 0.01
-            return _rate(known, gate.margin_absolute or 0.0, 0.0), _rate(known, gate.margin_absolute or 0.0, times)
         case "errors":
             rate = baseline.error_rate
             margin = max(gate.margin_absolute or 0.0, (gate.margin_relative or 0.0) * rate)

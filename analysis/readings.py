@@ -17,7 +17,8 @@ class MetricReading:
 
     `stable` and `candidate` are fractions (errors, category, pair; accuracy: of wrong predictions; slowdown: of the
     stable's time), seconds (latency) or the output's own unit (number; loss: natural logarithms); `effect`, `low` and
-    `high` are in `unit`. All are None where nothing can be said.
+    `high` are in `unit`. All are None where nothing can be said. Of a pair `stable` is how often the stable differs from
+    itself, and `effect` what is beyond that; where it was never asked twice the effect is the candidate's share.
     """
 
     name: str
@@ -106,7 +107,7 @@ class Verdict:
 
 UNITS: Final[dict[Kind, Unit]] = {
     "errors": "pp", "latency": "%", "category": "pp", "number": "sd", "pair": "%", "slowdown": "%",
-    "excess": "pp", "accuracy": "pp", "loss": "sd",
+    "accuracy": "pp", "loss": "sd",
 }  # fmt: skip
 
 
@@ -129,16 +130,19 @@ def _sentence(reading: MetricReading) -> str:
             found = f"mean {level}{against}"
         case "latency":
             found = f"{level}{against}"
+        case "pair" if reading.stable is not None:
+            own = percent(reading.stable)
+            found = f"the candidate differs in {level}, stable from itself in {own}, {signed(reading.effect)} pp"
         case "pair":
             found = f"{level} of the pairs disagree"
-        case "excess":
-            found = f"{level} of the pairs disagree{against} of the stable's with itself"
         case "slowdown":
             found = f"the median pair takes {level} of the stable's time"
         case _:
             assert_never(reading.kind)
     n = f"n = {count(reading.n_candidate)}"
-    if reading.kind not in PAIRED:
+    if reading.kind == "pair" and reading.stable is not None:
+        n += f", of which {count(reading.n_stable)} were asked of stable twice"
+    elif reading.kind not in PAIRED:
         found += f", {signed(reading.effect)} {reading.unit}"
         n = f"n = {count(reading.n_stable)} stable and {count(reading.n_candidate)} candidate"
     evidence = (
@@ -150,7 +154,7 @@ def _sentence(reading: MetricReading) -> str:
 
 def _level(kind: Kind, value: float) -> str:
     match kind:
-        case "errors" | "category" | "pair" | "slowdown" | "excess" | "accuracy":
+        case "errors" | "category" | "pair" | "slowdown" | "accuracy":
             return percent(value)
         case "latency":
             return time_of(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +124,23 @@ class GroupCounts:
         )
 
 
+class Repeats(NamedTuple):
+    """Requests that stable was asked twice and the candidate once, by which answers differ from the stable's first.
+
+    The four counts are of requests where all three answers had the output.
+    """
+
+    n: float = 0.0
+    candidate: float = 0.0
+    """The candidate's alone differs."""
+    stable: float = 0.0
+    """The stable's second alone differs."""
+    both: float = 0.0
+
+    def __add__(self, other: tuple[float, ...]) -> Repeats:  # type: ignore[override]  # counts add, by place
+        return Repeats(*(mine + others for mine, others in zip(self, other, strict=True)))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PairCounts:
     """What pairs (the stable's answer and the shadow's answer to one request) said in a slice."""
@@ -133,9 +150,8 @@ class PairCounts:
     """By output: pairs where both gave the output, and those of them that differ."""
     ratio: FloatArray
     """Shadow latency over stable latency, base 1.04, bucket 128 starts at 1."""
-    repeated: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """By output, of requests that the stable was asked twice: those where both answers had the output, and those of
-    them that differ."""
+    repeated: Mapping[str, Repeats] = field(default_factory=dict)
+    """By output, those of the pairs for whose request the stable was asked a second time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,8 +249,8 @@ class Slice:
             _check_counts("slice.groups", *sums)
         if self.pairs is not None:
             for name, by_output in (("disagreed", self.pairs.disagreed), ("repeated", self.pairs.repeated)):
-                for output, (n, x) in by_output.items():
-                    _check_counts(f"slice.pairs.{name}[{output!r}]", n, x)
+                for output, found in by_output.items():
+                    _check_counts(f"slice.pairs.{name}[{output!r}]", *found)
             ratio = self.pairs.ratio
             if ratio.shape != (RATIO_BUCKETS,):
                 raise ValueError(f"slice.pairs.ratio: {ratio.shape} is not the grid's shape ({RATIO_BUCKETS},)")

@@ -28,7 +28,7 @@ from analysis.latency import History, Quantile
 from analysis.means import Means
 from analysis.memory import pack, refill, unpack
 from analysis.meter import Meter, Wealth
-from analysis.pairs import Pairs, pair_meter
+from analysis.pairs import Slowdown
 from analysis.plan import PAIRED, TOLD_LATER, Gate, Plan
 from analysis.progress import Progress
 from analysis.rates import Rates
@@ -61,8 +61,8 @@ class Judge:
         self.plan = plan
         self._weights = plan.abort_weights()
         self._history = History(plan.grid)
-        self._pairs: dict[str, Pairs] = {gate.name: pair_meter(gate) for gate in plan.gates if gate.kind in PAIRED}
-        meters = [self._meter(gate) for gate in plan.gates if gate.kind not in PAIRED]
+        self._pairs = {gate.name: Slowdown(gate) for gate in plan.gates if gate.kind == "slowdown"}
+        meters = [self._meter(gate) for gate in plan.gates if gate.kind != "slowdown"]
         self._meters = sorted(meters, key=lambda meter: bool(meter.drifts))  # rows of Engine A first
         first = 0
         for meter in self._meters:
@@ -89,14 +89,14 @@ class Judge:
                 return Categories(gate)
             case "number":
                 return Means(gate)
-            case "excess":
+            case "pair":
                 return Excess(gate)
             case "accuracy":
                 return Accuracy(gate)
             case "loss":
                 return LogLoss(gate)
-            case "pair" | "slowdown":
-                raise AssertionError("pairs have no rows in the stack")
+            case "slowdown":
+                raise AssertionError("the latency of pairs has no rows in the stack")
 
     # --- evidence in
     def observe(self, slice_: Slice) -> None:
@@ -117,6 +117,7 @@ class Judge:
         for pairs in self._pairs.values():
             lively |= pairs.observe(slice_)
         for meter in self._meters:
+            lively |= meter.observe(slice_)
             meter.learn(slice_, self._stack)
         self._history.learn(slice_)
         self._ratio.observe(slice_)
@@ -134,6 +135,7 @@ class Judge:
         self._ratio.begin_stage()
         for meter in self._meters:
             meter.groups.begin_stage()
+            meter.begin_stage()
         for pairs in self._pairs.values():
             pairs.begin_stage()
 
@@ -159,19 +161,20 @@ class Judge:
 
     def _close_block(self) -> None:
         tally, wealth = self._tally, self._wealth()
+        parts: list[Meter | Slowdown] = [*self._meters, *self._pairs.values()]
+        for part in parts:
+            part.close()
         least_phi = np.ones(self._stack.rows)
-        for meter in self._meters if tally.sticky else ():
-            least_phi[meter.rows] = meter.design_effects()
+        for meter in self._meters:
+            least_phi[meter.rows] = meter.least_phi(tally.sticky)
         self._stack.close(least_phi)
-        for pairs in self._pairs.values():
-            pairs.close()
         if tally.block_lively:
             tally.lively_blocks += 1
             self._progress.close(self._guardrail_log_e(wealth), tally.clock_s, log(1 / self.plan.alpha_promote))
             if tally.lively_blocks % RESTART_BLOCKS == 0:
                 self._stack.bank.restart()
-                for pairs in self._pairs.values():
-                    pairs.restart()
+                for part in parts:
+                    part.restart()
         tally.block_s, tally.block_lively = 0.0, False
         self._known = None
 
@@ -235,14 +238,14 @@ class Judge:
     def _reading(self, gate: Gate, wealth: Mapping[str, Wealth]) -> MetricReading:
         harm, passing = wealth[gate.name]
         weight = self._weights[self.plan.gates.index(gate)]
-        found = self._pair_facts(gate) if gate.kind in PAIRED else self._facts(gate)
+        found = self._pair_facts(gate) if gate.name in self._pairs else self._facts(gate)
         estimate = found.estimate
         return MetricReading(
             name=gate.name,
             kind=gate.kind,
             role=gate.role,
             weight=weight,
-            unit=UNITS[gate.kind],
+            unit="pp" if gate.kind == "pair" and estimate.stable is not None else UNITS[gate.kind],
             stable=estimate.stable,
             candidate=estimate.candidate,
             effect=estimate.effect,
@@ -312,7 +315,7 @@ class Judge:
             inside = self._by_name[gate.name].inside(self._stack) if pairs is None else pairs.inside()
             if inside is False:
                 doubts.append(f"{gate.name}: this stage alone is outside {readings[gate.name].margin}")
-            elif inside is None and pairs is None and gate.kind not in ("excess", *TOLD_LATER):
+            elif inside is None and gate.kind not in (*PAIRED, *TOLD_LATER):
                 # Pairs may all come from earlier stages, and so may truths, which are late.
                 doubts.append(f"{gate.name}: this stage alone has no data yet")
         return doubts
@@ -333,7 +336,7 @@ class Judge:
 
     def _fingerprint(self) -> str:
         """What of the plan shapes the evidence; budgets and the horizon may change without losing it."""
-        gates = [replace(gate, weight=1.0, role="info") for gate in self.plan.gates]
+        gates = [replace(gate, weight=1.0, role="info", repeats=float(gate.repeats > 0)) for gate in self.plan.gates]
         return repr((gates, self.plan.block_s, self.plan.breaker_above, self.plan.grid))
 
     def dump(self) -> bytes:

@@ -124,3 +124,25 @@ def test_what_cannot_be_told_has_no_number() -> None:
     assert need(certain, Plan((certain,)), 0.5, Baseline(disagreement=0.02)).prove is None
     assert spread_between((0.5, 1.0), (0.9, 1.0)) is None
     assert Baseline(latency_spread={0.95: 0.3, 0.99: 0.9}).spread(0.999) == 0.9
+
+
+def test_pairs_beyond_noise_are_planned_near_the_simulated_medians() -> None:
+    """Broken: a noisy model is promised the proof that a quiet one has."""
+    gate = Gate("pair.label", "pair", output="label", margin_absolute=0.01, repeats=0.1)
+    found = need(gate, Plan((gate,)), 0.5, Baseline(noise=0.02), 2.0)
+    assert found.prove is not None
+    assert found.find is not None
+    assert 0.6 < found.prove.half / 25_900 < 1.6
+    assert 0.6 < found.find.half / 22_950 < 1.6
+    quiet = need(gate, Plan((gate,)), 0.5, Baseline(noise=0.001), 2.0)
+    assert quiet.prove is not None
+    assert quiet.prove.half < 1500, "pairs alone prove it"
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.01, 1.0])
+def test_a_plan_of_pairs_stands_whatever_the_first_repeat_says(noise: float, share: float) -> None:
+    """Broken: the first request that stable is asked twice stops the look, since all or none of one differs."""
+    gate = Gate("pair.label", "pair", output="label", margin_absolute=share, repeats=0.01, role="signal")
+    found = need(gate, Plan((gate,)), 0.5, Baseline(noise=noise), 2.0).find
+    assert found is None or found.half > 0
