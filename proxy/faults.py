@@ -176,6 +176,28 @@ class Skip(enum.IntEnum):
 SKIP_FLAGS: dict[Skip, str] = {skip: skip.name.lower().replace("_", "-") for skip in Skip}
 
 
+class Repeat(enum.IntEnum):
+    """What became of a request that stable was asked a second time, for its own noise; the value is its cell (0 to 15).
+
+    Those of AGREED and DISAGREED are compared: with stable's first answer, beside the shadow's.
+    """
+
+    AGREED = 0
+    DISAGREED = 1
+    """In any output."""
+    BUSY = 2
+    """Not sent: as many are under way as may be, or live traffic needs the connections."""
+    NO_CONNECTION = 3
+    TIMEOUT = 4
+    FAILED = 5
+    UNREADABLE = 6
+    UNPAIRED = 7
+    """Answered, while the shadow's copy has no answer to compare: noise counts beside a candidate alone."""
+
+
+REPEAT_FLAGS: dict[Repeat, str] = {repeat: repeat.name.lower().replace("_", "-") for repeat in Repeat}
+
+
 class Retry(enum.IntEnum):
     """What became of an attempt after the first, or why none was made; the value is its cell (0 to 8).
 

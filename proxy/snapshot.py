@@ -148,8 +148,8 @@ class Segment(msgspec.Struct, frozen=True):
 class Mirror(msgspec.Struct, frozen=True):
     """A version that is sent copies. `share` is in parts of `CIRCLE`. Its answers never reach a client.
 
-    Copies are made of requests for which one of `matches` holds; none given means all. Names of header fields are in
-    lower case.
+    `repeat_share` is the part of the copies whose request the live version is asked a second time. Copies are made of
+    requests for which one of `matches` holds; none given means all. Names of header fields are in lower case.
     """
 
     backend: int
@@ -162,6 +162,7 @@ class Mirror(msgspec.Struct, frozen=True):
     matches: tuple[Match, ...] = ()
     set_headers: tuple[tuple[str, str], ...] = ()
     remove_headers: tuple[str, ...] = ()
+    repeat_share: int = 0
 
 
 class RateLimit(msgspec.Struct, frozen=True):

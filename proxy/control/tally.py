@@ -73,6 +73,7 @@ def add_totals(left: Totals, right: Totals) -> Totals:
         skips=merged(left.skips, right.skips),
         faults=merged(left.faults, right.faults),
         statuses=merged(left.statuses, right.statuses),
+        repeats=merged(left.repeats, right.repeats),
     )
 
 

@@ -4,7 +4,8 @@
                                           │
                                           ├─▶ predictions  (what the answer said, after the client has it)
                                           ├─▶ ledger       (ONE outcome for each exchange)
-                                          └─▶ shadow       (a copy, after the client has its answer)
+                                          └─▶ shadow       (a copy, after the client has its answer, and at times
+                                                            the same to stable again: repeating)
 
 `downstream` is a client's connection and `intake` parses its requests, `request_line` and `request_head` hold them to
 the standard, `bodies` says which bodies are not parsed, `paths` gives the path one form, `router` chooses (pure),
@@ -18,6 +19,8 @@ the wire, `routing` is what a snapshot becomes in a worker, `acceptor` lets clie
 the ordinary case a request costs no task, no timer, no regex and no log line.
 
 `upgrade` says which requests ask for another protocol; a `tunnel` is what becomes of one that is granted.
+
+`copying` is what a copy under way does, `shadow` who gets one, and `repeating` compares stable with itself.
 
 Where a route asks for it, `limiting` turns requests away, `injection` has them fail, and answers get a name
 (`proxy.answer_id`). Where a log is asked for, exchanges are `logged`, `access_log` says what a line has and `log_file`

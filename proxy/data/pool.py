@@ -63,6 +63,11 @@ class Pool:
         """Requests that have a connection or wait for one."""
         return len(self._connections) - len(self._idle) + len(self._connecting) + len(self._waiting)
 
+    @property
+    def roomy(self) -> bool:
+        """Whether half of the connections that there may be are not needed: a copy then delays no request."""
+        return 2 * self.in_flight < self._max_connections
+
     def acquire(self, borrower: Borrower, head_only: bool, connect_timeout_s: float, fresh: bool = False) -> None:
         """Lend a connection: at once where one is idle, else when one is made or comes back.
 

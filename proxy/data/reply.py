@@ -19,7 +19,8 @@ from proxy.data.trailers import last_chunk
 from proxy.data.tunnel import Tunnel
 from proxy.data.upgrade import agreed
 from proxy.faults import FACTS, Fault, counts_against
-from proxy.ledger.writer import NOWHERE, Reading
+from proxy.ledger.row import NOWHERE
+from proxy.ledger.writer import Reading
 
 
 class Reply(Attempt):
@@ -191,4 +192,5 @@ class Reply(Attempt):
     def _mirror(self, plan: RoutePlan, readings: Sequence[Reading], latency_s: float, fault: Fault) -> Sequence[str]:
         """Make the copies; their names."""
         body = self._kept if self._request_complete else None
-        return mirror(self._context, plan, self.head, body, readings, latency_s, fault)
+        upstream = None if self._arm is None else self._arm.upstream
+        return mirror(self._context, plan, self.head, body, readings, latency_s, fault, upstream)

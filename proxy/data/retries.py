@@ -20,7 +20,8 @@ from typing import Final
 from proxy.data.pool import Pool
 from proxy.data.upstream import Upstream
 from proxy.faults import FACTS, Fault, Retry, Side, counts_against
-from proxy.ledger.writer import Row, Writer
+from proxy.ledger.row import Row
+from proxy.ledger.writer import Writer
 from proxy.snapshot import Condition, Retries
 
 _UNREACHED: Final = frozenset((Fault.CONNECT_FAILED, Fault.CONNECT_TIMEOUT, Fault.TLS_FAILED))

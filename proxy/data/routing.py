@@ -22,7 +22,8 @@ from proxy.data.retries import RetryPlan
 from proxy.data.router import Choice, Condition, Head, any_of
 from proxy.data.upstream import Upstream
 from proxy.ledger.guards import Guards
-from proxy.ledger.writer import NOWHERE, Row, Writer
+from proxy.ledger.row import NOWHERE, Row
+from proxy.ledger.writer import Writer
 from proxy.snapshot import Arm, Backend, Endpoint, Mirror, RateLimit, Route, RowRef, Snapshot
 
 

@@ -22,7 +22,7 @@ from typing import Final, Protocol
 from proxy.data.connection import Connection
 from proxy.data.routing import Context
 from proxy.data.upgrade import WEBSOCKET
-from proxy.ledger.writer import Row
+from proxy.ledger.row import Row
 
 LINGER_S: Final = 30.0
 """When one side is gone, how long the other has to take what it was sent: a reader that hangs must not stay forever."""

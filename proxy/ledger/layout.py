@@ -103,7 +103,9 @@ Outcomes without an answer count at NO_STATUS."""
 NO_STATUS: Final = 611
 R_RETRIES: Final = 576
 """First of 16 cells: attempts after the first by what became of them, and failures that were not tried again."""
-R_CONFUSION: Final = 592
+R_REPEATS: Final = 592
+"""First of 16 cells: requests that stable was asked twice, by what became of it (rows of shadows)."""
+R_CONFUSION: Final = 608
 """First of OUTPUTS * LABELS * LABELS cells: pairs by (stable's label, shadow's label) of each output."""
 R_USERS: Final = R_CONFUSION + OUTPUTS * LABELS * LABELS
 """USER_SLOTS bytes: 1 where a user whose key hashes there was assigned to the row."""
@@ -127,13 +129,19 @@ L_LATE_FAILED: Final = 6
 L_CUT: Final = 7
 """Tunnels that were cut DURING this slice: as many answers more, all of which failed."""
 L_PAIRS: Final = 9
+L_REPEATS: Final = 10
+"""Copies whose request stable was asked a second time, and those of them of which nothing is awaited any more."""
+L_REPEATS_ENDED: Final = 11
 L_LATENCY: Final = 16
 L_GROUP_N: Final = L_LATENCY + LATENCY_BUCKETS
 L_GROUP_FAILED: Final = L_GROUP_N + GROUPS
 L_RATIO: Final = L_GROUP_FAILED + GROUPS
 L_PAIR_OUTPUTS: Final = L_RATIO + RATIO_BUCKETS
 """OUTPUTS times (compared, disagreed)."""
-L_OUTPUTS: Final = L_PAIR_OUTPUTS + 2 * OUTPUTS
+L_REPEATED: Final = L_PAIR_OUTPUTS + 2 * OUTPUTS
+"""OUTPUTS times (compared; the shadow's alone differs from stable's first answer; stable's second alone; both)."""
+REPEATED_CELLS: Final = 4
+L_OUTPUTS: Final = L_REPEATED + REPEATED_CELLS * OUTPUTS
 
 O_N: Final = 0
 O_SUM: Final = 1
@@ -149,7 +157,7 @@ LANE_CELLS: Final = L_OUTPUTS + OUTPUTS * OUTPUT_CELLS
 ROW_CELLS: Final = R_LANES + LANES * LANE_CELLS
 
 _HEADER_CELLS: Final = 512
-_MAGIC: Final = 0x5553_4C33
+_MAGIC: Final = 0x5553_4C34
 INV_LOG_BASE: Final = 1.0 / log(LATENCY_BASE)
 LATENCY_OFFSET: Final = -log(LATENCY_LOWEST_S) * INV_LOG_BASE
 _INV_LOG_RATIO: Final = 1.0 / log(RATIO_BASE)

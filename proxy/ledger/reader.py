@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from proxy.faults import Fault, Retry, Skip
+from proxy.faults import Fault, Repeat, Retry, Skip
 from proxy.ledger.guards import GuardTotals, totals
 from proxy.ledger.layout import (
     ENDPOINT_CELLS,
@@ -15,6 +15,8 @@ from proxy.ledger.layout import (
     L_LATE_FAILED,
     L_LOST,
     L_ON_TIME,
+    L_REPEATS,
+    L_REPEATS_ENDED,
     L_STAMP,
     LABELS,
     LANE_CELLS,
@@ -28,6 +30,7 @@ from proxy.ledger.layout import (
     R_GROUP_NUMBERS,
     R_GROUPED,
     R_LANES,
+    R_REPEATS,
     R_RETRIES,
     R_SKIPS,
     R_STATUSES,
@@ -59,6 +62,8 @@ class Totals:
     faults: dict[Fault, int]
     statuses: dict[int, int]
     """Answers by status; 0 counts outcomes without an answer."""
+    repeats: dict[Repeat, int] = field(default_factory=dict)
+    """Of a shadow: requests that stable was asked twice, by what became of it."""
 
     @property
     def failed_to_clients(self) -> int:
@@ -120,6 +125,7 @@ class Reader:
             skips={skip: int(head[R_SKIPS + skip]) for skip in Skip if head[R_SKIPS + skip]},
             faults={fault: int(head[R_FAULTS + fault]) for fault in Fault if head[R_FAULTS + fault]},
             statuses=statuses,
+            repeats={repeat: int(head[R_REPEATS + repeat]) for repeat in Repeat if head[R_REPEATS + repeat]},
         )
 
     def confusion(self, worker: int, row: int, tenant: int, output: int) -> array[float] | None:
@@ -153,12 +159,14 @@ class Reader:
         return None if overtaken else copy
 
     def complete(self, worker: int, row: int, tenant: int, slice_: int) -> bool:
-        """Whether every request of a past slice is finished on time or lost."""
+        """Whether every request of a past slice is finished on time or lost, and nothing more is awaited of repeats."""
         base = self.shape.row(worker, row)
         at = base + R_LANES + (slice_ % LANES) * LANE_CELLS
         cells = self._cells
         if cells[base + R_TENANT] != tenant or cells[at] != slice_:
             return True
+        if cells[at + L_REPEATS] > cells[at + L_REPEATS_ENDED]:
+            return False
         return cells[at + L_ARRIVED] <= cells[at + L_ON_TIME] + cells[at + L_LOST]
 
     def labels(self, worker: int, table: int, tenant: int) -> list[str]:

@@ -31,6 +31,8 @@ from proxy.ledger.layout import (
     L_PAIR_OUTPUTS,
     L_PAIRS,
     L_RATIO,
+    L_REPEATS,
+    L_REPEATS_ENDED,
     LABELS,
     LANE_CELLS,
     LANES,
@@ -60,38 +62,18 @@ from proxy.ledger.layout import (
     R_SKIPS,
     R_STATUSES,
     R_TENANT,
-    R_USERS,
     W_CONNECTIONS,
     W_IN_FLIGHT,
     W_REFUSED,
     attach,
     ratio_bucket,
 )
+from proxy.ledger.repeats import Repeats
+from proxy.ledger.row import Row
 
 _CLEARING: Final = -1.0
 """The tenant of a row that is being cleared: a worker that dies meanwhile leaves a row that is not taken for empty."""
 _ZEROS: Final = memoryview(bytes(8 * max(LANE_CELLS, R_LANES))).cast("d")
-
-
-class Row:
-    """A worker's hold on one row. `live` ends when the row is lent to another tenant."""
-
-    __slots__ = ("base", "grouped", "index", "lane_bases", "lane_cells", "live", "tenant", "users")
-
-    def __init__(self, index: int, tenant: int, base: int, outputs: int) -> None:
-        self.index = index
-        self.tenant = tenant
-        self.base = base
-        self.lane_bases = tuple(base + R_LANES + lane * LANE_CELLS for lane in range(LANES))
-        self.lane_cells = L_OUTPUTS + outputs * OUTPUT_CELLS
-        self.users = (base + R_USERS) * 8
-        self.live = index >= 0
-        self.grouped = False
-        """Whether the mark is set by which cells of groups are cleared and read."""
-
-
-NOWHERE: Final = Row(-1, 0, 0, 0)
-"""The hold on no row: what is written there is dropped."""
 
 
 @dataclass(init=False)
@@ -139,6 +121,7 @@ class Writer:
         self._tenants: dict[int, Row] = {}
         self._tables: dict[int, LabelTable] = {}
         self.guards = Guards(self._cells, self.shape, worker)
+        self.repeats = Repeats(self._cells)
         self._close_books()
 
     def _close_books(self) -> None:
@@ -150,6 +133,7 @@ class Writer:
                 continue
             for at in row.lane_bases:
                 cells[at + L_LOST] = max(0.0, cells[at + L_ARRIVED] - cells[at + L_ON_TIME])
+                cells[at + L_REPEATS_ENDED] = cells[at + L_REPEATS]
             arrived, on_time, lost, late = (
                 cells[row.base + cell] + sum(cells[at + cell] for at in row.lane_bases)
                 for cell in (L_ARRIVED, L_ON_TIME, L_LOST, L_LATE)

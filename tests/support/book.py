@@ -6,7 +6,8 @@ import os
 
 from proxy.ledger.layout import create
 from proxy.ledger.reader import Reader
-from proxy.ledger.writer import Row, Writer
+from proxy.ledger.row import Row
+from proxy.ledger.writer import Writer
 
 
 class Book:

@@ -14,7 +14,7 @@ from proxy.control import rollout
 from proxy.control.feedback import Desk
 from proxy.control.intent import Stale
 from proxy.control.store import StoreError
-from proxy.faults import Fault, Retry, Skip
+from proxy.faults import Fault, Repeat, Retry, Skip
 from proxy.ledger import guards, layout
 from proxy.ledger.reader import Reader, Totals
 from proxy.ledger.writer import Writer
@@ -99,10 +99,13 @@ class FakeController:
             for _ in range(3):
                 self.finish(writer, canary, 0.030)
             self.finish(writer, shadow, 0.050)
+            writer.repeats.end(shadow, NOW_SLICE_S, NOW_SLICE_S + 0.1, Repeat.AGREED)
+            writer.repeats.end(shadow, NOW_SLICE_S, NOW_SLICE_S + 0.1, Repeat.DISAGREED)
             if worker:
                 self.finish(writer, canary, 0.2, status=502, fault=Fault.UPSTREAM_RESET)
                 writer.arrive(canary, NOW_SLICE_S)
                 writer.skip(shadow, Skip.BUSY)
+                writer.repeats.skip(shadow, Repeat.BUSY)
                 writer.skip(shadow, Skip.BODY_TOO_LARGE)
 
     @staticmethod
@@ -300,6 +303,7 @@ def arm(backend: str, role: str, **changes: Any) -> dict[str, Any]:
         "faults": {"upstream-reset": 12},
         "retries": {},
         "skips": {},
+        "repeats": {},
         "latencyMs": {"p50": 12.3, "p95": 48.1, "p99": 1_204.0},
         "labels": {"label": {"legit": 0.97, "fraud": 0.03}},
         "numbers": {"score": {"mean": 0.0312, "sd": 0.11, "n": 18_772}},
@@ -337,7 +341,8 @@ def route_document() -> dict[str, Any]:
                 statuses={"200": 986, "0": 14}, faults={"connect-failed": 14}, retries={"succeeded": 9, "exhausted": 5},
                 labels={"label": {"legit": 0.95, "fraud": 0.04, "<script>alert(1)</script>|x\n": 0.01}},
             ),
-            arm("fraud-v2", "shadow", weight=0.0, users=None, skips={"busy": 2}, labels={}, numbers={}),
+            arm("fraud-v2", "shadow", weight=0.0, users=None, skips={"busy": 2}, labels={}, numbers={},
+                repeats={"disagreed": 2, "agreed": 48}),
         ],
         "metrics": [
             metric("errors", "errors", "pp"),
@@ -371,6 +376,8 @@ def route_document() -> dict[str, Any]:
                 "label": {
                     "compared": 500,
                     "disagreed": 6,
+                    "repeated": 50,
+                    "stableDisagreed": 2,
                     "confusion": {"rows": ["legit", "fraud"], "cells": [[480, 2], [4, 14]]},
                 }
             },

@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from proxy.data import attempt, downstream, exchange, intake, pool, reply, shadow, tunnel, upstream
+from proxy.data import attempt, copying, downstream, exchange, intake, pool, reply, shadow, tunnel, upstream
 from tests.support.plane import Clock, Network, Plane
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (attempt, downstream, exchange, intake, pool, reply, shadow, tunnel, upstream):
+    for module in (attempt, copying, downstream, exchange, intake, pool, reply, shadow, tunnel, upstream):
         monkeypatch.setattr(module, "monotonic", clock)
     return clock
 

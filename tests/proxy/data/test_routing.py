@@ -6,7 +6,7 @@ import msgspec
 
 from proxy.data.router import Head
 from proxy.data.routing import Context, Routing
-from proxy.ledger.writer import NOWHERE
+from proxy.ledger.row import NOWHERE
 from proxy.snapshot import (
     CIRCLE,
     Arm,

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.data import shadow
 from proxy.data.pool import STALE_AFTER_S
-from proxy.faults import Fault, Skip
+from proxy.faults import Fault, Repeat, Skip
 from proxy.ledger.layout import (
     L_ARRIVED,
     L_FAILED,
@@ -18,10 +18,13 @@ from proxy.ledger.layout import (
     L_PAIR_OUTPUTS,
     L_PAIRS,
     L_RATIO,
+    L_REPEATED,
     LABELS,
+    LANES,
     O_MISSING,
     O_N,
     OUTPUT_CELLS,
+    REPEATED_CELLS,
     ratio_bucket,
 )
 from proxy.snapshot import (
@@ -31,6 +34,7 @@ from proxy.snapshot import (
     Match,
     Mirror,
     NamedMatch,
+    Outliers,
     Output,
     Predictions,
     RowRef,
@@ -401,3 +405,238 @@ async def test_answer_too_long_to_keep_counts_as_unread(plane: Plane) -> None:
     await pair(plane, answer(b"a" * 2000), predicted("a", 1.0))
     lane = plane.lane("v1")
     assert [lane[L_OUTPUTS + i * OUTPUT_CELLS + cell] for i in (0, 1) for cell in (O_N, O_MISSING, 4)] == [0, 0, 1] * 2
+
+
+# --- stable asked twice
+
+
+REPEATED = L_REPEATED, L_REPEATED + 2 * REPEATED_CELLS
+"""Of both outputs: compared, the shadow's alone differs, stable's second alone, both."""
+
+
+async def timed(plane: Plane, client: PlayedClient, first: bytes, raw: bytes = b"") -> None:
+    """One live request, answered by stable after a while."""
+    client.send(raw or request("POST", "/infer", body=b"[1]"))
+    await settle()
+    plane.clock.move(0.1)
+    plane.backend("v1").answer(first)
+    await settle()
+
+
+async def twice(plane: Plane, first: bytes, reply: bytes, **settings: object) -> None:
+    """One live request, of which a copy is answered and one more to stable is under way."""
+    mirrored(plane, repeat_share=CIRCLE, **settings)
+    await timed(plane, plane.client(), first)
+    plane.backend("v3").answer(reply)
+    await settle()
+
+
+async def test_stable_is_asked_again_what_the_copy_asks(plane: Plane) -> None:
+    """The noise would be of another request; or a live answer, or another version, would be kept waiting by it."""
+    mirrored(plane, repeat_share=CIRCLE, set_headers=(("x-tenant", "shadow"),))
+    client = plane.client()
+    client.send(request("POST", "/infer", headers=("X-User: u",), body=b"[1]"))
+    await settle()
+    live_connection = plane.backend("v1")
+    live_connection.take()
+    plane.clock.move(0.1)
+    live_connection.answer(predicted("a", 1.0))
+    assert b"200" in client.take()
+    await settle()
+    again, copied = live_connection.take(), plane.backend("v3").take()
+    assert again == copied
+    assert split(again)[1]["x-understudy-shadow"] == "true"
+    assert plane.connections("v1") == 1, "an idle connection is used"
+    assert (plane.context.copies, len(plane.context.live)) == (2, 2)
+    live_connection.answer(predicted("a", 1.0))
+    plane.backend("v3").answer(predicted("a", 1.0))
+    await settle()
+    assert client.take() == b""
+    assert (plane.context.copies, len(plane.context.live)) == (0, 0)
+
+
+@pytest.mark.parametrize("order", ["shadow first", "stable first"])
+@pytest.mark.parametrize(
+    ("shadow_says", "stable_says", "result", "cells"),
+    [
+        (("a", 1.0), ("a", 1.0), Repeat.AGREED, [1, 0, 0, 0, 1, 0, 0, 0]),
+        (("b", 1.0), ("a", 1.0), Repeat.AGREED, [1, 1, 0, 0, 1, 0, 0, 0]),
+        (("a", 1.0), ("b", 2.0), Repeat.DISAGREED, [1, 0, 1, 0, 1, 0, 1, 0]),
+        (("b", 2.0), ("c", 1.0), Repeat.DISAGREED, [1, 0, 0, 1, 1, 1, 0, 0]),
+    ],
+)
+async def test_both_answers_are_compared_with_the_first(
+    plane: Plane, order: str, shadow_says: tuple, stable_says: tuple, result: Repeat, cells: list[int]
+) -> None:
+    """The model's own noise is taken for the candidate's, or the other way round, by whoever answers first."""
+    mirrored(plane, repeat_share=CIRCLE)
+    await timed(plane, plane.client(), predicted("a", 1.0))
+    turns = [("v3", shadow_says), ("v1", stable_says)]
+    for name, said in turns if order == "shadow first" else reversed(turns):
+        assert list(plane.lane("v3")[slice(*REPEATED)]) == [0] * 8
+        plane.clock.move(0.1)
+        plane.backend(name).answer(predicted(*said))
+        await settle()
+    lane = plane.lane("v3")
+    assert list(lane[slice(*REPEATED)]) == cells
+    assert lane[L_PAIRS] == 1
+    assert plane.totals("v3").repeats == {result: 1}
+
+
+async def test_a_repeat_is_no_traffic_and_nobody_s_failure(plane: Plane) -> None:
+    """Stable's errors would double, or a shadow would fail for what stable does."""
+    await twice(plane, predicted("a", 1.0), predicted("a", 1.0))
+    plane.backend("v1").answer(answer(status=500))
+    await settle()
+    stable, shadow_ = plane.totals("v1"), plane.totals("v3")
+    assert (stable.arrived, stable.finished, stable.failed) == (1, 1, 0)
+    assert (shadow_.arrived, shadow_.finished, shadow_.failed, shadow_.skips) == (1, 1, 0, {})
+    assert shadow_.repeats == {Repeat.FAILED: 1}
+    assert list(plane.lane("v3")[slice(*REPEATED)]) == [0] * 8
+    assert plane.lane("v3")[L_PAIRS] == 1, "the pair counts without it"
+
+
+@pytest.mark.parametrize("reply", [answer(b"nothing to read"), answer(b"a" * 2000)])
+async def test_a_repeat_that_cannot_be_read_is_said(plane: Plane, reply: bytes) -> None:
+    """A stable that stops to predict looks free of noise."""
+    await twice(plane, predicted("a", 1.0), predicted("a", 1.0))
+    plane.backend("v1").answer(reply)
+    await settle()
+    assert plane.totals("v3").repeats == {Repeat.UNREADABLE: 1}
+
+
+async def test_noise_counts_beside_a_candidate_alone(plane: Plane) -> None:
+    """Requests that the candidate fails are another kind than those that it answers: their noise is no control."""
+    await twice(plane, predicted("a", 1.0), answer(status=500))
+    plane.backend("v1").answer(predicted("b", 1.0))
+    await settle()
+    assert plane.totals("v3").repeats == {Repeat.UNPAIRED: 1}
+    assert list(plane.lane("v3")[slice(*REPEATED)]) == [0] * 8
+
+
+async def test_a_slow_repeat_is_given_up_and_no_endpoint_blamed(plane: Plane) -> None:
+    """A short timeout of a mirror would have the endpoints of stable ejected."""
+    plane.backends[0] = msgspec.structs.replace(plane.backends[0], outliers=Outliers(server_errors=1))
+    await twice(plane, predicted("a", 1.0), predicted("a", 1.0), timeout_s=1.0)
+    plane.sweep(1.5)
+    assert plane.totals("v3").repeats == {Repeat.TIMEOUT: 1}
+    assert not plane.context.live
+    upstream = plane.context.routing.plans[0].arms[0].upstream
+    assert [pool.standing.ejected_until_s for pool in upstream.pools] == [0.0]
+    await timed(plane, plane.client(), predicted("a", 1.0))
+    assert plane.totals("v1").statuses == {200: 2}
+
+
+async def test_a_slice_waits_for_the_repeat_up_to_the_grace(plane: Plane) -> None:
+    """The slice is read without the noise in it, and the candidate's part stands alone."""
+    mirrored(plane, repeat_share=CIRCLE, timeout_s=60.0)
+    await timed(plane, plane.client(), predicted("a", 1.0))
+    begun = int(plane.clock.now_s)
+    plane.backend("v3").answer(predicted("a", 1.0))
+    await settle()
+    row = ROWS["v3"]
+    assert not plane.reader.complete(0, row.index, row.tenant, begun)
+    plane.clock.move(1.0)
+    plane.backend("v1").answer(predicted("b", 1.0))
+    await settle()
+    assert plane.reader.complete(0, row.index, row.tenant, begun)
+    assert list(plane.lane("v3", begun)[slice(*REPEATED)]) == [1, 0, 1, 0, 1, 0, 0, 0]
+
+
+async def test_a_repeat_that_comes_after_the_grace_counts_nowhere(plane: Plane) -> None:
+    """It would be added to a slice that was read, or to another that took its place."""
+    mirrored(plane, repeat_share=CIRCLE, timeout_s=60.0)
+    await timed(plane, plane.client(), predicted("a", 1.0))
+    plane.backend("v3").answer(predicted("a", 1.0))
+    await settle()
+    plane.clock.move(float(LANES))
+    await timed(plane, plane.client(), predicted("a", 1.0), request())
+    plane.backend("v1", 0).answer(predicted("b", 1.0))
+    await settle()
+    assert list(plane.lane("v3")[slice(*REPEATED)]) == [0] * 8
+    assert plane.totals("v3").repeats == {Repeat.DISAGREED: 1}
+
+
+async def test_repeats_have_no_place_where_live_requests_need_it(plane: Plane) -> None:
+    """Half of stable's connections are left to clients, whatever is rehearsed."""
+    plane.backends[0] = msgspec.structs.replace(plane.backends[0], max_connections=2)
+    mirrored(plane, repeat_share=CIRCLE)
+    other, client = plane.client(), plane.client()
+    other.send(request("POST", body=b"[2]"))
+    await settle()
+    waiting = plane.backend("v1")
+    await timed(plane, client, predicted("a", 1.0))
+    assert plane.totals("v3").repeats == {Repeat.BUSY: 1}
+    assert plane.totals("v3").arrived == 1, "the copy goes out all the same"
+    waiting.answer(predicted("a", 1.0))
+    await settle()
+    assert plane.totals("v3").repeats == {Repeat.BUSY: 1}
+    assert plane.context.copies == 3
+
+
+async def test_repeats_under_way_are_bounded(plane: Plane) -> None:
+    """A stable that answers slowly would be asked for more and more."""
+    mirrored(plane, repeat_share=CIRCLE, max_concurrency=1)
+    client = plane.client()
+    await timed(plane, client, predicted("a", 1.0))
+    plane.backend("v3").answer(predicted("a", 1.0))
+    await settle()
+    await timed(plane, client, predicted("a", 1.0))
+    assert plane.totals("v3").repeats == {Repeat.BUSY: 1}
+
+
+async def test_share_of_repeats_is_a_share_of_the_copies(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of a tenth, or all of them, would be asked twice."""
+    draws = iter([0.1, 0.05, 0.1, 0.3, 0.9])
+    monkeypatch.setattr(shadow, "random", lambda: next(draws))
+    mirrored(plane, share=500_000, repeat_share=100_000)
+    client = plane.client()
+    for asked in (1, 0, 0):
+        await timed(plane, client, predicted("a", 1.0))
+        assert plane.context.copies in ((2,) if asked else (0, 1))
+        for name in ("v3", "v1")[: 1 + asked]:
+            if plane.context.copies:
+                plane.backend(name).answer(predicted("a", 1.0))
+        await settle()
+    assert plane.totals("v3").repeats == {Repeat.AGREED: 1}
+
+
+async def test_stable_that_failed_is_not_asked_again(plane: Plane) -> None:
+    """There is no first answer that a second could differ from."""
+    mirrored(plane, repeat_share=CIRCLE)
+    await timed(plane, plane.client(), answer(status=500))
+    assert plane.context.copies == 1
+    assert plane.totals("v3").repeats == {}
+
+
+async def test_a_repeat_that_has_no_connection_is_said(plane: Plane) -> None:
+    """A control that is missing looks like one that always agrees."""
+    mirrored(plane, repeat_share=CIRCLE)
+    client = plane.client()
+    client.send(request("POST", body=b"[1]"))
+    await settle()
+    live_connection = plane.backend("v1")
+    plane.clock.move(0.1)
+    plane.network.refusing.add("v1.test")
+    live_connection.answer(predicted("a", 1.0).replace(b"HTTP/1.1 200 X", b"HTTP/1.1 200 X\r\nConnection: close"))
+    await settle()
+    plane.backend("v3").answer(predicted("a", 1.0))
+    await settle()
+    assert plane.totals("v3").repeats == {Repeat.NO_CONNECTION: 1}
+
+
+async def test_stable_is_not_asked_again_beside_a_shadow_that_cannot_answer(plane: Plane) -> None:
+    """A candidate without an endpoint would cost stable a second request for each, of which none is a control."""
+    plane.backends[2] = msgspec.structs.replace(plane.backends[2], max_connections=1, max_pending=0)
+    mirrored(plane, repeat_share=CIRCLE)
+    client = plane.client()
+    await timed(plane, client, predicted("a", 1.0))
+    plane.backend("v1").answer(predicted("a", 1.0))
+    await settle()
+    await timed(plane, client, predicted("a", 1.0))
+    assert plane.context.copies == 1, "the first copy is under way, and fills the one connection"
+    assert plane.totals("v3").skips == {Skip.NO_CONNECTION: 1}
+    assert plane.totals("v3").repeats == {Repeat.UNPAIRED: 1}
+    plane.backend("v3").answer(predicted("a", 1.0))
+    await settle()
+    assert plane.totals("v3").repeats == {Repeat.UNPAIRED: 1, Repeat.AGREED: 1}

@@ -37,7 +37,8 @@ from proxy.ledger.layout import (
     latency_bucket,
 )
 from proxy.ledger.reader import Reader
-from proxy.ledger.writer import NOWHERE, Reading, Writer
+from proxy.ledger.row import NOWHERE
+from proxy.ledger.writer import Reading, Writer
 from tests.support.book import Book
 
 
