@@ -17,8 +17,8 @@ class MetricReading:
 
     `stable` and `candidate` are fractions (errors, category, pair; accuracy: of wrong predictions; slowdown: of the
     stable's time), seconds (latency) or the output's own unit (number; loss: natural logarithms); `effect`, `low` and
-    `high` are in `unit`. All are None where nothing can be said. Of a pair `stable` is how often the stable differs from
-    itself, and `effect` what is beyond that; where it was never asked twice the effect is the candidate's share.
+    `high` are in `unit`. All are None where nothing can be said. Of a pair `stable` is how often the stable differs
+    from itself, and `effect` what is beyond that; where it was never asked twice the effect is the candidate's share.
     """
 
     name: str

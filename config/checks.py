@@ -180,6 +180,15 @@ def _metrics(route: Route) -> Iterator[Finding]:
                 yield Finding((*loc, metric.margin_key), message, f"write it in {unit}, such as {example}")
 
 
+def _repeats(route: Route) -> Iterator[Finding]:
+    """What is asked twice is compared by what is read from answers."""
+    for place, mirror in enumerate(route.mirrors):
+        if mirror.repeat is not None and mirror.repeat.percent and route.predictions is None:
+            message = "asks stable twice to compare its answers, and nothing is read from answers"
+            remedy = "add `predictions` to the route, or take it away"
+            yield Finding(("mirrors", place, "repeat"), message, remedy)
+
+
 def _unknown_output(loc: Loc, metric: Metric, outputs: list[str]) -> Finding:
     close = get_close_matches(metric.output, outputs, 1)
     if close:
@@ -254,6 +263,7 @@ _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
     (frozenset({"backendRefs", "strategy"}), _roles),
     (frozenset({"backendRefs", "strategy"}), _weights),
     (frozenset({"analysis", "predictions"}), _metrics),
+    (frozenset({"mirrors", "predictions"}), _repeats),
     (frozenset({"analysis", "strategy"}), _guardrails),
     (frozenset({"analysis", "strategy"}), _time),
     (frozenset({"retries", "timeouts"}), _tries),

@@ -94,7 +94,8 @@ class Metric(OneKey):
     """For prediction.OUTPUT: how far any label's share (pp) or the mean (sd of stable) may move, either way."""
 
     max_disagreement: Annotated[Margin, margin_in("%", "pp")] | None = None
-    """For pair.OUTPUT: how many pairs may disagree; 1% and 1pp both mean one pair in a hundred."""
+    """For pair.OUTPUT: how many pairs may disagree; 1% and 1pp both mean one pair in a hundred. Where stable is asked
+    twice (`mirrors[].repeat`) it is how many more than stable disagrees with itself."""
 
     weight: Annotated[float, number(0, 1000, above=True)] = 1.0
     """Its part of the chance of a false abort, relative to the other metrics. A larger part finds harm sooner."""

@@ -48,6 +48,7 @@ For completion and checks while you type, run `understudy schema > understudy.sc
 - Weights rise from step to step and stay below 100: promotion does the last step, once every guardrail is passed.
 - There is a guardrail among the metrics of a strategy, and each can be passed: no margin of zero, no `pair` metric
   without a setMirror step, no output that is not declared under `predictions`.
+- A mirror with `repeat` stands in a route with `predictions`: without them there is nothing to compare.
 - The waits of the steps fit within `analysis.maxDuration`.
 """
 

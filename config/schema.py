@@ -33,6 +33,7 @@ from config.predictions import Predictions
 from config.problems import Finding
 from config.rate_limits import RateLimit
 from config.reaching import BackendTls, Dns
+from config.repeating import Repeat
 from config.retries import Retries
 from config.section import Section, refusals
 from config.strategy import Strategy
@@ -137,6 +138,13 @@ class MirrorRef(Section):
     match: Annotated[tuple[Match, ...], Field(max_length=64)] = ()
     """Which of the route's requests are copied: one of these must hold, on top of `methods`, and `percent` is of those.
     Without it every request of the route is: name the paths of inference where a route takes more than these."""
+
+    repeat: Repeat | None = None
+    """For a model that answers the same request in different ways: stable is asked some of them a second time, byte by
+    byte as they are copied, and `pair` metrics count only what a candidate differs beyond that. Copies go out when the
+    client has its answer, with `timeout` and `maxConcurrency` of this mirror, and only while stable needs less than
+    half of its connections. Where a candidate has all traffic and stable its copies, nothing is asked twice. Without
+    `repeat` the noise of stable is taken as 0."""
 
     headers: MirrorHeaders = MirrorHeaders()
     """What is changed in the header of a copy. `x-understudy-shadow: true` is there in any case."""

@@ -177,6 +177,8 @@ class Arm(Document):
     faults: dict[str, int]
     retries: dict[str, int]
     skips: dict[str, int]
+    repeats: dict[str, int]
+    """Of a shadow: requests that stable was asked a second time, by what became of it."""
     latency_ms: Quantiles
     labels: dict[str, dict[str, float]]
     numbers: dict[str, Numbers]
@@ -233,6 +235,10 @@ class Pair(Document):
 
     compared: Count
     disagreed: Count
+    repeated: Count
+    """Those of the compared whose request stable was asked a second time."""
+    stable_disagreed: Count
+    """Those of them where stable differs from itself."""
     confusion: Confusion
 
 

@@ -27,7 +27,7 @@ from proxy.admin.latency import Arm, Latencies
 from proxy.admin.surface import Controls, Json
 from proxy.control.endpoints import STATES as ENDPOINT_STATES
 from proxy.control.rollout import Phase
-from proxy.faults import ATTEMPTED, FACTS, RETRY_FLAGS, SKIP_FLAGS, Fault, Retry, Skip
+from proxy.faults import ATTEMPTED, FACTS, REPEAT_FLAGS, RETRY_FLAGS, SKIP_FLAGS, Fault, Repeat, Retry, Skip
 from proxy.ledger.layout import (
     W_ACCEPTED,
     W_CONNECTIONS,
@@ -62,6 +62,7 @@ class _Sums:
     statuses: Counter[int] = field(default_factory=Counter)
     faults: Counter[Fault] = field(default_factory=Counter)
     skips: Counter[Skip] = field(default_factory=Counter)
+    repeats: Counter[Repeat] = field(default_factory=Counter)
 
     def add(self, totals: Totals, live: bool) -> None:
         self.in_flight += totals.in_flight if live else 0
@@ -69,6 +70,7 @@ class _Sums:
         self.statuses.update(totals.statuses)
         self.faults.update(totals.faults)
         self.skips.update(totals.skips)
+        self.repeats.update(totals.repeats)
 
 
 class _Exposition(Collector):
@@ -206,8 +208,12 @@ def _arms(sums: dict[Arm, _Sums]) -> Iterator[Metric]:
     retries = _counter("understudy_retries", "Upstream attempts after the first, by result.", *_ARM, "result")
     denied = _counter("understudy_retries_denied", "Failures that were not tried again, by reason.", *_ARM, "reason")
     skips = _counter("understudy_mirror_skips", "Copies not sent or not compared.", "route", "backend", "reason")
+    repeats = _counter(
+        "understudy_mirror_repeats", "Requests asked of stable twice, by what came of it.", "route", "backend", "result"
+    )
     in_flight = _gauge("understudy_requests_in_flight", "Requests without their answer.", *_ARM)
     skipped: Counter[tuple[str, str, Skip]] = Counter()
+    repeated: Counter[tuple[str, str, Repeat]] = Counter()
     for arm, sum_ in sums.items():
         for code, count in sorted(sum_.statuses.items()):
             requests.add_metric([*arm, str(code)], count)
@@ -215,12 +221,16 @@ def _arms(sums: dict[Arm, _Sums]) -> Iterator[Metric]:
             faults.add_metric([*arm, FACTS[fault].flag], count)
         for skip, count in sum_.skips.items():
             skipped[arm[0], arm[1], skip] += count
+        for repeat, count in sum_.repeats.items():
+            repeated[arm[0], arm[1], repeat] += count
         for retry, count in sorted(sum_.retries.items()):
             (retries if retry in ATTEMPTED else denied).add_metric([*arm, RETRY_FLAGS[retry]], count)
         in_flight.add_metric(arm, sum_.in_flight)
     for (route, backend, skip), count in sorted(skipped.items()):
         skips.add_metric([route, backend, SKIP_FLAGS[skip]], count)
-    yield from (requests, faults, retries, denied, skips, in_flight)
+    for (route, backend, repeat), count in sorted(repeated.items()):
+        repeats.add_metric([route, backend, REPEAT_FLAGS[repeat]], count)
+    yield from (requests, faults, retries, denied, skips, repeats, in_flight)
 
 
 def _feedback(controls: Controls, routes: list[Json]) -> Iterator[Metric]:

@@ -216,7 +216,8 @@ def _part(part: float, whole: float) -> str:
 def _outcomes(route: Json) -> list[str]:
     arms = route["arms"]
     rows = []
-    for group, title in (("statuses", "status"), ("faults", "fault"), ("retries", "retry"), ("skips", "copy skipped")):
+    for group, title in (("statuses", "status"), ("faults", "fault"), ("retries", "retry"), ("skips", "copy skipped"),
+                         ("repeats", "stable asked twice")):  # fmt: skip
         names = sorted({name for arm in arms for name in arm[group]})
         rows += [
             (f"{title} {_safe('none' if (group, name) == ('statuses', '0') else name)}",
@@ -301,6 +302,9 @@ def _pairs(route: Json) -> list[str]:
     lines = ["## Pairs", "", f"{count(pairs['compared'])} requests were answered by both versions and compared."]
     for output, pair in pairs["outputs"].items():
         lines += ["", f"### {_safe(output)}: {_part(pair['disagreed'], pair['compared'])} disagree"]
+        if pair["repeated"]:
+            own, asked = _part(pair["stableDisagreed"], pair["repeated"]), count(pair["repeated"])
+            lines += ["", f"Of {asked} requests that stable was asked twice it differs from itself in {own}."]
         if pair.get("confusion") and pair["confusion"]["rows"]:
             lines += ["", *_confusion(pair["confusion"])]
     return lines

@@ -90,8 +90,8 @@ def effect(unit: str, value: float | None) -> str:
 
 
 def difference(metric: dict[str, Any]) -> str:
-    """What a metric differs by between the arms; pairs have one share, and no difference."""
-    return NOTHING if metric["kind"] == "pair" else effect(metric["unit"], metric["effect"])
+    """What a metric differs by between the arms; pairs have one share, and no difference without a control."""
+    return NOTHING if _is_share(metric) else effect(metric["unit"], metric["effect"])
 
 
 def interval(metric: dict[str, Any]) -> str:
@@ -105,7 +105,12 @@ def interval(metric: dict[str, Any]) -> str:
 def _end(metric: dict[str, Any], end: float | None) -> str | None:
     if end is None:
         return None
-    return f"{wording.number(end)} %" if metric["kind"] == "pair" else effect(metric["unit"], end)
+    return f"{wording.number(end)} %" if _is_share(metric) else effect(metric["unit"], end)
+
+
+def _is_share(metric: dict[str, Any]) -> bool:
+    """Whether the effect of a metric is a share of pairs, for stable was never asked twice."""
+    return metric["kind"] == "pair" and metric["stable"] is None
 
 
 def verdict(metric: dict[str, Any]) -> str:

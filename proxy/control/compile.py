@@ -64,7 +64,10 @@ def layout(route: schema.Route, state: State | None) -> Layout:
     if state is not None and state.mirror_ppm:
         to = stable if weight_ppm == CIRCLE else candidate
         copies = _copies(route, to, candidate)
-        mirrors = (copies.model_copy(update={"percent": state.mirror_ppm / _PER_PERCENT}), *mirrors)
+        changes: dict[str, object] = {"percent": state.mirror_ppm / _PER_PERCENT}
+        if to == stable:
+            changes["repeat"] = None  # who answers then is the candidate, whose own noise is no measure
+        mirrors = (copies.model_copy(update=changes), *mirrors)
     arms = (ArmShare(stable, "stable", CIRCLE - weight_ppm), ArmShare(candidate, "canary", weight_ppm))
     return Layout(arms, mirrors)
 
@@ -250,6 +253,7 @@ def _route(
                 matches=tuple(match_of(match) for match in mirror.match),
                 set_headers=tuple((name.lower(), value) for name, value in mirror.headers.set.items()),
                 remove_headers=tuple(name.lower() for name in mirror.headers.remove),
+                repeat_share=round(mirror.repeat.percent * _PER_PERCENT) if mirror.repeat else 0,
             )
             for mirror in plan.mirrors
         ),

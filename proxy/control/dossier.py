@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from analysis.summaries import ArmCounts, FloatArray, Moments
+from analysis.summaries import ArmCounts, FloatArray, Moments, Repeats
 from proxy.control.evidence import Track
 from proxy.control.lending import Loan
 from proxy.control.tally import ArmTally
@@ -52,6 +52,7 @@ class KeptTrack(msgspec.Struct, frozen=True):
     sums: dict[str, KeptCounts]
     compared: float
     disagreed: dict[str, tuple[float, float]]
+    repeated: dict[str, Repeats] = {}
 
 
 class KeptArm(msgspec.Struct, frozen=True):
@@ -65,7 +66,7 @@ class KeptArm(msgspec.Struct, frozen=True):
 
 
 class Dossier(msgspec.Struct, frozen=True):
-    """All of it. `judge` is the judge's own dump, `pairs` are by output what ended tracks compared.
+    """All of it. `judge` is the judge's own dump, `pairs` and `repeated` are by output what ended tracks compared.
 
     `past` is what arms did in rows that were given back, `sums` what they did altogether: with the memory of the rows
     gone, it is the past.
@@ -82,6 +83,7 @@ class Dossier(msgspec.Struct, frozen=True):
     compared: float = 0.0
     pairs: dict[str, tuple[float, float]] = {}
     truths: KeptTruths = KeptTruths()
+    repeated: dict[str, Repeats] = {}
     version: int = VERSION
 
 
@@ -113,7 +115,7 @@ def keep_track(track: Track) -> KeptTrack:
     return KeptTrack(
         track.stage, track.share, track.judged, track.sticky, track.loans, track.next_slice, track.until,
         track.skipped, {role: _keep_counts(counts) for role, counts in track.sums.items()}, track.compared,
-        track.disagreed,
+        track.disagreed, track.repeated,
     )  # fmt: skip
 
 
@@ -122,6 +124,7 @@ def revive_track(kept: KeptTrack) -> Track:
     return Track(
         kept.stage, kept.share, kept.judged, kept.sticky, kept.loans, kept.next_slice, kept.until, kept.skipped,
         {role: _revive_counts(counts) for role, counts in kept.sums.items()}, kept.compared, dict(kept.disagreed),
+        dict(kept.repeated),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.summaries import OTHER as OTHER_LABEL
-from analysis.summaries import ArmCounts, FloatArray, Grid, GroupCounts, Moments, PairCounts, Slice
+from analysis.summaries import ArmCounts, FloatArray, Grid, GroupCounts, Moments, PairCounts, Repeats, Slice
 from proxy.control.lending import Loan, find
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
@@ -39,8 +39,8 @@ class Track:
     """The slices of one stage: which rows, how far they are read, and what they add up to.
 
     `until` is the last slice that requests of the stage may have arrived in, None while it goes on. `sums` are by
-    role, `disagreed` by output (compared pairs, those that differ): what was read, for people to look at. Only a
-    judged track makes slices for a judge.
+    role, `disagreed` by output (compared pairs, those that differ), `repeated` likewise: what was read, for people to
+    look at. Only a judged track makes slices for a judge.
     """
 
     stage: int
@@ -54,6 +54,7 @@ class Track:
     sums: dict[str, ArmCounts] = field(default_factory=dict)
     compared: float = 0.0
     disagreed: dict[str, tuple[float, float]] = field(default_factory=dict)
+    repeated: dict[str, Repeats] = field(default_factory=dict)
 
     @property
     def roles(self) -> tuple[str, str]:
@@ -91,6 +92,7 @@ class Track:
         if compared is not None:
             self.compared += compared.compared
             self.disagreed = add_pairs(self.disagreed, compared.disagreed)
+            self.repeated = add_repeats(self.repeated, compared.repeated)
 
     def _slice(self, reader: Reader, arms: Mapping[str, ArmCounts], compared: PairCounts | None, at_s: float) -> Slice:
         nothing = ArmCounts.empty(GRID)
@@ -169,9 +171,13 @@ def pairs(reader: Reader, loan: Loan, slice_: int, turned: bool = False) -> Pair
         name: (float(cells[at.L_PAIR_OUTPUTS + 2 * n]), float(cells[at.L_PAIR_OUTPUTS + 2 * n + 1]))
         for n, name in enumerate(loan.outputs)
     }
+    width, end = at.REPEATED_CELLS, at.L_REPEATED + at.REPEATED_CELLS * len(loan.outputs)
+    again = zip(loan.outputs, cells[at.L_REPEATED : end].reshape(-1, width).tolist(), strict=True)
+    repeated = {name: Repeats(*found) for name, found in again if found[0]}
     ratio = cells[at.L_RATIO : at.L_PAIR_OUTPUTS]
     # Buckets lie evenly around 1 on a logarithmic scale, so that the other way round is the inverse.
-    return PairCounts(float(cells[at.L_PAIRS]), compared, (ratio[::-1] if turned else ratio).copy())
+    ratio = (ratio[::-1] if turned else ratio).copy()
+    return PairCounts(float(cells[at.L_PAIRS]), compared, ratio, {} if turned else repeated)
 
 
 def users(reader: Reader, loan: Loan) -> Slots:
@@ -231,6 +237,11 @@ def add_pairs(
         name: (left.get(name, none)[0] + right.get(name, none)[0], left.get(name, none)[1] + right.get(name, none)[1])
         for name in {**left, **right}
     }
+
+
+def add_repeats(left: Mapping[str, Repeats], right: Mapping[str, Repeats]) -> dict[str, Repeats]:
+    """Requests that stable was asked twice, by output."""
+    return {name: left.get(name, Repeats()) + right.get(name, Repeats()) for name in {**left, **right}}
 
 
 def _lanes(reader: Reader, loan: Loan, slice_: int) -> list[tuple[int, FloatArray]]:

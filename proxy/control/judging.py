@@ -48,8 +48,9 @@ def question(route: schema.Route) -> Question:
     analysis = route.analysis
     outputs = route.predictions.outputs if route.predictions else ()
     kinds = {output.name: output.kind for output in outputs}
+    repeats = _repeats(route)
     return Question(
-        gates=tuple(_gate(metric, kinds.get(metric.output, "category")) for metric in analysis.metrics),
+        gates=tuple(_gate(metric, kinds.get(metric.output, "category"), repeats) for metric in analysis.metrics),
         alpha_abort=analysis.alpha_abort,
         alpha_promote=analysis.alpha_promote,
         block_s=analysis.block,
@@ -64,7 +65,16 @@ def _digest(route: schema.Route, stable_version: str | None) -> str:
     facts = route.model_dump(mode="json", by_alias=True, include={"strategy", "analysis", "predictions"})
     facts["analysis"].pop("expectedRate", None)  # it is of the traffic, and asks nothing
     facts["stableVersion"] = stable_version
+    if _repeats(route):  # how often is a matter of speed, and that it is done a matter of what is asked
+        facts["repeats"] = True
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _repeats(route: schema.Route) -> float:
+    """The share of the candidate's copies whose request stable is asked twice."""
+    candidates = {ref.name for ref in route.backend_refs if ref.role == "canary"}
+    given = (mirror.repeat for mirror in route.mirrors if mirror.backend in candidates)
+    return next((repeat.percent / 100 for repeat in given if repeat is not None), 0.0)
 
 
 def _step(step: strategy.SetMirror | strategy.SetWeight | strategy.Pause | strategy.AnalysisStep) -> steps.Step:
@@ -81,7 +91,7 @@ def _step(step: strategy.SetMirror | strategy.SetWeight | strategy.Pause | strat
             assert_never(step)
 
 
-def _gate(metric: Metric, output_kind: str) -> Gate:
+def _gate(metric: Metric, output_kind: str, repeats: float) -> Gate:
     sizes = {bound.unit: bound.amount for bound in metric.margin}
     relative, absolute, sd = sizes.get("%"), sizes.get("pp"), sizes.get("sd")
     match metric.family:
@@ -100,7 +110,7 @@ def _gate(metric: Metric, output_kind: str) -> Gate:
         case "pair":
             limit = max(size for size in (relative, absolute) if size is not None)
             return Gate(metric.name, "pair", metric.output, margin_absolute=limit,
-                        weight=metric.weight, role=metric.role)  # fmt: skip
+                        weight=metric.weight, role=metric.role, repeats=repeats)  # fmt: skip
         case "slowdown":
             return Gate(metric.name, "slowdown", margin_relative=relative, weight=metric.weight, role=metric.role)
         case "accuracy":

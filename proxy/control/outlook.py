@@ -37,7 +37,10 @@ def outlook(route: schema.Route, rate_per_s: float, known: Json | None = None, t
         "weights": [100 * weight for weight in weights],
         "mirror": 100 * mirror,
         "times": times,
-        "assumed": [*_assumptions(known), *_assumed_of_truths(question)],
+        "assumed": [
+            *_assumptions(known, any(gate.repeats for gate in question.gates)),
+            *_assumed_of_truths(question),
+        ],
         "metrics": [
             _metric(gate, question, _places(gate, weights, mirror), rate_per_s, baseline, times)
             for gate in question.gates
@@ -156,7 +159,15 @@ def _baseline(known: Json | None) -> Baseline:
         label_share=min(shares, key=lambda share: abs(share - 0.5)) if shares else Baseline().label_share,
         latency_spread=_spreads(arm["latencyMs"]),
         disagreement=max(disagreed, default=None),
+        noise=_noise(known) or Baseline().noise,
     )
+
+
+def _noise(known: Json | None) -> float | None:
+    """How often stable differs from itself, in the output where it does so most; None where that is not known."""
+    pairs = {} if known is None else (known.get("pairs") or {}).get("outputs", {})
+    asked = [(pair.get("stableDisagreed", 0), pair.get("repeated", 0)) for pair in pairs.values()]
+    return max((differs / repeated for differs, repeated in asked if repeated >= _ENOUGH), default=None)
 
 
 _ENOUGH: Final = 1000
@@ -183,17 +194,21 @@ def _assumed_of_truths(question: Plan) -> list[str]:
     return [wrong, "the truth of every request is told, and as soon as it is answered"]
 
 
-def _assumptions(known: Json | None) -> list[str]:
+def _assumptions(known: Json | None, repeats: bool) -> list[str]:
     arm = _stable(known)
     usual = Baseline()
+    noise = [f"stable differs from itself in {percent(usual.noise)} of the requests that it is asked twice"]
+    unknown = noise if repeats and _noise(known) is None else []
     if arm is None:
         return [
+            *unknown,
             f"stable fails {percent(usual.error_rate)} of its requests",
             "latency is lognormal with a spread of 0.5",
             f"the hardest label has a share of {percent(usual.label_share)}",
             "half as many pairs disagree as may",
         ]
     found = [] if arm["requests"] >= _ENOUGH else [f"stable fails {percent(usual.error_rate)} of its requests"]
+    found += unknown
     if not _spreads(arm["latencyMs"]):
         found.append("latency is lognormal with a spread of 0.5")
     return found

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from analysis.plan import Plan as Question
-from analysis.summaries import Slice
+from analysis.summaries import Repeats, Slice
 from analysis.verdict import Judge, Verdict
 from config import schema
 from proxy.control import dossier, holdings, judging, steps, tally
 from proxy.control.compile import Layout, layout
-from proxy.control.evidence import Track, add_pairs
+from proxy.control.evidence import Track, add_pairs, add_repeats
 from proxy.control.holdings import Arm, Holdings
 from proxy.control.lending import Lending, Loan
 from proxy.control.rollout import TERMINAL, Look, Phase, State
@@ -42,6 +42,7 @@ class Collected:
     compared: float = 0.0
     pairs: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     truths: Truths = field(default_factory=Truths)
+    repeated: Mapping[str, Repeats] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -125,14 +126,14 @@ class Subject:
         ended = [track for track in tracks if track.done and id(track) not in wanted]
         if not ended:
             return
-        compared, pairs = self.collected.compared, dict(self.collected.pairs)
+        it = self.collected
+        compared, pairs, repeated = it.compared, it.pairs, it.repeated
         for track in ended:
             compared += track.compared
             pairs = add_pairs(pairs, track.disagreed)
-        kept = tuple(track for track in tracks if track not in ended)
-        self.collected = replace(
-            self.collected, holdings=replace(self.collected.holdings, tracks=kept), compared=compared, pairs=pairs
-        )
+            repeated = add_repeats(repeated, track.repeated)
+        left = replace(it.holdings, tracks=tuple(track for track in tracks if track not in ended))
+        self.collected = replace(it, holdings=left, compared=compared, pairs=pairs, repeated=repeated)
 
     def look(self, now_s: float) -> Look:
         """What the judge says now (wall clock)."""
@@ -208,6 +209,7 @@ class Subject:
             compared=it.compared,
             pairs=dict(it.pairs),
             truths=it.truths.dump(),
+            repeated=dict(it.repeated),
         )
         return dossier.encode(kept)
 
@@ -238,6 +240,7 @@ class Subject:
             compared=kept.compared,
             pairs=kept.pairs,
             truths=Truths.load(kept.truths, seen),
+            repeated=kept.repeated,
         )
         if kept.boot == boot:
             self.clock_offset_s = kept.clock_offset_s

@@ -15,12 +15,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from analysis.summaries import OTHER, ArmCounts
+from analysis.summaries import OTHER, ArmCounts, Repeats
 from config.matching import Match, StringMatch
 from config.schema import Config
 from proxy.control import holdings, steps
 from proxy.control.contrast import distances
-from proxy.control.evidence import GRID, Track, add_pairs, user_count
+from proxy.control.evidence import GRID, Track, add_pairs, add_repeats, user_count
 from proxy.control.fleet import is_alive
 from proxy.control.holdings import Arm
 from proxy.control.rollout import TAKEN_OVER, Phase
@@ -28,7 +28,7 @@ from proxy.control.store import Entry
 from proxy.control.subject import Subject
 from proxy.control.tally import ArmTally, merged
 from proxy.control.truths import Heard
-from proxy.faults import FACTS, RETRY_FLAGS, SKIP_FLAGS
+from proxy.faults import FACTS, REPEAT_FLAGS, RETRY_FLAGS, SKIP_FLAGS
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
 from proxy.snapshot import CIRCLE
@@ -212,6 +212,7 @@ def _arm(subject: Subject, arm: Arm, weight: float, counted: ArmTally, track: Tr
         "faults": {FACTS[fault].flag: count for fault, count in totals.faults.items()},
         "retries": {RETRY_FLAGS[retry]: count for retry, count in sorted(totals.retries.items())},
         "skips": {SKIP_FLAGS[skip]: count for skip, count in totals.skips.items()},
+        "repeats": {REPEAT_FLAGS[repeat]: count for repeat, count in sorted(totals.repeats.items())},
         "latencyMs": _latency(sums),
         "labels": {} if sums is None else {name: _shares(labels) for name, labels in sums.labels.items()},
         "numbers": {} if sums is None else _numbers(sums),
@@ -265,10 +266,12 @@ def _numbers(sums: ArmCounts) -> Json:
 
 def _pairs(subject: Subject, tallies: Mapping[Arm, ArmTally]) -> Json | None:
     shadows = [(backend, counted) for (backend, role), counted in tallies.items() if role == "shadow"]
-    compared, outputs = subject.collected.compared, dict(subject.collected.pairs)
+    it = subject.collected
+    compared, outputs, repeated = it.compared, it.pairs, it.repeated
     for track in subject.tracks:
         compared += track.compared
         outputs = add_pairs(outputs, track.disagreed)
+        repeated = add_repeats(repeated, track.repeated)
     if not shadows:
         return None
     confusion: dict[str, Mapping[tuple[str, str], float]] = {}
@@ -280,10 +283,20 @@ def _pairs(subject: Subject, tallies: Mapping[Arm, ArmTally]) -> Json | None:
     return {
         "compared": int(compared),
         "outputs": {
-            name: {"compared": int(n), "disagreed": int(x), "confusion": _confusion(confusion.get(name, {}))}
+            name: {
+                "compared": int(n),
+                "disagreed": int(x),
+                **_noise(repeated.get(name, Repeats())),
+                "confusion": _confusion(confusion.get(name, {})),
+            }
             for name, (n, x) in outputs.items()
         },
     }
+
+
+def _noise(again: Repeats) -> Json:
+    """Pairs whose request stable was asked twice, and those of them where it differs from itself."""
+    return {"repeated": int(again.n), "stableDisagreed": int(again.stable + again.both)}
 
 
 def _confusion(pairs: Mapping[tuple[str, str], float]) -> Json:

@@ -3,8 +3,9 @@
     python -m tests.support.model_server --port 9000 --name v1
 
 `POST /control` with JSON changes how it behaves: `delayMs` (each answer waits), `failEvery` (each Nth inference
-answers 500, 0 for never), `flipEvery` (each Nth answers label "dog" for "cat"), `hang` (inferences are never answered).
-What it answers otherwise depends on the request's body alone, so two servers agree unless they are told not to.
+answers 500, 0 for never), `flipEvery` (each Nth answers label "dog" for "cat"), `flipShare` (so does that share of the
+answers, drawn anew for each), `hang` (inferences are never answered). What it answers otherwise depends on the body of
+the request alone, so two servers agree unless they are told not to.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import zlib
 
 import httptools
 import uvloop
+
+NAMES = {"delayMs": "delay_ms", "failEvery": "fail_every", "flipEvery": "flip_every", "flipShare": "flip_share"}
 
 
 class Behaviour:
@@ -25,6 +29,8 @@ class Behaviour:
         self.delay_ms = 0.0
         self.fail_every = 0
         self.flip_every = 0
+        self.flip_share = 0.0
+        self.random = random.Random(7)
         self.hang = False
         self.seen = 0
         self.shadows = 0
@@ -62,11 +68,7 @@ class Connection(asyncio.Protocol):
         behaviour = self._behaviour
         if self._target == b"/control":
             for key, value in json.loads(self._body or b"{}").items():
-                setattr(
-                    behaviour,
-                    {"delayMs": "delay_ms", "failEvery": "fail_every", "flipEvery": "flip_every"}.get(key, key),
-                    value,
-                )
+                setattr(behaviour, NAMES.get(key, key), value)
             self._answer(200, {"seen": behaviour.seen, "shadows": behaviour.shadows})
             return
         if self._target.endswith(b"/ready"):
@@ -88,6 +90,8 @@ class Connection(asyncio.Protocol):
         digest = zlib.crc32(self._body)
         label = "cat" if digest % 10 < 7 else "dog"
         if behaviour.flip_every and behaviour.seen % behaviour.flip_every == 0:
+            label = "dog" if label == "cat" else "cat"
+        if behaviour.flip_share and behaviour.random.random() < behaviour.flip_share:
             label = "dog" if label == "cat" else "cat"
         return 200, {
             "model_name": self._name,

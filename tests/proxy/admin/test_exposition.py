@@ -69,6 +69,14 @@ def test_skipped_copies_are_counted_by_reason(controller):
         assert value("understudy_mirror_skips_total", route="fraud", backend="fraud-v2", reason=reason) == 1
 
 
+def test_what_stable_was_asked_twice_is_counted_by_result(controller):
+    """Broken: nobody sees how noisy a model is, or that its noise is not measured at all."""
+    value = scrape(controller)
+    for result, count in (("agreed", 2), ("disagreed", 2), ("busy", 1)):
+        labels = {"route": "fraud", "backend": "fraud-v2", "result": result}
+        assert value("understudy_mirror_repeats_total", **labels) == count
+
+
 def test_what_a_rate_limit_turned_away_is_counted_by_route(controller):
     """Broken: nobody sees which limit is too low."""
     assert scrape(controller)("understudy_rate_limited_total", route="fraud") == 2

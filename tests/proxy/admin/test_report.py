@@ -142,12 +142,14 @@ def test_outcomes_count_statuses_faults_and_skipped_copies(route):
     assert "| status none | 0 | 14 | 0 |" in text
     assert "| fault connect-failed | 0 | 14 | 0 |" in text
     assert "| copy skipped busy | 0 | 0 | 2 |" in text
+    assert "| stable asked twice agreed | 0 | 0 | 48 |" in text
 
 
 def test_pairs_show_where_the_versions_disagree(route):
     """Broken: it is not seen which label became which."""
     text = section(markdown(route, []), "Pairs")
     assert "### label: 6 (1.2 %) disagree" in text
+    assert "Of 50 requests that stable was asked twice it differs from itself in 2 (4 %)." in text
     assert "| stable ↓ candidate → | legit | fraud |" in text
     assert "| legit | 480 | **2** |" in text
     assert "| fraud | **4** | 14 |" in text
@@ -224,3 +226,11 @@ def test_distances_are_sizes_and_decide_nothing(route):
     part = section(markdown(route, []), "Distances")
     assert "| prediction.label | 0.25 | 0.11 | – | – |" in part
     assert "by which nothing is decided" in part
+
+
+def test_pairs_beyond_noise_are_a_difference(route):
+    """Broken: the share of pairs is shown for what is beyond stable's own noise, or without it."""
+    pair = next(metric for metric in route["metrics"] if metric["kind"] == "pair")
+    pair |= {"stable": 0.021, "candidate": 0.023, "effect": 0.2, "low": -0.6, "high": 1.0, "unit": "pp"}
+    text = section(markdown(route, []), "Metrics")
+    assert "| pair.label (signal) | 2.1 % | 2.3 % | +0.2 pp | -0.6 pp to +1 pp |" in text

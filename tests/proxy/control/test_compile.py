@@ -106,10 +106,13 @@ def test_a_mirror_keeps_its_match_through_a_rollout() -> None:
     """The step setMirror would copy what the file says is not to be copied."""
     match = ({"path": {"prefix": "/infer"}, "method": "POST"},)
     headers = {"set": {"X-Tenant": "shadow"}, "remove": ("Authorization",)}
-    listed = {"backend": "v2", "match": match, "headers": headers}
+    listed = {"backend": "v2", "match": match, "headers": headers, "repeat": {"percent": 2.5}}
     (copy,) = compiled(canary(mirrors=(listed,)), replace(STATE, mirror_ppm=250_000)).mirrors
     assert copy.matches == (snapshot.Match(path=snapshot.StringMatch("prefix", "/infer"), method="POST"),)
     assert (copy.set_headers, copy.remove_headers) == ((("x-tenant", "shadow"),), ("authorization",))
+    assert copy.repeat_share == 25_000
+    (turned,) = compiled(canary(mirrors=(listed,)), replace(STATE, weight_ppm=CIRCLE, mirror_ppm=250_000)).mirrors
+    assert (turned.backend, turned.repeat_share) == (0, 0), "the noise of the candidate is no measure"
 
 
 def test_guards_are_in_parts_of_the_circle_and_by_number() -> None:

@@ -9,12 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from analysis.summaries import ArmCounts, Moments
+from analysis.summaries import ArmCounts, Moments, Repeats
 from proxy.control import dossier
 from proxy.control.evidence import Track
 from proxy.control.lending import Loan
 from proxy.control.tally import ArmTally
-from proxy.faults import Fault, Retry, Skip
+from proxy.faults import Fault, Repeat, Retry, Skip
 from proxy.ledger.layout import USER_SLOTS
 from proxy.ledger.reader import Totals
 from proxy.snapshot import TableRef
@@ -42,9 +42,11 @@ def same(one: ArmCounts, other: ArmCounts) -> bool:
 def test_everything_comes_back() -> None:
     """A restart would change sums, rows, or how far slices were read."""
     track = Track(3, 0.2, True, True, (LOAN,), 77, 80, 2, {"stable": counts()}, 5.0, {"a": (3.0, 1.0)})
+    track.repeated = {"a": Repeats(2.0, 1.0, 0.0, 1.0)}
     users = np.zeros(USER_SLOTS, dtype=np.bool_)
     users[[0, 17, USER_SLOTS - 1]] = True
-    totals = Totals(9, 8, 7, 6, 5, {Retry.RESENT: 4}, {Skip.BUSY: 1}, {Fault.STREAM_IDLE: 2}, {200: 3, 0: 1})
+    skips, faults = {Skip.BUSY: 1}, {Fault.STREAM_IDLE: 2}
+    totals = Totals(9, 8, 7, 6, 5, {Retry.RESENT: 4}, skips, faults, {200: 3, 0: 1}, {Repeat.BUSY: 6})
     arm = ArmTally(totals, users, {"a": {("x", "y"): 2}})
     before = dossier.Dossier(
         boot=11,
@@ -56,6 +58,7 @@ def test_everything_comes_back() -> None:
         past=(dossier.keep_arm("v1", "stable", arm),),
         compared=4.0,
         pairs={"a": (2.0, 1.0)},
+        repeated={"a": Repeats(2.0, 0.0, 1.0, 0.0)},
     )
     after = dossier.decode(dossier.encode(before))
     assert after == before
@@ -72,9 +75,11 @@ def test_everything_comes_back() -> None:
         "skipped",
         "compared",
         "disagreed",
+        "repeated",
     ):
         assert getattr(revived, name) == getattr(track, name), name
     revived.sums["stable"].latency[0] += 1  # arrays of a revived track are its own
+    assert isinstance(revived.repeated["a"], Repeats)
     past = dossier.revive_arm(after.past[0])
     assert (past.totals, past.confusion) == (totals, {"a": {("x", "y"): 2.0}})
     assert np.array_equal(past.users, users)
@@ -93,3 +98,13 @@ def test_what_cannot_be_read_is_refused(blob: bytes) -> None:
     """A damaged blob, or one of another release, would be taken for evidence."""
     with pytest.raises(ValueError, match="kept evidence"):
         dossier.decode(blob)
+
+
+def test_a_blob_from_before_repeats_is_read() -> None:
+    """An update of the release would throw the evidence of every rollout away."""
+    kept = msgspec.msgpack.decode(zlib.decompress(dossier.encode(dossier.Dossier(1, 2, past=(
+        dossier.keep_arm("v1", "stable", ArmTally.empty()),
+    )))))  # fmt: skip
+    del kept["repeated"], kept["past"][0]["totals"]["repeats"]
+    found = dossier.decode(zlib.compress(msgspec.msgpack.encode(kept)))
+    assert (dict(found.repeated), found.past[0].totals.repeats) == ({}, {})

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.summaries import Moments
+from analysis.summaries import Moments, Repeats
 from proxy.control.evidence import CLOSE_AFTER_S, OTHER_LABEL, Track, counts, pairs, user_count, users
 from proxy.control.lending import Lending, Loan
-from proxy.faults import Fault
+from proxy.faults import Fault, Repeat
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
-from proxy.ledger.writer import Reading, Row, Writer
+from proxy.ledger.row import Row
+from proxy.ledger.writer import Reading, Writer
 
 T = 1000
 """The slice that the tests are about; its first moment in seconds."""
@@ -274,3 +275,48 @@ def test_groups_of_users_are_merged_by_text_and_read_once_in_ten_slices(world: W
     }  # fmt: skip
     assert stable.numbers["score"][:, 5].tolist() == [3.0, 1.5]
     assert (stable.latency[:, 5].sum(), stable.latency.sum(), canary.latency.sum()) == (3, 3, 0)
+
+
+def test_what_stable_was_asked_twice_is_of_all_workers_and_in_its_slice(world: World) -> None:
+    """The noise of one worker would stand for all, of another output, or of a slice that was read without it."""
+    for worker in (0, 1):
+        writer, row = world.writers[worker], world.row(worker, world.shadow)
+        for at_s, outputs in ((T + 0.2, [(0, True, False), (1, True, True)]), (T + 0.4, [(0, False, True)])):
+            writer.arrive(row, at_s)
+            writer.repeats.ask(row, at_s)
+            writer.pair(row, at_s, at_s + 0.1, 1.0, [(output, differs, ()) for output, differs, _ in outputs])
+            writer.finish(row, at_s, at_s + 0.1, False, 200, Fault.NONE)
+            if at_s == T + 0.2:
+                writer.repeats.end(row, at_s, at_s + 0.3, Repeat.DISAGREED, outputs)
+    track = world.track(world.stable, world.canary, world.shadow)
+    assert read(track, world, T + 5.0) == [], "two are under way"
+    for worker in (0, 1):
+        row = world.row(worker, world.shadow)
+        world.writers[worker].repeats.end(row, T + 0.4, T + 6.0, Repeat.DISAGREED, [(0, False, True)])
+    slice_ = next(track.read(world.reader, T + 6.1))
+    assert slice_.pairs is not None
+    assert slice_.pairs.repeated == {"label": Repeats(4, 2, 2, 0), "score": Repeats(2, 0, 0, 2)}
+    assert slice_.pairs.disagreed == {"label": (4, 2), "score": (2, 2)}
+    assert track.repeated == slice_.pairs.repeated
+    assert pairs(world.reader, world.shadow, T, turned=True).repeated == {}, "that would be the candidate's noise"
+    totals = [world.reader.totals(worker, world.shadow.index, world.shadow.tenant) for worker in (0, 1)]
+    assert [found and found.repeats for found in totals] == [{Repeat.DISAGREED: 2}] * 2
+
+
+def test_no_slice_waits_for_a_repeat_beyond_its_grace(world: World) -> None:
+    """A stable that hangs on second requests would hold up all evidence."""
+    writer, row = world.writers[0], world.row(0, world.shadow)
+    world.request(0, world.shadow, T + 0.2)
+    writer.repeats.ask(row, T + 0.2)
+    track = world.track(world.stable, world.canary, world.shadow)
+    assert read(track, world, T + 1 + at.GRACE_S) == []
+    assert read(track, world, T + 1 + at.GRACE_S + 0.3)[0][0] == T
+
+
+def test_repeats_of_a_dead_worker_are_awaited_no_more(world: World) -> None:
+    """Its slices would close at the end of the grace only, one after the other."""
+    world.request(0, world.shadow, T + 0.2)
+    world.writers[0].repeats.ask(world.row(0, world.shadow), T + 0.2)
+    assert not world.reader.complete(0, world.shadow.index, world.shadow.tenant, T)
+    world.writers[0] = Writer(world.fd, 0)
+    assert world.reader.complete(0, world.shadow.index, world.shadow.tenant, T)

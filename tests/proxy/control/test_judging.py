@@ -166,3 +166,19 @@ def test_the_traffic_that_is_expected_changes_no_digest() -> None:
     assert before is not None
     assert after is not None
     assert before.digest == after.digest
+
+
+def test_asking_stable_twice_is_part_of_the_question_and_how_often_is_not() -> None:
+    """The noise of the model would count as harm; or a tenth instead of a fifth would throw the evidence away."""
+    found = document()
+
+    def repeated(backend: str, percent: float) -> str:
+        _route(found)["mirrors"] = [{"backend": backend, "repeat": {"percent": percent}}]
+        gates = {gate.name: gate.repeats for gate in judging.question(loaded(found).routes[0]).gates}
+        assert gates.pop("pair.label") == (percent / 100 if backend == "v2" else 0.0)
+        assert set(gates.values()) == {0.0}
+        return planned(found).digest
+
+    plain, tenth, fifth = planned(document()).digest, repeated("v2", 10), repeated("v2", 20)
+    assert plain == repeated("v2", 0) == repeated("v3", 10)
+    assert plain != tenth == fifth

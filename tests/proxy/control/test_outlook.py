@@ -36,8 +36,9 @@ KNOWN: dict[str, Any] = {
 }
 
 
-def route(**analysis: Any) -> Route:
+def route(repeat: float = 0.0, **analysis: Any) -> Route:
     found = document(*STEPS, analysis={"metrics": METRICS, "maxDuration": "2h", **analysis})
+    found["routes"][0]["mirrors"] = [{"backend": "v2", "repeat": {"percent": repeat}}]
     return loads(yaml.safe_dump(found), "test").config.routes[0]
 
 
@@ -103,3 +104,22 @@ def test_the_rate_is_that_of_the_live_traffic() -> None:
     assert measured_rate({**KNOWN, "endedAt": 1500.0}, 0.0, 9000.0) == pytest.approx(201.8)
     assert measured_rate({**KNOWN, "startedAt": None}, 1500.0, 2000.0) == pytest.approx(201.8)
     assert measured_rate({"arms": []}, 0.0, 10.0) is None
+
+
+def test_the_noise_of_stable_is_in_the_plan() -> None:
+    """A proof would be promised in minutes that takes hours, since only the difference of two shares can give it."""
+
+    def pairs(found: dict[str, Any]) -> int:
+        return next(m for m in found["metrics"] if m["name"] == "pair.label")["at"][0]["prove"]["requests"]
+
+    noisy = {"compared": 50_000, "disagreed": 2_000, "repeated": 5_000, "stableDisagreed": 150}
+    known = KNOWN | {"pairs": {"outputs": {"label": noisy}}}
+    guessed = outlook(route(repeat=10.0), 100.0)
+    assert "stable differs from itself in 1 % of the requests that it is asked twice" in guessed["assumed"]
+    assert outlook(route(repeat=10.0), 100.0, known)["assumed"] == []
+    assert pairs(outlook(route(repeat=10.0), 100.0, known)) > 1.5 * pairs(guessed)
+    assert pairs(guessed) > 5 * pairs(outlook(route(), 100.0))
+    half = pairs(outlook(route(repeat=50.0), 100.0, known))
+    assert half < pairs(outlook(route(repeat=10.0), 100.0, known)) / 2
+    quiet = KNOWN | {"pairs": {"outputs": {"label": noisy | {"stableDisagreed": 1}}}}
+    assert pairs(outlook(route(repeat=10.0), 100.0, quiet)) < 2_000, "where there is no noise the pairs alone prove it"
