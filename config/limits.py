@@ -42,5 +42,5 @@ class Limits(Section):
     12 KiB and one descriptor of those that `ulimit -n` allows."""
 
     max_connections_per_address: Annotated[int, whole(0, 1_000_000)] = 0
-    """The same for one client address and worker; 0 is no limit, since behind a load balancer all connections come from
-    a few addresses. It does not hold for `trustedProxies`."""
+    """The same for one client address and worker, where all addresses of an IPv6 /64 are one; 0 is no limit, since
+    behind a load balancer all connections come from a few addresses. It does not hold for `trustedProxies`."""

@@ -10,13 +10,13 @@ Keys are hashed, so that no key costs more memory than another, and there is a b
 from __future__ import annotations
 
 from itertools import islice
-from socket import AF_INET6, inet_pton
 from typing import Final
 
 import msgspec
 from xxhash import xxh3_64_intdigest
 
 from proxy.data.router import Condition, Head, KeyReader, any_of, key_readers
+from proxy.data.trust import network_of
 from proxy.ledger.guards import RATE_LIMITED, Guards, RouteCounts
 from proxy.snapshot import RateLimit
 
@@ -112,11 +112,4 @@ class RouteLimit:
 
 
 def _network(head: Head) -> bytes | None:
-    """The client's address; of one of IPv6 its first half, since every client has all addresses with that."""
-    peer = head.peer
-    if ":" not in peer:
-        return peer.encode("latin-1")
-    try:
-        return inet_pton(AF_INET6, peer)[:8]
-    except OSError:  # with a zone, such as fe80::1%eth0
-        return peer.encode("latin-1")
+    return network_of(head.peer)

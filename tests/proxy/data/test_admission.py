@@ -33,6 +33,19 @@ def test_each_bound_holds_and_frees() -> None:
     assert admission.total == 3
 
 
+def test_all_addresses_of_one_ipv6_network_are_one_client() -> None:
+    """Whoever has IPv6 has 2**64 addresses, and could take all connections with one from each."""
+    admission, limits = Admission(), Limits(max_connections_per_address=1)
+    assert admission.enter("2001:db8::1", limits)
+    assert not admission.enter("2001:db8:0:0:ffff::2", limits)
+    assert admission.enter("2001:db8:0:1::1", limits)
+    admission.leave("2001:db8:0:0:ffff::2")
+    assert admission.enter("2001:db8::3", limits)
+    assert admission.enter("fe80::1%eth0", limits)
+    admission.leave("fe80::1%eth0")
+    assert admission.total == 2
+
+
 async def test_a_connection_over_the_bound_is_closed_unread(plane: Plane) -> None:
     """One address could take all connections; what is turned away must not be counted as held."""
     limited(plane, max_connections_per_address=1)

@@ -59,6 +59,16 @@ def test_no_hop_breaks_anything(hop: bytes) -> None:
     assert TRUST.client("192.0.2.7", hop)
 
 
+def test_a_way_of_thousands_of_trusted_proxies_is_not_followed() -> None:
+    """A client behind a trusted proxy writes 64 KiB of addresses that are trusted too, and each takes ten
+    microseconds to look at: the worker would stand still."""
+    trust = Trust(("10.0.0.0/8",))
+    hops = b", ".join(b"10.0.%d.%d" % (number // 250, number % 250) for number in range(7000))
+    assert trust.client("192.0.2.7", b"198.51.100.1, " + hops) == "10.0.27.218"
+    assert trust.judge.cache_info().misses == 32
+    assert trust.client("192.0.2.7", b"198.51.100.1, 10.0.0.1, 10.0.0.2") == "198.51.100.1"
+
+
 @given(st.ip_addresses(), st.sampled_from(["{}", "[{}]", '"[{}]:80"', " {} "]))
 def test_every_address_is_understood(address: object, form: str) -> None:
     """An address that cannot be read makes a proxy of the client."""
