@@ -7,7 +7,7 @@
                                           └─▶ shadow       (a copy, after the client has its answer, and at times
                                                             the same to stable again: repeating)
 
-`downstream` is a client's connection and `intake` parses its requests, `request_line` and `request_head` hold them to
+`downstream` is a client's connection, with the `patience` that it is given, and `intake` parses its requests, `request_line` and `request_head` hold them to
 the standard, `bodies` says which bodies are not parsed, `paths` gives the path one form, `router` chooses (pure),
 `exchange` owns one request from its head to its outcome, with the backend's side of it in `attempt` and the client's in
 `reply`, `retries` says what of it is sent again and `leftover` reads what is given up for that, `upstream` knows which

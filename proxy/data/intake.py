@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from time import monotonic
-from typing import Final, cast
+from typing import cast
 
 import httptools
 
@@ -19,15 +19,13 @@ from proxy.data.bodies import LONG_BYTES, Piece, head_end
 from proxy.data.exchange import Exchange
 from proxy.data.http1 import Headers
 from proxy.data.logged import LoggedExchange
+from proxy.data.patience import MAX_WAITING, READ_BYTES
 from proxy.data.request_head import NO_CONNECT, Refused, read_head, read_trailer, too_large
 from proxy.data.request_line import CHUNKED, RequestLine
 from proxy.data.routing import Context
 from proxy.data.trust import Caller
 from proxy.data.upgrade import Early, asked, without
 from proxy.faults import Fault
-
-READ_BYTES: Final = 256 << 10
-"""The most that one read brings: how much of what came with a head may not be of it."""
 
 
 class Intake(Client):
@@ -50,6 +48,7 @@ class Intake(Client):
         "_read_bytes",
         "_reading_head",
         "_refused",
+        "_rest",
         "_target",
         "_transport",
     )
@@ -75,20 +74,26 @@ class Intake(Client):
     _read_bytes: int
     _reading_head: bool
     _refused: Refused | None
+    _rest: bytes
+    """What came and was not parsed yet, since enough requests wait."""
     _target: bytes
     _transport: asyncio.Transport
 
     # ------------------------------------------------------------------ what a read brings
     def _parse_long(self, data: bytes) -> None:
-        """Take apart a read that may have to do with a long body."""
+        """Take apart a read that may have to do with a long body, or have many requests, until enough of them wait."""
         at = 0
+        self._rest = b""
         while at < len(data) and self._refused is None and not self._closing:
             begin = at
+            if len(self._queue) >= MAX_WAITING and not self._left_bytes and self._early is None:
+                self._rest = data[begin:]
+                return
             if self._left_bytes:
                 at = min(begin + self._left_bytes, len(data))
                 self._count(data if at - begin == len(data) else memoryview(data)[begin:at])
             else:
-                at = head_end(data, begin) if self._open is None else len(data)
+                at = head_end(data, begin) if self._open is None else min(begin + LONG_BYTES, len(data))
                 self._parse(data[begin:at])
 
     def _count(self, data: Piece) -> None:
@@ -131,6 +136,7 @@ class Intake(Client):
     # ------------------------------------------------------------------ the parser's calls
     def on_message_begin(self) -> None:
         """A new request begins."""
+        self._head_bytes = self._read_bytes
         self._fields = []
         self._target = b""
         self._reading_head = True
@@ -162,7 +168,7 @@ class Intake(Client):
         method = parser.get_method()
         modern = line.end(method, self._target)
         keep_alive = parser.should_keep_alive()
-        head = read_head(method, self._target, self._fields, modern, keep_alive, self._caller, self._own_host)
+        head = read_head(method, self._target, self._fields, modern, keep_alive, self._caller, self._transport)
         line.body = CHUNKED if head.chunked else head.length or 0
         self._left_bytes = line.body if line.body >= LONG_BYTES else 0
         context = self._context
@@ -220,11 +226,3 @@ class Intake(Client):
             exchange.reject(refused.fault, refused.detail)
         elif self._queue and self._queue[-1] is exchange:
             self._queue.pop()
-
-    def _own_host(self) -> bytes:
-        """What HTTP/1.0 leaves unsaid: the address that the client connected to."""
-        own = self._transport.get_extra_info("sockname")
-        if not isinstance(own, tuple):
-            return b"localhost"  # a unix socket has no other name
-        host, port = own[:2]
-        return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode("latin-1")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
 from typing import Final
 
 from proxy.data.heads import NOTED
 from proxy.data.http1 import Headers
 from proxy.data.paths import canonical, peculiar
 from proxy.data.router import Head
-from proxy.data.trust import CLAIMS, Caller
+from proxy.data.trust import CLAIMS, Caller, own_host
 from proxy.faults import Fault
 from proxy.snapshot import Limits
 
@@ -55,10 +55,10 @@ def read_head(
     modern: bool,
     keep_alive: bool,
     caller: Caller,
-    own_host: Callable[[], bytes],
+    transport: asyncio.BaseTransport,
 ) -> Head:
     """The head that was parsed. `modern` says that it is of HTTP/1.1, `keep_alive` that the client may send another
-    one; `own_host` is the address that the client connected to.
+    one; `transport` is what it came over.
 
     Raises:
         Refused: it can be read in two ways, or asks for what the proxy does not do.
@@ -96,7 +96,7 @@ def read_head(
     if host.translate(None, _HOST) and host.strip(b" \t").translate(None, _HOST):
         raise Refused(Fault.BAD_REQUEST, "the host field names no host")
     if hosts == 0:
-        host = own_host()
+        host = own_host(transport.get_extra_info("sockname"))
         fields.append((b"host", host))
     if _FRAGMENT in target:
         raise Refused(Fault.BAD_REQUEST, "the target must not have a fragment")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.data.downstream import QUIET_S
+from proxy.data.patience import QUIET_S
 from proxy.faults import Fault
 from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS
 from tests.support import malformed

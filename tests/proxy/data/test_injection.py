@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from proxy.data import injection
-from proxy.data.downstream import QUIET_S
+from proxy.data.patience import QUIET_S
 from proxy.faults import Fault
 from proxy.ledger.guards import GuardTotals
 from proxy.ledger.layout import L_LATENCY, latency_bucket
