@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from config.names import Name, Text
-from config.numbers import number
+from config.numbers import number, whole
 from config.problems import Finding
 from config.section import Section, refusals
 
@@ -70,6 +70,11 @@ class Predictions(Section):
 
     outputs: Annotated[tuple[Output, ...], Field(min_length=1, max_length=8)]
     """What is read, at most eight values."""
+
+    max_body_bytes: Annotated[int, whole(1 << 10, 1 << 26)] = 1 << 20
+    """Answers that are longer, as sent or once their gzip is undone, are passed on and not read, and are counted as
+    invalid. Up to here a worker keeps each while it comes, and reads it in one piece while all others wait: 1 MiB takes
+    5 ms of a model's numbers, and a quarter of a second of brackets in brackets."""
 
     @model_validator(mode="after")
     def _paths_fit_the_protocol(self) -> Self:

@@ -352,4 +352,4 @@ def _predictions(route: schema.Route, tables: Mapping[OutputKey, TableRef]) -> s
         low, high = output.range or (0.0, 1.0)
         table = tables.get((route.name, output.name), TableRef()) if output.kind == "category" else TableRef()
         outputs.append(snapshot.Output(output.name, output.kind, output.path_parts, low, high, output.tolerance, table))
-    return snapshot.Predictions(route.predictions.protocol, tuple(outputs))
+    return snapshot.Predictions(route.predictions.protocol, tuple(outputs), route.predictions.max_body_bytes)

@@ -6,6 +6,7 @@ from time import monotonic
 
 from proxy.data.bodies import Piece
 from proxy.data.connection import Borrower, Connection
+from proxy.data.gathering import gather
 from proxy.data.http1 import Headers, ResponseHead
 from proxy.data.pool import Pool
 from proxy.data.routing import Context, RoutePlan
@@ -93,7 +94,7 @@ class Copy(Borrower):
             if self._kept_bytes > self._plan.reader.max_body_bytes:
                 self._kept = None
             else:
-                self._kept.append(data)
+                gather(self._kept, data)
 
     def response_trailers(self, trailers: Headers, headers: Headers) -> None:
         """Nobody waits for them."""

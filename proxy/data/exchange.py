@@ -18,6 +18,7 @@ from time import monotonic
 
 from proxy.data.attempt import DONE, HEAD, NOTHING, PENDING_BYTES, REPLAY_BYTES, Client
 from proxy.data.bodies import Piece
+from proxy.data.gathering import PIECE_BYTES, gather
 from proxy.data.http1 import chunk
 from proxy.data.injection import Strike
 from proxy.data.reply import Reply
@@ -135,9 +136,9 @@ class Exchange(Reply):
             if plan is not None and self._body_bytes > max(REPLAY_BYTES, plan.keep_bytes):
                 self._kept = None
             else:
-                self._kept.append(data)
+                gather(self._kept, data)
         self._out.append(chunk(data) if self.head.chunked else data)
-        self._waiting_bytes += len(data)
+        self._waiting_bytes += len(data) + PIECE_BYTES
         if self._connection is None and self._waiting_bytes > PENDING_BYTES:
             self.upstream_writable(False)
 

@@ -26,7 +26,6 @@ from proxy.snapshot import Output, Predictions
 
 MAX_ITEMS: Final = 1024
 """Predictions of one output that are read from one answer; a larger batch is counted up to here."""
-_MAX_INFLATED: Final = 8 << 20
 _NUMBERS: Final = frozenset((int, float))
 """What JSON numbers are decoded to; `bool` is an int in Python and no number here."""
 _HUGE: Final = 10**300
@@ -37,7 +36,8 @@ _DECODE_ANY: Final = msgspec.json.Decoder()
 
 
 class PredictionReader:
-    """Reads the outputs of one route. `max_body_bytes` bounds how much of an answer is kept for it."""
+    """Reads the outputs of one route. `max_body_bytes` bounds an answer as it comes and as it is read: eight kilobytes
+    of gzip may be eight megabytes of brackets, which take a second to read and 200 MB."""
 
     __slots__ = ("_categories", "_names", "_outputs", "_tables", "_v2", "max_body_bytes")
 
@@ -85,7 +85,7 @@ class PredictionReader:
 
     def _values(self, headers: Headers, body: bytes) -> list[list[Any] | None] | None:
         """The raw values of each output (None where it is missing), or None where the body cannot be read."""
-        text = _plain(headers, body)
+        text = _plain(headers, body, self.max_body_bytes)
         if text is None:
             return None
         if self._v2:
@@ -126,7 +126,7 @@ def _decode(decoder: Any, text: bytes) -> Any:
             return _UNREADABLE
 
 
-def _plain(headers: Headers, body: bytes) -> bytes | None:
+def _plain(headers: Headers, body: bytes, max_bytes: int) -> bytes | None:
     """The body without its content coding, or None where it cannot be undone within the bound."""
     coding = b""
     json_bytes = None
@@ -138,10 +138,10 @@ def _plain(headers: Headers, body: bytes) -> bytes | None:
     if coding in (b"gzip", b"x-gzip", b"deflate"):
         inflater = zlib.decompressobj(47 if coding != b"deflate" else 15)
         try:
-            body = inflater.decompress(body, _MAX_INFLATED)
+            body = inflater.decompress(body, max_bytes + 1)
         except zlib.error:
             return None
-        if inflater.unconsumed_tail:
+        if len(body) > max_bytes:
             return None
     elif coding not in (b"", b"identity"):
         return None

@@ -11,6 +11,7 @@ from time import monotonic
 
 from proxy.data.attempt import BODY, DONE, HEAD, NOTHING, Attempt
 from proxy.data.bodies import Piece
+from proxy.data.gathering import gather
 from proxy.data.heads import to_client, to_switched
 from proxy.data.http1 import LAST_CHUNK, Headers, ResponseHead, chunk, refusal
 from proxy.data.routing import RoutePlan
@@ -77,7 +78,7 @@ class Reply(Attempt):
             if self._answer_bytes > self._plan.reader.max_body_bytes:
                 self._answer_kept = None
             else:
-                kept.append(data)
+                gather(kept, data)
         self._to_client.append(chunk(data) if self._chunk_out else data)
 
     def response_trailers(self, trailers: Headers, headers: Headers) -> None:

@@ -18,3 +18,14 @@ def test_eight_outputs_fit_and_nine_do_not() -> None:
     assert len(Predictions.model_validate({"protocol": "open-inference", "outputs": outputs[:8]}).outputs) == 8
     with pytest.raises(ValueError):
         Predictions.model_validate({"protocol": "open-inference", "outputs": outputs})
+
+
+def test_the_bound_of_an_answer_has_bounds() -> None:
+    """A bound of a gigabyte would have a worker stand still for a minute."""
+    outputs = ({"name": "a", "kind": "category"},)
+    given = {"protocol": "open-inference", "outputs": outputs}
+    assert Predictions.model_validate(given).max_body_bytes == 1 << 20
+    assert Predictions.model_validate({**given, "maxBodyBytes": 2048}).max_body_bytes == 2048
+    for size in (1023, 1 << 30):
+        with pytest.raises(ValueError, match="maxBodyBytes"):
+            Predictions.model_validate({**given, "maxBodyBytes": size})

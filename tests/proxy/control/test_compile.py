@@ -168,7 +168,7 @@ def test_rows_and_tables_find_their_place() -> None:
         {"name": "label", "kind": "category", "path": "a.0"},
         {"name": "score", "kind": "number", "range": (-1.0, 2.0), "path": "b", "tolerance": 0.25},
     )
-    route = canary(predictions={"protocol": "json", "outputs": outputs})
+    route = canary(predictions={"protocol": "json", "outputs": outputs, "maxBodyBytes": 5000})
     rows = {
         ("r", "v1", "stable"): RowRef(1, 11),
         ("r", "v2", "canary"): RowRef(2, 12),
@@ -183,6 +183,7 @@ def test_rows_and_tables_find_their_place() -> None:
             snapshot.Output("label", "category", ("a", 0), table=TableRef(4, 14)),
             snapshot.Output("score", "number", ("b",), -1.0, 2.0, 0.25),
         ),
+        5000,
     )
 
 
