@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from config.access import Admin
 from config.access_log import AccessLog
 from config.addresses import Endpoint, StoreUrl
+from config.answers import ResponseHeaders
 from config.balancing import LoadBalancer
 from config.durations import duration, format_duration
 from config.fault_injection import FaultInjection
@@ -223,6 +224,16 @@ class Route(Section):
 
     fault: FaultInjection | None = None
     """Faults that are injected on purpose, for game days."""
+
+    direct_access: bool = False
+    """Whether clients may ask for a version of this route by its name, shadows and candidates without traffic too, with
+    the field `x-understudy-backend: NAME`; for smoke tests and debugging. Such requests are evidence neither for nor
+    against any version and are not copied; they are counted apart. A name that the route does not have is answered 404.
+    Whoever may send requests may then choose: leave it off where clients are strangers. Without it the field means
+    nothing. It is never passed on."""
+
+    response_headers: ResponseHeaders = ResponseHeaders()
+    """What answers tell clients of the way that they came."""
 
     predictions: Predictions | None = None
     """What is read from answers. Without it versions are compared by errors and latency alone."""

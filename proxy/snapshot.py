@@ -246,7 +246,8 @@ class Retries(msgspec.Struct, frozen=True):
 class Route(msgspec.Struct, frozen=True):
     """A match that leads to one model. `segments` cover the circle; `keys` empty means a fresh draw per request.
 
-    `first_byte_s` 0 is no limit but that of `request_timeout_s`.
+    `first_byte_s` 0 is no limit but that of `request_timeout_s`. `direct` index the backends that a client may ask for;
+    `names_backend` and `server_timing` say what answers tell of the way that they came.
     """
 
     name: str
@@ -268,6 +269,9 @@ class Route(msgspec.Struct, frozen=True):
     injection: Injection | None = None
     feedback: bool = False
     """Whether answers are named, so that truths can be told of them."""
+    direct: tuple[int, ...] = ()
+    names_backend: bool = True
+    server_timing: bool = False
 
 
 class Limits(msgspec.Struct, frozen=True):

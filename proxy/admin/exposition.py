@@ -137,13 +137,15 @@ class _Exposition(Collector):
     def _guards(self, routes: list[Json]) -> Iterator[Metric]:
         limited = _counter("understudy_rate_limited", "Requests that a rate limit of the route turned away.", "route")
         injected = _counter("understudy_injected", "Faults injected on purpose, by kind.", "route", "kind")
+        direct = _counter("understudy_direct_requests", "Requests for a version by name; no evidence of it.", "route")
         reader = self._controls.reader
         for name in (route["name"] for route in routes):
             totals = [reader.guards(worker, name) for worker in reader.workers()]
             limited.add_metric([name], sum(total.rate_limited for total in totals))
             injected.add_metric([name, "delay"], sum(total.delayed for total in totals))
             injected.add_metric([name, "abort"], sum(total.aborted for total in totals))
-        yield from (limited, injected)
+            direct.add_metric([name], sum(total.direct for total in totals))
+        yield from (limited, injected, direct)
 
     def _durations(self) -> Metric:
         family = HistogramMetricFamily(

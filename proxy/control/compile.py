@@ -268,6 +268,9 @@ def _route(
         rate_limits=tuple(guards.rate_limit(limit) for limit in route.rate_limits),
         injection=None if route.fault is None else guards.injection(route.fault, numbers),
         feedback=route.takes_feedback is not None,
+        direct=_direct(route, numbers),
+        names_backend=route.response_headers.backend,
+        server_timing=route.response_headers.server_timing,
     )
 
 
@@ -318,6 +321,14 @@ def segments(arms: tuple[ArmShare, ...]) -> tuple[snapshot.Segment, ...]:
             upper += arms[index].ppm
             segments.append(snapshot.Segment(upper, index))
     return tuple(segments)
+
+
+def _direct(route: schema.Route, numbers: Mapping[str, int]) -> tuple[int, ...]:
+    """The versions that a client may ask for: all that the route knows, whatever they get of its traffic."""
+    if not route.direct_access:
+        return ()
+    names = [*(ref.name for ref in route.backend_refs), *(mirror.backend for mirror in route.mirrors)]
+    return tuple(sorted({numbers[name] for name in names}))
 
 
 def _first_byte_s(route: schema.Route) -> float:

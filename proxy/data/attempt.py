@@ -81,6 +81,7 @@ class Attempt(Borrower):
         "_request_complete",
         "_retrying",
         "_sent_head",
+        "_sent_s",
         "_waiting_bytes",
         "deadline_s",
         "head",
@@ -108,6 +109,8 @@ class Attempt(Borrower):
     _retrying: Retrying | None
     """There once the first attempt has failed and another is due."""
     _sent_head: bool
+    _sent_s: float
+    """When the attempt under way began, where somebody wants to know."""
     _waiting_bytes: int
     deadline_s: float
     head: Head
@@ -120,6 +123,8 @@ class Attempt(Borrower):
         if not self._sent_head:
             self._sent_head = True
             out.insert(0, to_backend(self.head, self._context.request_id))
+            if self._plan.timed:
+                self._sent_s = monotonic()
             if self._plan.route.first_byte_s and self._request_complete:
                 self.deadline_s = min(self.deadline_s, monotonic() + self._plan.route.first_byte_s)
         elif not out:

@@ -22,7 +22,7 @@ from proxy.data.gathering import PIECE_BYTES, gather
 from proxy.data.http1 import chunk
 from proxy.data.injection import Strike
 from proxy.data.reply import Reply
-from proxy.data.router import Head
+from proxy.data.router import Draw, Head
 from proxy.data.routing import Context, RoutePlan
 from proxy.data.trailers import last_chunk
 from proxy.faults import FACTS, Fault
@@ -55,7 +55,7 @@ class Exchange(Reply):
         self._answer = NOTHING
         self._request_complete = self._sent_head = self._chunk_out = self._paused_by_client = self._held = False
         self._response_headers = []
-        self._arrived_s = self._complete_s = self.deadline_s = 0.0
+        self._arrived_s = self._complete_s = self._sent_s = self.deadline_s = 0.0
 
     # ------------------------------------------------------------------ the request
     def start(self) -> None:
@@ -79,12 +79,20 @@ class Exchange(Reply):
     def _choose(self, plan: RoutePlan, delayed: bool) -> None:
         """Choose a version, count the arrival, and ask for a connection."""
         context, head, route = self._context, self.head, plan.route
-        draw = plan.choice.draw(head)
-        if (place := plan.choice.arm(draw.place)) < 0:
-            self._plan = plan
-            self._refuse(Fault.NO_BACKEND, f"route {route.name} gives no backend any weight")
-            return
-        arm = plan.arms[place]
+        if plan.direct is not None and (name := plan.direct.asked(head)) is not None:
+            draw = Draw(0, -1, -1)
+            if (asked := plan.direct.arms.get(name)) is None:
+                self._plan = plan
+                self._refuse(Fault.NO_ROUTE, f"route {route.name} has no backend {name[:64].decode('latin-1')}")
+                return
+            arm = asked
+        else:
+            draw = plan.choice.draw(head)
+            if (place := plan.choice.arm(draw.place)) < 0:
+                self._plan = plan
+                self._refuse(Fault.NO_BACKEND, f"route {route.name} gives no backend any weight")
+                return
+            arm = plan.arms[place]
         if delayed:
             self._arrived_s = monotonic()  # what comes before a version is chosen is not its latency
             arm = arm.delayed or arm

@@ -21,6 +21,7 @@ from proxy.data.http1 import (
 )
 from proxy.data.router import Head
 from proxy.data.trailers import announced, welcome
+from proxy.data.trust import SHADOW_LINE
 
 MAX_ID_BYTES: Final = 128
 """A request id is written to logs everywhere: a longer one is replaced, and one with other than visible characters."""
@@ -32,7 +33,6 @@ _PLAIN_CONNECTION: Final = frozenset((b"keep-alive", b"close"))
 _ADDED: Final = frozenset((b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-request-id"))
 _TRACE: Final = frozenset((b"traceparent", b"tracestate"))
 _HEX: Final = b"0123456789abcdef"
-_SHADOW_FIELD: Final = b"x-understudy-shadow: true\r\n"
 
 
 def to_backend(head: Head, new_id: Callable[[], bytes]) -> bytes:
@@ -73,7 +73,7 @@ def to_shadow(
         fields(head.headers, own),
         length_field(body_bytes if has_body else None, chunked=False),
         forwarded,
-        _SHADOW_FIELD,
+        b"" if SHADOW_LINE in forwarded else SHADOW_LINE,
         lines,
     )
 
@@ -167,6 +167,16 @@ def to_client(head: ResponseHead, request: Head, backend_field: bytes, last: boo
         framing += b"connection: keep-alive\r\n"
     data = b"".join((status_line(head.status), fields(head.headers, own), framing, backend_field, b"\r\n"))
     return ToClient(data, chunked, keep_alive)
+
+
+def timing(arrived_s: float, sent_s: float, answered_s: float) -> bytes:
+    """The line that tells a client how long its answer took, and where (W3C Server Timing), in milliseconds.
+
+    >>> timing(1.0, 1.0004, 1.0123)
+    b'server-timing: understudy;dur=0.400, backend;dur=11.900\\r\\n'
+    """
+    spans = (1000 * (sent_s - arrived_s), 1000 * (answered_s - sent_s))
+    return b"server-timing: understudy;dur=%.3f, backend;dur=%.3f\r\n" % spans
 
 
 def to_switched(headers: Headers, protocol: bytes, backend_field: bytes) -> bytes:

@@ -35,11 +35,18 @@ REQUEST_OWN: Final = HOP_BY_HOP | {
     b"x-forwarded-for",
     b"x-forwarded-host",
     b"x-forwarded-proto",
+    b"x-understudy-backend",
+    b"x-understudy-shadow",
 }
 """Fields of a request that are written anew or not at all."""
 RESPONSE_OWN: Final = HOP_BY_HOP | {
-    b"content-length", b"x-understudy-backend", b"x-understudy-attempts", b"x-understudy-id"
-}  # fmt: skip
+    b"content-length",
+    b"x-understudy-attempts",
+    b"x-understudy-backend",
+    b"x-understudy-fault",
+    b"x-understudy-id",
+}
+"""The same of an answer: what a backend says of the way to it is not said by us."""
 
 STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii")) for status in http.HTTPStatus

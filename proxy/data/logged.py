@@ -27,14 +27,14 @@ _EXHAUSTED: Final = "URX"
 class LoggedExchange(Exchange):
     """An exchange with what only the log wants to know."""
 
-    __slots__ = ("_asked", "_begun_s", "_bytes_out", "_copies", "_first_byte_s", "_log", "_sent_s")
+    __slots__ = ("_asked", "_begun_s", "_bytes_out", "_copies", "_first_byte_s", "_log")
 
     def __init__(self, client: Client, context: Context, head: Head, log: AccessLog) -> None:
         super().__init__(client, context, head)
         self._log = log
         self._asked = self._bytes_out = 0
         self._copies: Sequence[str] = ()
-        self._begun_s = self._sent_s = self._first_byte_s = 0.0
+        self._begun_s = self._first_byte_s = 0.0
 
     def start(self) -> None:
         """Note when the request has its turn: a delay that is injected before a version is chosen is a part of it."""

@@ -12,7 +12,7 @@ from time import monotonic
 from proxy.data.attempt import BODY, DONE, HEAD, NOTHING, Attempt
 from proxy.data.bodies import Piece
 from proxy.data.gathering import gather
-from proxy.data.heads import to_client, to_switched
+from proxy.data.heads import timing, to_client, to_switched
 from proxy.data.http1 import LAST_CHUNK, Headers, ResponseHead, chunk, refusal
 from proxy.data.routing import RoutePlan
 from proxy.data.shadow import mirror
@@ -58,6 +58,8 @@ class Reply(Attempt):
         if plan.stamp is not None and 200 <= head.status < 300 and arm.row.index >= 0:
             group = -1 if self._draw is None else self._draw.group
             field_lines += plan.stamp.line(arm.row.tenant, self._arrived_s, group)
+        if plan.timed:
+            field_lines += timing(self._arrived_s, self._sent_s, monotonic())
         self._answer = HEAD
         self._status = head.status
         self.deadline_s = monotonic() + plan.route.stream_idle_s
@@ -66,7 +68,7 @@ class Reply(Attempt):
         written = to_client(head, request, field_lines, last)
         self._chunk_out, request.keep_alive = written.chunked, written.keep_alive
         self._to_client.append(written.data)
-        if plan.reader is not None and head.status == 200 and not head.bodyless:
+        if plan.reader is not None and head.status == 200 and not head.bodyless and arm.judged:
             self._response_headers = head.headers
             self._answer_kept = []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from proxy.answer_id import Stamp
 from proxy.data.access_log import AccessLog
@@ -21,16 +21,19 @@ from proxy.data.resolving import Names
 from proxy.data.retries import RetryPlan
 from proxy.data.router import Choice, Condition, Head, any_of
 from proxy.data.upstream import Upstream
-from proxy.ledger.guards import Guards
+from proxy.ledger.guards import DIRECT, Guards, RouteCounts
 from proxy.ledger.row import NOWHERE, Row
 from proxy.ledger.writer import Writer
 from proxy.snapshot import Arm, Backend, Endpoint, Mirror, RateLimit, Route, RowRef, Snapshot
+
+ASKED_FOR: Final = b"x-understudy-backend"
+"""The field with which a client asks for a version by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArmPlan:
     """A version that live traffic meets. `field_line` names it to the client; `delayed` is what a request meets that an
-    injected fault made wait, so that the client is told."""
+    injected fault made wait, so that the client is told. What clients ask for by name is not `judged`."""
 
     upstream: Upstream
     row: Row
@@ -40,6 +43,7 @@ class ArmPlan:
     injector: Injector | None = None
     delayed: ArmPlan | None = None
     is_delayed: bool = False
+    judged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,27 @@ class MirrorPlan:
     field_lines: bytes
 
 
+class DirectAccess:
+    """The versions that clients may ask for by name, and the count of those who do."""
+
+    __slots__ = ("_counts", "arms")
+
+    def __init__(self, arms: Mapping[bytes, ArmPlan], counts: RouteCounts) -> None:
+        self.arms = arms
+        self._counts = counts
+
+    def asked(self, head: Head) -> bytes | None:
+        """The name that a request asks for, if it does, which is counted."""
+        name = head.header(ASKED_FOR)
+        if name is not None:
+            self._counts.add(DIRECT)
+        return name
+
+
 @dataclass(frozen=True, slots=True)
 class RoutePlan:
     """A route, ready for requests. `keep_bytes` is how much of a request's body is kept for a copy, `try_timeout_s`
-    how long one attempt may take to its first byte."""
+    how long one attempt may take to its first byte, `direct` the versions that clients may ask for, by name."""
 
     route: Route
     choice: Choice
@@ -72,6 +93,8 @@ class RoutePlan:
     injector: Injector | None = None
     stamp: Stamp | None = None
     """What names the answers, where truths may be told of them."""
+    direct: DirectAccess | None = None
+    timed: bool = False
 
 
 class Routing:
@@ -167,12 +190,25 @@ def _plan(
         _limit(route, writer.guards, limiters) if route.rate_limits else None,
         injector if route.injection is not None and route.injection.backend < 0 else None,
         stamp if route.feedback else None,
+        _direct(route, upstreams, writer, injector) if route.direct else None,
+        route.server_timing,
     )
 
 
-def _arm(route: Route, arm: Arm, upstream: Upstream, row: Row, injector: Injector | None) -> ArmPlan:
+def _direct(route: Route, upstreams: list[Upstream], writer: Writer, injector: Injector | None) -> DirectAccess:
+    """The versions by name; nothing of what is asked of them is written anywhere, nor copied."""
+    asked = [Arm(number, mirrored=False, role="direct") for number in route.direct]
+    arms = [_arm(route, arm, upstreams[arm.backend], NOWHERE, injector, judged=False) for arm in asked]
+    named = {arm.upstream.backend.name.encode(): arm for arm in arms}
+    return DirectAccess(named, writer.guards.route(route.name))
+
+
+def _arm(
+    route: Route, arm: Arm, upstream: Upstream, row: Row, injector: Injector | None, judged: bool = True
+) -> ArmPlan:
     name = upstream.backend.name.encode("latin-1", "replace")
-    plain = ArmPlan(upstream, row, b"x-understudy-backend: %b\r\n" % name, arm.mirrored, arm.role)
+    named = b"x-understudy-backend: %b\r\n" % name if route.names_backend else b""
+    plain = ArmPlan(upstream, row, named, arm.mirrored, arm.role, judged=judged)
     if route.injection is None:
         return plain
     delayed = replace(plain, field_line=plain.field_line + DELAYED_LINE, is_delayed=True)

@@ -27,11 +27,15 @@ CLAIMS: Final = frozenset(
         b"x-forwarded-proto",
         b"x-forwarded-server",
         b"x-real-ip",
+        b"x-understudy-shadow",
     )
 )
 """Fields that tell of the way a request came (RFC 7239, and those that are older than it)."""
 LOCAL: Final = "local"
 """The address of a client on a unix socket, which has none."""
+SHADOW_LINE: Final = b"x-understudy-shadow: true\r\n"
+"""What tells a copy from a live request. Another proxy of this kind in front may have made it, and is believed like any
+other in front; a client that writes it would have a model take its request for a copy, and not bill or book it."""
 _REWRITTEN: Final = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 _MAX_HOP_BYTES: Final = 64
 """An address with brackets, zone and port is shorter; what is longer is none, and is not kept in the cache."""
@@ -186,10 +190,11 @@ class TrustedCaller(Caller):
             head.peer = self._trust.client(self.address, way)
         here = b"" if self.address == LOCAL else self.address.encode("latin-1")
         way = b", ".join([hop for hop in (way, here) if hop])
-        head.forwarded = b"%bx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\n" % (
+        head.forwarded = b"%bx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\n%b" % (
             b"x-forwarded-for: %b\r\n" % way if way else b"",
             proto or self._proto,
             asked or host,
+            SHADOW_LINE if head.header(b"x-understudy-shadow") == b"true" else b"",
         )
 
 

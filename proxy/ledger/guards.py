@@ -26,9 +26,11 @@ from proxy.ledger.layout import (
 )
 
 RATE_LIMITED: Final = 1
-"""Cells of a route, after its tag: requests that a rate limit turned away, and those that a fault was injected into."""
+"""Cells of a route, after its tag: requests that a rate limit turned away, those that a fault was injected into, and
+those that asked for a version by its name."""
 DELAYED: Final = 2
 ABORTED: Final = 3
+DIRECT: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class GuardTotals:
     rate_limited: int = 0
     delayed: int = 0
     aborted: int = 0
+    direct: int = 0
 
 
 class RouteCounts:
@@ -111,7 +114,7 @@ def totals(cells: memoryview[float], base: int, name: str) -> GuardTotals:
     tag = _tag(xxh3_64_intdigest(name.encode()))
     for at in _places(base, tag):
         if cells[at] == tag:
-            return GuardTotals(*(int(cells[at + cell]) for cell in (RATE_LIMITED, DELAYED, ABORTED)))
+            return GuardTotals(*(int(cells[at + cell]) for cell in (RATE_LIMITED, DELAYED, ABORTED, DIRECT)))
         if not cells[at]:
             break
     return GuardTotals()

@@ -59,8 +59,8 @@ WORKER_CELLS: Final = 64
 # --- guards: counts of routes, and times of rate-limited keys; both are found by hash
 GUARD_ROUTES: Final = 2048
 """Twice as many as a file may have routes: names that are gone keep their place."""
-GUARD_ROUTE_CELLS: Final = 4
-"""Tag, rate-limited, delayed, aborted."""
+GUARD_ROUTE_CELLS: Final = 5
+"""Tag, rate-limited, delayed, aborted, direct."""
 GUARD_KEYS: Final = 8192
 """Pairs of (tag, time) of keys of rate limits."""
 G_KEYS: Final = (GUARD_ROUTES + 1) * GUARD_ROUTE_CELLS

@@ -91,6 +91,7 @@ class FakeController:
             writer.set_worker(layout.W_LOG_DROPPED, 2)
             writer.guards.route("fraud").add(guards.RATE_LIMITED)
             writer.guards.route("fraud").add(guards.ABORTED)
+            writer.guards.route("fraud").add(guards.DIRECT)
             writer.set_worker(layout.W_IN_FLIGHT, 1)
             writer.refuse(Fault.NO_ROUTE)
             stable, canary, shadow = (writer.occupy(row.index, row.tenant, 1) for row in self._rows)

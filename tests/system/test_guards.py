@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import urllib.error
+import urllib.request
 from time import monotonic
 
 import pytest
@@ -51,6 +54,32 @@ async def test_two_workers_hold_one_rate_limit(tmp_path):
             # They are no sample of the version, and it has not seen them.
             assert metric(system, "understudy_requests_total", backend="v1") == tally.statuses[200]
             assert v1.control()["seen"] == tally.statuses[200]
+
+
+def test_a_version_is_asked_for_by_name(tmp_path):
+    """If this fails, a candidate cannot be tried before users meet it, or whoever tries it decides its rollout."""
+    with models("v1", "v2") as (v1, v2):
+        config = canary(v1, v2, [{"setWeight": 50}])
+        config["routes"][0] |= {"directAccess": True, "responseHeaders": {"serverTiming": True}}
+        config["accessLog"] = {"path": str(tmp_path / "access.log"), "percent": 100}
+        with understudy(tmp_path, config) as system:
+            url = f"http://127.0.0.1:{system.port}/v2/models/m/infer"
+            seen = v2.control()["seen"]
+            for _ in range(20):
+                asked = urllib.request.Request(url, b"{}", {"x-understudy-backend": "v2"})
+                with urllib.request.urlopen(asked, timeout=10) as got:
+                    assert got.headers["x-understudy-backend"] == "v2"
+                    assert re.fullmatch(r"understudy;dur=[\d.]+, backend;dur=[\d.]+", got.headers["server-timing"])
+            assert v2.control()["seen"] == seen + 20
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(urllib.request.Request(url, b"{}", {"x-understudy-backend": "v9"}), timeout=10)
+            assert metric(system, "understudy_direct_requests_total", route="m") == 21
+            log = tmp_path / "access.log"
+            wait_for("the log", lambda: log.exists() and log.read_text().count("\n") == 21)
+            told = [json.loads(line) for line in log.read_text().splitlines()]
+            logged = sorted((line["status"], line["backend"], line["role"]) for line in told)
+            assert logged == [(200, "v2", "direct")] * 20 + [(404, "", "")]
+            assert metric(system, "understudy_requests_total", route="m") == 0
 
 
 async def test_a_user_has_a_limit_of_its_own(tmp_path):

@@ -82,6 +82,11 @@ def test_what_a_rate_limit_turned_away_is_counted_by_route(controller):
     assert scrape(controller)("understudy_rate_limited_total", route="fraud") == 2
 
 
+def test_requests_for_a_version_by_name_are_counted_apart(controller):
+    """Broken: nobody sees that traffic goes by the judge."""
+    assert scrape(controller)("understudy_direct_requests_total", route="fraud") == 2
+
+
 def test_injected_faults_are_counted_by_kind(controller):
     """Broken: a game day that was forgotten looks like an outage."""
     value = scrape(controller)

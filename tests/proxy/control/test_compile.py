@@ -220,6 +220,15 @@ def test_matches_keys_and_timeouts_are_those_of_the_file() -> None:
     assert route.tunnel_idle_s == 7200.0
 
 
+def test_what_clients_may_ask_and_are_told_is_that_of_the_file() -> None:
+    """A version would be open to strangers, or closed to its testers."""
+    shadows = {"mirrors": ({"backend": "v3"}, {"backend": "v2"})}
+    plain = compiled(canary(**shadows))
+    assert (plain.direct, plain.names_backend, plain.server_timing) == ((), True, False)
+    told = compiled(canary(directAccess=True, responseHeaders={"backend": False, "serverTiming": True}, **shadows))
+    assert (told.direct, told.names_backend, told.server_timing) == ((0, 1, 2), False, True)
+
+
 def test_a_seed_keeps_routes_aligned() -> None:
     """Users of two services would be candidates of the one and not of the other; or every restart would mix anew."""
     assert compiled(canary()).seed == seed("r")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import doctest
+
 import pytest
 
+from proxy.data import heads
 from proxy.data.heads import is_traceparent
 from tests.support.plane import Plane, request, split
 from tests.support.transports import settle
@@ -86,3 +89,8 @@ async def test_a_state_belongs_to_a_parent(plane: Plane, parent: tuple[str, ...]
     """A state would be taken for that of another trace."""
     fields = await told(plane, "Tracestate: a=1", *parent)
     assert ("tracestate" in fields) is bool(parent)
+
+
+def test_examples_in_the_docstrings() -> None:
+    """An example that is no longer true misleads whoever trusts it."""
+    assert doctest.testmod(heads).failed == 0

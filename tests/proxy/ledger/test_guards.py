@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.ledger.guards import ABORTED, DELAYED, RATE_LIMITED, GuardTotals
+from proxy.ledger.guards import ABORTED, DELAYED, DIRECT, RATE_LIMITED, GuardTotals
 from proxy.ledger.layout import GUARD_KEYS, GUARD_ROUTES, create
 from proxy.ledger.reader import Reader
 from proxy.ledger.writer import Writer
@@ -24,11 +24,11 @@ def test_counts_are_a_route_s_own_and_outlive_a_worker(fd: int) -> None:
     """A counter would fall when a worker dies, or show what another route did."""
     for _ in range(2):
         guards = Writer(fd, 0).guards
-        for cell in (RATE_LIMITED, DELAYED, DELAYED, ABORTED):
+        for cell in (RATE_LIMITED, DELAYED, DELAYED, ABORTED, DIRECT):
             guards.route("a").add(cell)
     Writer(fd, 1).guards.route("b").add(RATE_LIMITED)
     reader = Reader(fd)
-    assert reader.guards(0, "a") == GuardTotals(2, 4, 2)
+    assert reader.guards(0, "a") == GuardTotals(2, 4, 2, 2)
     assert reader.guards(1, "b") == GuardTotals(1, 0, 0)
     assert reader.guards(0, "b") == reader.guards(1, "a") == reader.guards(0, "never") == GuardTotals()
 
