@@ -138,7 +138,9 @@ class MirrorRef(Section):
 
     match: Annotated[tuple[Match, ...], Field(max_length=64)] = ()
     """Which of the route's requests are copied: one of these must hold, on top of `methods`, and `percent` is of those.
-    Without it every request of the route is: name the paths of inference where a route takes more than these."""
+    Without it, and with the protocol open-inference, inference alone is (`POST …/infer`, `…/generate`,
+    `…/generate_stream`), since a shadow would also load and unload models. With no protocol or json nobody can say what
+    is inference, and every request of the route is copied: name its paths where a route takes more than these."""
 
     repeat: Repeat | None = None
     """For a model that answers the same request in different ways: stable is asked some of them a second time, byte by

@@ -88,9 +88,9 @@ class Backend(msgspec.Struct, frozen=True):
 
 
 class StringMatch(msgspec.Struct, frozen=True):
-    """How a text must look. A regex must match the whole text, as in the Gateway API."""
+    """How a text must look. A regex must match the whole text, as in the Gateway API; a suffix is its end."""
 
-    kind: Literal["exact", "prefix", "regex"]
+    kind: Literal["exact", "prefix", "suffix", "regex"]
     value: str
 
 

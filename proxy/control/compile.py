@@ -19,7 +19,7 @@ from config.mirror_headers import MirrorHeaders
 from config.serving import ListenerTls
 from proxy import snapshot
 from proxy.control import guards
-from proxy.control.matches import keys_of, match_of
+from proxy.control.matches import copied, keys_of, match_of
 from proxy.control.rollout import State
 from proxy.snapshot import CIRCLE, RowRef, TableRef
 
@@ -250,7 +250,7 @@ def _route(
                 timeout_s=mirror.timeout,
                 max_concurrency=mirror.max_concurrency,
                 max_body_bytes=mirror.max_body_bytes,
-                matches=tuple(match_of(match) for match in mirror.match),
+                matches=copied(route, mirror),
                 set_headers=tuple((name.lower(), value) for name, value in mirror.headers.set.items()),
                 remove_headers=tuple(name.lower() for name in mirror.headers.remove),
                 repeat_share=round(mirror.repeat.percent * _PER_PERCENT) if mirror.repeat else 0,

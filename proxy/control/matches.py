@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-from config import matching
+from config import matching, schema
 from proxy import snapshot
+
+INFERENCE: Final[Mapping[str, tuple[str, ...]]] = {"open-inference": ("/infer", "/generate", "/generate_stream")}
+"""How the paths of inference end, by protocol. A model server that speaks it takes other requests too, to load and to
+unload models, which a shadow would carry out."""
 
 
 def match_of(match: matching.Match) -> snapshot.Match:
@@ -17,6 +22,15 @@ def match_of(match: matching.Match) -> snapshot.Match:
         query=_named(match.query),
         cookies=_named(match.cookies),
     )
+
+
+def copied(route: schema.Route, mirror: schema.MirrorRef) -> tuple[snapshot.Match, ...]:
+    """Which requests of a route are copied; none given means all. Where the file does not say, and it is known what is
+    inference, nothing else is."""
+    if mirror.match:
+        return tuple(match_of(match) for match in mirror.match)
+    ends = () if route.predictions is None else INFERENCE.get(route.predictions.protocol, ())
+    return tuple(snapshot.Match(path=snapshot.StringMatch("suffix", end), method="POST") for end in ends)
 
 
 def keys_of(affinity: matching.SessionAffinity | None) -> tuple[snapshot.Key, ...]:

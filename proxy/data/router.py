@@ -153,7 +153,17 @@ def any_of(matches: tuple[Match, ...]) -> Condition | None:
     found = tuple(conditions(match) for match in matches)
     if not found or not all(found):
         return None
-    return lambda head: any(all(holds(head) for holds in match) for match in found)
+
+    def one_holds(head: Head) -> bool:
+        for match in found:
+            for holds in match:
+                if not holds(head):
+                    break
+            else:
+                return True
+        return False
+
+    return one_holds
 
 
 def _text(match: StringMatch) -> Callable[[str], bool]:
@@ -162,6 +172,8 @@ def _text(match: StringMatch) -> Callable[[str], bool]:
         return lambda text: text == value
     if match.kind == "prefix":
         return lambda text: text.startswith(value)
+    if match.kind == "suffix":
+        return lambda text: text.endswith(value)
     pattern = re.compile(value)
     return lambda text: pattern.fullmatch(text) is not None
 
@@ -184,6 +196,9 @@ def _path(match: StringMatch) -> Condition:
         size = len(stem)
         ends = (b"", b"/", b"?")
         return lambda head: head.target.startswith(stem) and head.target[size : size + 1] in ends
+    if match.kind == "suffix":
+        end = _written(match.value)
+        return lambda head: head.target.partition(b"?")[0].endswith(end)
     holds = _text(match)
     return lambda head: holds(head.path)
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -218,6 +219,26 @@ def test_matches_keys_and_timeouts_are_those_of_the_file() -> None:
     assert route.keys == (key("header", "x-user-id"), key("cookie", "Who"), key("sourceIp"))
     assert (route.request_timeout_s, route.connect_timeout_s, route.stream_idle_s) == (4.0, 0.5, 60.0)
     assert route.tunnel_idle_s == 7200.0
+
+
+@pytest.mark.parametrize("way", ["setMirror", "mirrors", "role"])
+def test_only_inference_is_copied_unless_the_file_says_otherwise(way: str) -> None:
+    """A shadow would unload its model, or write twice, because somebody did so with stable."""
+    outputs = ({"name": "label", "kind": "category"},)
+    read = {"predictions": {"protocol": "open-inference", "outputs": outputs}}
+    extra: dict[str, Any] = {"mirrors": ({"backend": "v3"},)} if way == "mirrors" else {}
+    if way == "role":
+        extra["backendRefs"] = (*canary()["backendRefs"], {"name": "v3", "role": "shadow"})
+    state = replace(STATE, mirror_ppm=CIRCLE if way == "setMirror" else 0)
+    (copy,) = compiled(canary(**read, **extra), state).mirrors
+    ends = [match.path.value for match in copy.matches if match.path is not None]
+    assert ends == ["/infer", "/generate", "/generate_stream"]
+    assert {match.method for match in copy.matches} == {"POST"}
+    told = {**extra, "mirrors": ({"backend": "v2" if way == "setMirror" else "v3", "match": ({"method": "GET"},)},)}
+    (copy,) = compiled(canary(**read, **told), state).mirrors
+    assert copy.matches == (snapshot.Match(method="GET"),)
+    (copy,) = compiled(canary(**extra), state).mirrors
+    assert copy.matches == ()
 
 
 def test_what_clients_may_ask_and_are_told_is_that_of_the_file() -> None:
