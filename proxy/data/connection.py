@@ -13,7 +13,7 @@ import httptools
 
 from proxy.data.bodies import LONG_BYTES, Piece, head_end
 from proxy.data.delivery import delivered
-from proxy.data.http1 import Headers, ResponseHead
+from proxy.data.http1 import Headers, ResponseHead, trimmed
 from proxy.data.standing import Watch
 from proxy.data.status_line import MAX_LINE_BYTES, begins
 from proxy.faults import Fault
@@ -200,11 +200,12 @@ class Connection:
             if not isinstance(error.__context__, httptools.HttpParserError):
                 raise
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if isinstance(error, httptools.HttpParserUpgrade) and self._switch(bytes(data[error.args[0] :])):
+            switched = isinstance(error, httptools.HttpParserUpgrade)
+            if switched and self._switch(bytes(data[error.args[0] :])):
                 return
             self._poisoned = True
             if not self._complete:
-                self._spoil(str(error))
+                self._spoil("a switch of protocols that was not asked for" if switched else str(error))
 
     def _begin(self, data: bytes) -> None:
         """Parse a read that begins with an ordinary head, and may have much of a long body."""
@@ -275,6 +276,7 @@ class Connection:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header field, or a trailer."""
+        value = trimmed(value)
         if not self._answered:
             self._headers.append((name.lower(), value))
         elif not self._complete:

@@ -52,6 +52,7 @@ STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode("ascii")) for status in http.HTTPStatus
 }
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_SPACE: Final = 0x20
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
@@ -71,6 +72,16 @@ class ResponseHead:
 def status_line(status: int) -> bytes:
     """The first line of an answer."""
     return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def trimmed(value: bytes) -> bytes:
+    """A field's value without the white space that llhttp leaves at its end (RFC 9110, section 5.5): a user whose key
+    had a space behind it was another user, and matched no route.
+
+    >>> trimmed(b"a b \\t"), trimmed(b"")
+    (b'a b', b'')
+    """
+    return value.rstrip(b" \t") if value and value[-1] <= _SPACE else value
 
 
 def connection_fields(headers: Headers) -> frozenset[bytes]:

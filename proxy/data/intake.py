@@ -17,7 +17,7 @@ import httptools
 from proxy.data.attempt import Client
 from proxy.data.bodies import LONG_BYTES, Piece, head_end
 from proxy.data.exchange import Exchange
-from proxy.data.http1 import Headers
+from proxy.data.http1 import Headers, trimmed
 from proxy.data.logged import LoggedExchange
 from proxy.data.patience import MAX_WAITING, READ_BYTES
 from proxy.data.request_head import NO_CONNECT, Refused, read_head, read_trailer, too_large
@@ -150,6 +150,7 @@ class Intake(Client):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field, or a trailer."""
+        value = trimmed(value)
         if self._open is None:
             self._fields.append((name.lower(), value))
         else:

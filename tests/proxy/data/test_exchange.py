@@ -8,7 +8,7 @@ import pytest
 from proxy.data.heads import MAX_ID_BYTES
 from proxy.faults import Fault
 from proxy.ledger.layout import L_ARRIVED, L_FAILED, L_ON_TIME
-from proxy.snapshot import CIRCLE, Arm, Segment
+from proxy.snapshot import CIRCLE, Arm, Key, Segment
 from tests.support import malformed
 from tests.support.plane import CANARY, ROWS, STABLE, Plane, answer, chunked, request, split
 from tests.support.transports import settle
@@ -65,6 +65,23 @@ async def test_request_without_body_says_nothing_of_length(plane: Plane, method:
     assert "content-length" not in fields
     assert "transfer-encoding" not in fields
     assert body == b""
+
+
+async def test_white_space_around_a_value_is_none_of_it(plane: Plane) -> None:
+    """A user whose key has a space behind it would be another user, and a request match no route (RFC 9110, 5.5)."""
+    plane.adopt(keys=(Key("header", "x-user-id"),))
+    client = plane.client()
+    places = []
+    for value in ("x-user-id:u1", "x-user-id: u1", "x-user-id:\t u1 \t "):
+        client.send(request(headers=(value, "X-Empty:  ")))
+        await settle()
+        (exchange,) = plane.context.live
+        places.append(plane.context.routing.plans[0].choice.draw(exchange.head).place)
+        sent = split(plane.backend().take())[1]
+        assert (sent["x-user-id"], sent["x-empty"]) == ("u1", "")
+        plane.backend().answer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-A: b \t\r\n\r\n")
+        assert b"\r\nx-a: b\r\n" in client.take()
+    assert len(set(places)) == 1
 
 
 async def test_hop_by_hop_fields_stay_behind(plane: Plane) -> None:

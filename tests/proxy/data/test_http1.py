@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from http import HTTPStatus
 
 import pytest
 
+from proxy.data import http1
 from proxy.data.http1 import (
     HOP_BY_HOP,
     chunk,
@@ -18,6 +20,11 @@ from proxy.data.http1 import (
 )
 from proxy.faults import FACTS, Fault
 from tests.support.plane import split
+
+
+def test_examples_in_the_docstrings() -> None:
+    """An example that is no longer true misleads whoever trusts it."""
+    assert doctest.testmod(http1).failed == 0
 
 
 @pytest.mark.parametrize(
