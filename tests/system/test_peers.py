@@ -16,7 +16,7 @@ import pytest
 import uvicorn as uvicorn_server
 from aiohttp import web
 
-from tests.support import malformed
+from tests.support import corpus, malformed
 from tests.support.plane import chunked, request
 from tests.support.system import free_port, understudy
 
@@ -113,10 +113,21 @@ async def nginx(folder: Path) -> AsyncIterator[tuple[int, Callable[[], int]]]:
             running.kill()
 
 
-async def send(port: int, raw: bytes) -> bytes:
-    """What comes back until the proxy closes."""
+def in_front_of(port: int) -> dict[str, Any]:
+    """A configuration with one server behind the proxy, and one worker."""
+    return {
+        "workers": 1,
+        "backends": [{"name": "only", "endpoints": [f"http://127.0.0.1:{port}"]}],
+        "routes": [{"name": "m", "backendRefs": [{"name": "only"}]}],
+    }
+
+
+async def send(port: int, raw: bytes, done: bool = False) -> bytes:
+    """What comes back until the proxy closes; `done` tells it that nothing follows."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(raw)
+    if done:
+        writer.write_eof()
     answer = b""
     with contextlib.suppress(ConnectionResetError):
         while data := await asyncio.wait_for(reader.read(1 << 16), 5):
@@ -130,13 +141,8 @@ async def send(port: int, raw: bytes) -> bytes:
 async def test_peer_counts_as_the_proxy_does(tmp_path: Path, peer: Peer) -> None:
     """A server that sees one more request than the proxy can be made to serve what nobody sent or checked."""
     async with peer(tmp_path) as (port, seen):
-        config = {
-            "workers": 1,
-            "backends": [{"name": "only", "endpoints": [f"http://127.0.0.1:{port}"]}],
-            "routes": [{"name": "m", "backendRefs": [{"name": "only"}]}],
-        }
         with contextlib.ExitStack() as stack:
-            system = await asyncio.to_thread(stack.enter_context, understudy(tmp_path, config))
+            system = await asyncio.to_thread(stack.enter_context, understudy(tmp_path, in_front_of(port)))
             for name, (raw, _) in malformed.REQUESTS.items():
                 answer = await send(system.port, raw + request(target="/smuggled", headers=CLOSE))
                 assert not answer.startswith(b"HTTP/1.1 200"), name
@@ -146,3 +152,25 @@ async def test_peer_counts_as_the_proxy_does(tmp_path: Path, peer: Peer) -> None
             assert seen() == WELL_FORMED_REQUESTS
             told = await asyncio.to_thread(system.route)
             assert sum(arm["requests"] for arm in told["arms"]) == WELL_FORMED_REQUESTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("peer", [aiohttp, nginx, uvicorn_httptools, uvicorn_h11])
+async def test_peer_counts_mutants_as_the_proxy_does(tmp_path: Path, peer: Peer) -> None:
+    """What is remembered of fuzzing, sent to real servers on connections that they keep: each sees what went on, and
+    one more at most where a request was begun and never ended."""
+    async with peer(tmp_path) as (port, seen):
+        with contextlib.ExitStack() as stack:
+            system = await asyncio.to_thread(stack.enter_context, understudy(tmp_path, in_front_of(port)))
+            for raw, outcome in corpus.load("requests"):
+                before, whole = seen(), len(outcome.went_on)
+                got = await send(system.port, raw, done=True)
+                begun = 0 if len(outcome.statuses) > whole else 1
+                for _ in range(100):  # nginx writes its log once the answer is out
+                    if seen() >= before + whole:
+                        break
+                    await asyncio.sleep(0.01)
+                assert got.count(b"x-understudy-backend: only") == whole, (raw, got)
+                assert whole <= seen() - before <= whole + begun, raw
+            told = await asyncio.to_thread(system.route)
+            assert seen() <= sum(arm["requests"] for arm in told["arms"])
