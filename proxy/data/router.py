@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import random
 from typing import Final
-from urllib.parse import parse_qs
+from urllib.parse import unquote_plus
 
 from xxhash import xxh3_64_intdigest
 
@@ -90,22 +90,27 @@ class Head:
         """The path of the target, in the form that is matched."""
         return self.target.partition(b"?")[0].decode("utf-8", "replace")
 
-    @property
-    def query(self) -> dict[str, list[str]]:
-        """Query parameters."""
-        return parse_qs(self.target.partition(b"?")[2].decode("latin-1"), keep_blank_values=True)
+    def parameter(self, name: str) -> str | None:
+        """The first value of a parameter of the URL, or None. What has another name is not decoded: a query may have
+        thousands of them, and a route may ask for several."""
+        wanted = name.encode()
+        for piece in self.target.partition(b"?")[2].split(b"&"):
+            key, _, value = piece.partition(b"=")
+            plain = key.find(b"%") < 0 and key.find(b"+") < 0
+            if piece and (key == wanted if plain else unquote_plus(key.decode("latin-1")) == name):
+                return unquote_plus(value.decode("latin-1"))
+        return None
 
-    @property
-    def cookies(self) -> dict[str, str]:
-        """Cookies by name; of several with one name the first counts (RFC 6265, section 5.4)."""
-        found: dict[str, str] = {}
-        for name, value in self.headers:
-            if name == b"cookie":
-                for part in value.decode("latin-1").split(";"):
-                    key, equals, text = part.strip().partition("=")
-                    if equals:
-                        found.setdefault(key, text.strip('"'))
-        return found
+    def cookie(self, name: str) -> str | None:
+        """The value of a cookie, or None; of several with one name the first counts (RFC 6265, section 5.4)."""
+        wanted = name.encode("latin-1", "replace")
+        for field, value in self.headers:
+            if field == b"cookie" and value.find(wanted) >= 0:
+                for part in value.split(b";"):
+                    key, equals, text = part.strip().partition(b"=")
+                    if equals and key == wanted:
+                        return text.strip(b'"').decode("latin-1")
+        return None
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a field, or None. The name is in lower case."""
@@ -153,17 +158,18 @@ def any_of(matches: tuple[Match, ...]) -> Condition | None:
     found = tuple(conditions(match) for match in matches)
     if not found or not all(found):
         return None
+    return lambda head: _one_holds(found, head)
 
-    def one_holds(head: Head) -> bool:
-        for match in found:
-            for holds in match:
-                if not holds(head):
-                    break
-            else:
-                return True
-        return False
 
-    return one_holds
+def _one_holds(matches: tuple[tuple[Condition, ...], ...], head: Head) -> bool:
+    """Whether all conditions of one of several matches hold. Loops, since a generator is never compiled."""
+    for match in matches:
+        for holds in match:
+            if not holds(head):
+                break
+        else:
+            return True
+    return False
 
 
 def _text(match: StringMatch) -> Callable[[str], bool]:
@@ -210,12 +216,12 @@ def _header(named: NamedMatch) -> Condition:
 
 def _query(named: NamedMatch) -> Condition:
     holds = _text(named.match)
-    return lambda head: named.name in (query := head.query) and holds(query[named.name][0])
+    return lambda head: (value := head.parameter(named.name)) is not None and holds(value)
 
 
 def _cookie(named: NamedMatch) -> Condition:
     holds = _text(named.match)
-    return lambda head: (value := head.cookies.get(named.name)) is not None and holds(value)
+    return lambda head: (value := head.cookie(named.name)) is not None and holds(value)
 
 
 KeyReader = Callable[[Head], bytes | None]
@@ -232,9 +238,9 @@ def _key_reader(key: Key) -> KeyReader:
             name = key.name.lower().encode("latin-1")
             return lambda head: head.header(name)
         case "cookie":
-            return lambda head: value.encode("latin-1") if (value := head.cookies.get(key.name)) else None
+            return lambda head: value.encode("latin-1") if (value := head.cookie(key.name)) else None
         case "queryParam":
-            return lambda head: values[0].encode() if (values := head.query.get(key.name)) else None
+            return lambda head: value.encode() if (value := head.parameter(key.name)) else None
         case "sourceIp":
             return lambda head: head.peer.encode("latin-1")
 
@@ -263,13 +269,7 @@ class Choice:
 
     def matches(self, head: Head) -> bool:
         """Whether the request belongs to this route."""
-        for match in self._matches:
-            for holds in match:
-                if not holds(head):
-                    break
-            else:
-                return True
-        return False
+        return _one_holds(self._matches, head)
 
     def draw(self, head: Head) -> Draw:
         """The place of the request: its user's, or a fresh one where no key is found."""

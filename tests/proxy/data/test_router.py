@@ -7,6 +7,8 @@ import random
 import subprocess
 import sys
 from math import sqrt
+from unittest import mock
+from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import given
@@ -241,3 +243,37 @@ def test_segments_of_no_width_and_gaps() -> None:
     choice = Choice(Route("r", (), (Arm(0),) * 4, segments, seed=1))
     assert [choice.arm(at) for at in (0, 299_999, 300_000, 599_999, 600_000)] == [1, 1, 3, 3, -1]
     assert Choice(Route("r", (), (), (), seed=1)).arm(0) == -1
+
+
+TEXT = st.text(alphabet='abA%+=&;" 0\xe9', max_size=12)
+
+
+@given(st.lists(TEXT, max_size=6), TEXT)
+def test_parameters_are_those_that_the_standard_library_finds(pieces: list[str], name: str) -> None:
+    """A route would match, or a user stick, by another value than every other program reads in the same URL."""
+    raw = "&".join(piece.replace("\xe9", "%C3%A9") for piece in pieces)
+    found = parse_qs(raw, keep_blank_values=True).get(name)
+    assert Head(b"GET", b"/x?" + raw.encode(), [], "").parameter(name) == (found and found[0])
+
+
+@given(st.lists(TEXT, max_size=6), TEXT.filter(bool))
+def test_the_first_cookie_of_a_name_is_found(parts: list[str], name: str) -> None:
+    """A user would be another one for each of its cookies."""
+    fields = [(b"cookie", part.encode("latin-1")) for part in ("; ".join(parts[:3]), "; ".join(parts[3:]))]
+    expected: dict[str, str] = {}
+    for part in "; ".join(parts).split(";"):
+        key, equals, text = part.strip(" ").partition("=")
+        if equals:
+            expected.setdefault(key, text.strip('"'))
+    assert Head(b"GET", b"/", fields, "").cookie(name) == expected.get(name)
+
+
+def test_thousands_of_parameters_and_cookies_are_not_decoded() -> None:
+    """Twenty conditions on one request with a head of 64 KiB would stop the worker for a fifth of a second."""
+    target = b"/x?" + b"&".join(b"a%d=%%41" % number for number in range(2000))
+    head = Head(b"GET", target, [(b"cookie", b"a=b; " * 13_000)], "")
+    before = head.target, list(head.headers)
+    with mock.patch("proxy.data.router.unquote_plus", side_effect=AssertionError):
+        assert head.parameter("wanted") is None
+    assert head.cookie("wanted") is None
+    assert (head.target, head.headers) == before
