@@ -101,3 +101,22 @@ def test_not_a_number_is_refused_and_changes_nothing() -> None:
     with pytest.raises(ValueError, match="numbers"):
         judge.observe(bad)
     assert judge.verdict(5.0) == before
+
+
+@pytest.mark.parametrize(("unread", "proven"), [(0.0, True), (0.01, True), (0.3, False)])
+def test_a_candidate_that_answers_nan_is_not_proven(unread: float, proven: bool) -> None:
+    """A version whose scores are NaN in three of ten answers was within its margin: those that are left look alike."""
+    random, judge = np.random.default_rng(5), Judge(Plan((SCORE,)))
+    for _ in range(30):
+        arms = []
+        for share in (0.0, unread):
+            n = 5000.0
+            kept = n * (1 - share)
+            total = float(random.normal(0.0, np.sqrt(kept)))
+            counts = arm(n, numbers=Moments(kept, total, kept + total * total / kept))
+            arms.append(replace(counts, invalid={"score": n * share}))
+        judge.observe(look(*arms, duration_s=30.0))
+    verdict = judge.verdict(900.0)
+    assert verdict.proven is proven
+    assert not verdict.abort
+    assert Judge.load(judge.plan, judge.dump()).verdict(900.0) == verdict
