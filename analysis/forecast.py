@@ -7,7 +7,7 @@ longer, and one beyond it never gets there.
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf
+from math import inf, isnan
 
 from analysis.latency import History
 from analysis.plan import PAIRED, Gate, Plan
@@ -21,10 +21,10 @@ def planned_seconds(
     """Seconds that the proof of a guardrail takes from nothing; infinite where nothing would prove it.
 
     Args:
-        share: the candidate's share of the live traffic.
+        share: the candidate's share of the live traffic; NaN where it is not known.
         traffic_per_s: requests of both arms, or pairs, or truths, that come in a second.
     """
-    if traffic_per_s <= 0:
+    if traffic_per_s <= 0 or isnan(share):
         return inf
     requests: float | None
     if gate.kind == "latency":

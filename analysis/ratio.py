@@ -10,7 +10,7 @@ hardly collide; else it is not checked.
 
 from __future__ import annotations
 
-from math import log
+from math import isnan, log
 from typing import Final, Literal
 
 import numpy as np
@@ -90,9 +90,8 @@ class Ratio:
         """The check as it stands."""
         share = float(self._share[0])
         if not 0 < share < 1:
-            return RatioReading(
-                1.0, False, None, None, "not checked", "no split to check: the candidate is only mirrored"
-            )
+            why = "the candidate's share is not known" if isnan(share) else "the candidate is only mirrored"
+            return RatioReading(1.0, False, None, None, "not checked", f"no split to check: {why}")
         if not self._sticky[0]:
             return self._reading("requests", self._counts[0], float(self._settled[0]) + self._of_requests())
         users = self._counts[2]

@@ -207,7 +207,8 @@ class Slice:
     at_s: float
     duration_s: float
     share: float
-    """The candidate's configured share of the live traffic of stable and candidate; 0 where it is only mirrored."""
+    """The candidate's configured share of the live traffic of stable and candidate; 0 where it is only mirrored,
+    NaN where it is not known."""
     stable: ArmCounts
     candidate: ArmCounts
     """In a stage that only mirrors: the shadow's own counts."""

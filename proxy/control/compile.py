@@ -264,7 +264,7 @@ def _route(
         first_byte_s=_first_byte_s(route),
         retries=_retries(route.retries),
         max_body_bytes=route.max_body_bytes,
-        predictions=_predictions(route, tables),
+        predictions=predictions_of(route, tables),
         rate_limits=tuple(guards.rate_limit(limit) for limit in route.rate_limits),
         injection=None if route.fault is None else guards.injection(route.fault, numbers),
         feedback=route.takes_feedback is not None,
@@ -355,7 +355,8 @@ def _retries(given: retries.Retries | None) -> snapshot.Retries | None:
     )
 
 
-def _predictions(route: schema.Route, tables: Mapping[OutputKey, TableRef]) -> snapshot.Predictions | None:
+def predictions_of(route: schema.Route, tables: Mapping[OutputKey, TableRef]) -> snapshot.Predictions | None:
+    """What is read from the answers of a route."""
     if route.predictions is None:
         return None
     outputs = []

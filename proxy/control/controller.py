@@ -30,6 +30,7 @@ from config.loader import Loaded
 from config.masking import Masks
 from config.problems import ConfigError, Problem
 from proxy.control import endpoints, intent, outlook, views
+from proxy.control.evidence import TICK_AFTER_S
 from proxy.control.feedback import Desk
 from proxy.control.fleet import Fleet
 from proxy.control.health import Checks
@@ -49,8 +50,6 @@ Json = dict[str, Any]
 TICK_S: Final = 1.0
 TRY_AGAIN_S: Final = 5.0
 """How often a configuration that was refused is looked at again."""
-TICK_AFTER_S: Final = 0.06
-"""A tick comes this long after the end of a slice: what was answered at once is judged at once."""
 _LOG = structlog.get_logger("understudy.controller")
 
 

@@ -25,6 +25,8 @@ from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
 
 SETTLE_S: Final = 0.05
+TICK_AFTER_S: Final = 0.06
+"""A tick comes this long after the end of a slice: what was answered at once is judged at once."""
 CLOSE_AFTER_S: Final = at.GRACE_S + 0.2
 READ_MARGIN_S: Final = 0.5
 """A lane is not read this close before it may be cleared."""

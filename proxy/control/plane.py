@@ -213,7 +213,7 @@ class Plane:
         if state is not None and subject.applied_stage != state.stage and self._fleet.holds(subject.generation):
             subject.applied_stage = state.stage
             rerouted |= await self._step(subject, Applied(state.stage))
-        if now_s - subject.looked_s < subject.route.analysis.interval - 0.5:
+        if not subject.is_due(now_s):
             return rerouted
         subject.looked_s = now_s
         return await self._step(subject, subject.look(self._clock())) or rerouted

@@ -54,7 +54,12 @@ class Smoke:
     requests: int
 
 
-Step = SetMirror | SetWeight | Pause | Analysis | Smoke
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Stand still until somebody else goes on: in a simulation, the records."""
+
+
+Step = SetMirror | SetWeight | Pause | Analysis | Smoke | Followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +155,8 @@ def describe(step: Step) -> str:
         case Smoke(requests):
             asked = f", {requests} smoke request{'s' * (requests != 1)} to each" if requests else ""
             return f"check every endpoint of the candidate{asked}"
+        case Followed():
+            return "as recorded"
         case _:
             assert_never(step)
 
@@ -257,6 +264,8 @@ def lacking(plan: Plan, at: Standing, verdict: Verdict) -> str:
         return "no step gives the candidate live traffic: add a setWeight step, or promote in full by hand"
     if verdict.stage != at.stage or _samples(at, verdict) < needed:
         return f"{needed} samples in stage {at.stage}" + ("" if at.weight_ppm in (0, CIRCLE) else " of each version")
+    if isinstance(here, Followed):
+        return "the last stage of the records"
     if own.duration_s is not None and at.step_s < own.duration_s:
         return f"the {own.duration_s:g} s that step {at.step + 1} takes"
     if gate and at.stage_s < plan.min_duration_s:

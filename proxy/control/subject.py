@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import structlog
 
@@ -30,6 +31,8 @@ from proxy.ledger.reader import Reader
 from proxy.snapshot import CIRCLE
 
 _LOG = structlog.get_logger("understudy.subject")
+_INTERVAL_SLACK_S: Final = 0.5
+"""Ticks are never quite a whole interval apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +102,15 @@ class Subject:
                 continue  # stages are judged one after the other
             skipped = track.skipped
             for slice_ in track.read(reader, now_s, self.clock_offset_s):
-                self._judge(slice_)
+                self.observe(slice_)
             if track.skipped > skipped:
                 _LOG.warning("slices were overwritten before they were read: the evidence has a gap",
                              route=self.name, seconds=track.skipped - skipped)  # fmt: skip
             waiting |= track.judged and not track.done
         self._drop_ended()
 
-    def _judge(self, slice_: Slice) -> None:
+    def observe(self, slice_: Slice) -> None:
+        """Show a slice to the judge; one that cannot be judged is an error until the next that can."""
         judge = self.collected.judge
         if judge is None:
             return
@@ -134,6 +138,10 @@ class Subject:
             repeated = add_repeats(repeated, track.repeated)
         left = replace(it.holdings, tracks=tuple(track for track in tracks if track not in ended))
         self.collected = replace(it, holdings=left, compared=compared, pairs=pairs, repeated=repeated)
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether it is time for the next look. `now_s` is the ledger's clock."""
+        return now_s - self.looked_s >= self.route.analysis.interval - _INTERVAL_SLACK_S
 
     def look(self, now_s: float) -> Look:
         """What the judge says now (wall clock)."""

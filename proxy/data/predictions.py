@@ -28,7 +28,7 @@ MAX_ITEMS: Final = 1024
 """Predictions of one output that are read from one answer; a larger batch is counted up to here."""
 _NUMBERS: Final = frozenset((int, float))
 """What JSON numbers are decoded to; `bool` is an int in Python and no number here."""
-_HUGE: Final = 10**300
+HUGE: Final = 10**300
 """JSON has integers that are no float: they would break the arithmetic. NaN is not below it either."""
 
 
@@ -63,9 +63,9 @@ class PredictionReader:
             if values is None:
                 readings.append(Reading(index, missing=1))
             elif self._categories[index]:
-                readings.append(_category(index, values, self._tables[index]))
+                readings.append(read_category(index, values, self._tables[index]))
             else:
-                readings.append(_number(index, values, output))
+                readings.append(read_number(index, values, output))
         return readings
 
     def compare(
@@ -75,12 +75,10 @@ class PredictionReader:
         found: list[tuple[int, bool, Sequence[tuple[int, int]]]] = []
         for index, output in enumerate(self._outputs):
             one, other = stable[index], shadow[index]
-            if self._categories[index]:
-                if one.labels and other.labels:
-                    pairs = list(zip(one.labels, other.labels))  # noqa: B905 - a keyword costs as much as the rest
-                    found.append((index, list(one.labels) != list(other.labels), pairs))
-            elif one.numbers and other.numbers:
-                found.append((index, _apart(one.numbers, other.numbers, output.tolerance), ()))
+            differ = compared(output, self._categories[index], one, other)
+            if differ is not None:
+                pairs = list(zip(one.labels, other.labels))  # noqa: B905 - a keyword costs as much as the rest
+                found.append((index, differ, pairs))
         return found
 
     def _values(self, headers: Headers, body: bytes) -> list[list[Any] | None] | None:
@@ -98,6 +96,13 @@ class PredictionReader:
             return [tensors.get(name) for name in self._names]
         document = _decode(_DECODE_ANY, text)
         return None if document is _UNREADABLE else [_at(document, output.path) for output in self._outputs]
+
+
+def compared(output: Output, category: bool, one: Reading, other: Reading) -> bool | None:
+    """Whether two readings of an output disagree; None where one of them has nothing to compare."""
+    if category:
+        return list(one.labels) != list(other.labels) if one.labels and other.labels else None
+    return _apart(one.numbers, other.numbers, output.tolerance) if one.numbers and other.numbers else None
 
 
 def _apart(numbers: Sequence[float], others: Sequence[float], tolerance: float) -> bool:
@@ -184,11 +189,12 @@ def _deep(values: Iterable[Any]) -> Iterable[Any]:
             open_lists.pop()
 
 
-def _category(index: int, values: list[Any], table: LabelTable | None) -> Reading:
+def read_category(index: int, values: list[Any], table: LabelTable | None) -> Reading:
+    """The values of an output that is counted by label."""
     slots: list[int] = []
     invalid = 0
     for value in _flat(values):
-        label = _label(value)
+        label = label_of(value)
         if label is None or table is None:
             invalid += 1
         else:
@@ -196,7 +202,7 @@ def _category(index: int, values: list[Any], table: LabelTable | None) -> Readin
     return Reading(index, labels=slots, invalid=invalid)
 
 
-def _label(value: Any) -> str | None:
+def label_of(value: Any) -> str | None:
     """A label as text: `3`, `3.0` and `"3"` are one label, for versions differ in the type they answer with."""
     if isinstance(value, str):
         return value
@@ -204,21 +210,22 @@ def _label(value: Any) -> str | None:
         case bool():
             return "true" if value else "false"
         case int():
-            return str(value) if abs(value) < _HUGE else None
+            return str(value) if abs(value) < HUGE else None
         case float() if isfinite(value):
             return str(int(value)) if value.is_integer() else repr(value)
         case _:
             return None
 
 
-def _number(index: int, values: list[Any], output: Output) -> Reading:
+def read_number(index: int, values: list[Any], output: Output) -> Reading:
+    """The values of an output that is a number, clipped to its range."""
     low, high = output.low, output.high
     scale = NUMBER_BUCKETS / (high - low) if high > low else 0.0
     numbers: list[float] = []
     buckets: list[int] = []
     invalid = clipped = 0
     for value in _flat(values):
-        if type(value) not in _NUMBERS or not abs(value) < _HUGE:
+        if type(value) not in _NUMBERS or not abs(value) < HUGE:
             invalid += 1
             continue
         number = min(max(float(value), low), high)
