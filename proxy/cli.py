@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from proxy.admin.client import DEFAULT_ADDRESS, Keys
+from proxy.simulation.command import simulate
 from proxy.terminal import EXIT_REFUSED, KEYS, asking, checked, members, print_json, show
 
 if TYPE_CHECKING:
@@ -289,6 +290,9 @@ def plan(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     show(answer, as_json, console.plan)
+
+
+app.command()(simulate)
 
 
 # --- commanding

@@ -77,8 +77,8 @@ class PredictionReader:
             one, other = stable[index], shadow[index]
             differ = compared(output, self._categories[index], one, other)
             if differ is not None:
-                pairs = list(zip(one.labels, other.labels))  # noqa: B905 - a keyword costs as much as the rest
-                found.append((index, differ, pairs))
+                labels = zip(one.labels, other.labels)  # noqa: B905 - a keyword costs as much as the rest
+                found.append((index, differ, list(labels) if self._categories[index] else ()))
         return found
 
     def _values(self, headers: Headers, body: bytes) -> list[list[Any] | None] | None:

@@ -75,7 +75,7 @@ def test_help_is_quick_and_names_every_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "LOADED []" in done.stdout
-    assert len(app.registered_commands) == 18
+    assert len(app.registered_commands) == 19
     for command in app.registered_commands:
         name = command.callback.__name__
         assert f" {name} " in done.stdout

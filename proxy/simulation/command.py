@@ -1,0 +1,28 @@
+"""What a person types: `understudy simulate`. All that is heavy is imported when it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxy.terminal import checked
+
+
+def simulate(
+    config: Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")],
+    route: Annotated[str, typer.Option("--route", metavar="NAME", help="The route whose rollout it is.")],
+    samples: Annotated[
+        str | None, typer.Option("--samples", metavar="FILE|-", help="The records, plain or gzip; by default stdin.")
+    ] = None,
+    last_stage: Annotated[
+        int | None, typer.Option("--last-stage", min=0, metavar="N", help="The stage of the records that may promote.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Tell what a rollout would have come to on recorded requests (NDJSON; see docs/simulate.md)."""
+    loaded = checked(config)
+    from proxy.simulation.run import simulate as on_records
+
+    on_records(loaded, route, samples, last_stage, as_json)

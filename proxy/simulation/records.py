@@ -1,0 +1,167 @@
+"""Lines as typed records: one request, one mirrored request, one truth, or how many were assigned.
+
+What is refused is refused with its line. Outputs are not checked here: what a model answers may be of any type, and
+what cannot be read of it is counted, as live. Keys that have no meaning here are passed over: they are of the log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, Meta
+from numpy.typing import NDArray
+
+Time = Annotated[float, Meta(ge=-1e11, le=1e11)]
+LatencyMs = Annotated[float, Meta(ge=0, le=86_400_000)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+Stage = Annotated[int, Meta(ge=0, le=1_000_000)]
+Ints = NDArray[np.int64]
+Count = Annotated[int, Meta(ge=0, le=1 << 50)]
+
+
+class RefusedError(ValueError):
+    """A record cannot be used. `line` counts from 1; 0 means the records as a whole."""
+
+    def __init__(self, line: int, message: str, remedy: str) -> None:
+        super().__init__(f"line {line}: {message}; {remedy}" if line else f"{message}; {remedy}")
+        self.line, self.message, self.remedy = line, message, remedy
+
+
+Said = TypeVar("Said")
+"""What the outputs of a route are decoded to."""
+
+
+class Side(msgspec.Struct, Generic[Said], gc=False, kw_only=True, rename="camel"):
+    """What one version did with a request. A request without a latency is answered, and its latency is not known."""
+
+    latency_ms: LatencyMs | None = None
+    error: bool | None = None
+    outputs: Said | None = None
+
+
+class Pair(msgspec.Struct, Generic[Said], gc=False, kw_only=True):
+    """Both answers to a mirrored request; `repeat` is stable's second one, where it was asked twice."""
+
+    stable: Side[Said]
+    shadow: Side[Said]
+    repeat: Side[Said] | None = None
+
+
+class Record(msgspec.Struct, Generic[Said], gc=False, kw_only=True, rename="camel"):
+    """One line: a Side with what else is known of it. `t` is the arrival in seconds of any clock, `weight` in percent;
+    stage and weight are as of the assignment."""
+
+    t: Time
+    latency_ms: LatencyMs | None = None
+    error: bool | None = None
+    outputs: Said | None = None
+    backend: str | None = None
+    stage: Stage | None = None
+    weight: Percent | None = None
+    user: str | int | None = None
+    request: str | int | None = None
+    pair: Pair[Said] | None = None
+    truth: Any = UNSET
+    assigned: dict[str, Count] | None = None
+
+
+def said_type(names: Sequence[str]) -> type[msgspec.Struct]:
+    """What `outputs` are decoded to: one field for each output of the route, `o0`, `o1` and so on, of any type."""
+    fields = [(f"o{number}", Any, UNSET) for number in range(len(names))]
+    names_by_field = {f"o{number}": name for number, name in enumerate(names)}
+    return msgspec.defstruct("Outputs", fields, rename=names_by_field, gc=False)
+
+
+class Lines:
+    """Reads the records of a route with these outputs."""
+
+    def __init__(self, outputs: Sequence[str]) -> None:
+        self._type: Any = Record[said_type(outputs)]  # type: ignore[misc]  # made for the route
+        self._decoder = msgspec.json.Decoder(self._type)
+
+    def decode(self, first_line: int, text: bytes) -> tuple[list[Record[Any]], Ints, RefusedError | None]:
+        """The records of some lines with their line numbers, up to the first that is refused, and why it is."""
+        try:
+            records: list[Record[Any]] = self._decoder.decode_lines(text)
+        except (msgspec.DecodeError, RecursionError):
+            return self._one_by_one(first_line, text)
+        lines = text.count(b"\n") + (not text.endswith(b"\n"))
+        mixed = any(word in text for word in _WORDS) or None in [record.backend for record in records]
+        if len(records) != lines or (mixed and any(_kinds(record) != 1 for record in records)):
+            return self._one_by_one(first_line, text)  # there are empty lines, several records on one, or what is none
+        return records, np.arange(first_line, first_line + len(records)), None
+
+    def _one_by_one(self, first_line: int, text: bytes) -> tuple[list[Record[Any]], Ints, RefusedError | None]:
+        records: list[Record[Any]] = []
+        lines: list[int] = []
+        refused = None
+        for line, each in enumerate(text.split(b"\n"), first_line):
+            if not each.strip():
+                continue
+            try:
+                record = self._record(each)
+            except ValueError as error:
+                path, said = _place(str(error))
+                remedy = "docs/simulate.md says what may stand there" if path else "write one JSON object on each line"
+                refused = RefusedError(line, f"{path}: {said}" if path else said, remedy)
+                break
+            if _kinds(record) != 1:
+                refused = _unkind(line, record)
+                break
+            records.append(record)
+            lines.append(line)
+        return records, np.array(lines, dtype=np.int64), refused
+
+    def _record(self, line: bytes) -> Record[Any]:
+        """A record. Python writes NaN and Infinity, which JSON does not have: they are read too, and counted as live.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            record: Record[Any] = self._decoder.decode(line)
+        except msgspec.ValidationError:
+            raise
+        except (msgspec.DecodeError, RecursionError) as error:
+            try:
+                found = json.loads(line)
+            except (ValueError, RecursionError):
+                raise ValueError(f"is not JSON: {error}") from error
+            record = msgspec.convert(found, self._type)
+        return record
+
+
+_WORDS: Final = (b'"pair"', b'"truth"', b'"assigned"')
+"""Without any of these, lines that name a backend are requests and nothing else."""
+_KINDS: Final = "give it a `backend`, a `pair`, a `request` with its `truth`, or `assigned`"
+
+
+def _kinds(record: Record[Any]) -> int:
+    truth = record.truth is not UNSET
+    if truth and record.request is None:
+        return 0
+    return sum((record.backend is not None and not truth, record.pair is not None, record.assigned is not None, truth))
+
+
+def _unkind(line: int, record: Record[Any]) -> RefusedError:
+    if record.truth is not UNSET and record.request is None:
+        return RefusedError(line, "request: is missing: nobody knows what the truth is of", "name the request")
+    found = [key for key in ("backend", "pair", "assigned") if getattr(record, key) is not None]
+    found += ["truth"] if record.truth is not UNSET else []
+    said = f"is of several kinds: {', '.join(found)}" if found else "is of no kind that is known"
+    return RefusedError(line, said, _KINDS)
+
+
+def _place(said: str) -> tuple[str, str]:
+    """A message of the decoder as (path, what is wrong).
+
+    >>> _place("Expected `float`, got `str` - at `$.t`")
+    ('t', 'expected `float`, got `str`')
+    """
+    message, at, path = said.rpartition(" - at `$")
+    message = message if at else said
+    return path.rstrip("`").removeprefix(".") if at else "", message[:1].lower() + message[1:]

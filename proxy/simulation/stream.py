@@ -1,0 +1,77 @@
+"""Bytes of a file or of a pipe as blocks of whole lines, plain or gzip, in bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from typing import IO, Final
+
+from proxy.simulation.records import RefusedError
+
+BLOCK_BYTES: Final = 1 << 20
+MAX_LINE_BYTES: Final = 8 << 20
+"""A record is a few hundred bytes; a line beyond this is no line of such a file."""
+_GZIP: Final = b"\x1f\x8b"
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+def blocks(raw: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """(number of its first line, whole lines) again and again; gzip is told by its first bytes.
+
+    Raises:
+        RefusedError: the gzip data is damaged or cut short, or a line is too long.
+    """
+    head = _some(raw, len(_GZIP))
+    line, rest = 1, b""
+    for data in _inflated(_Joined(head, raw)) if head == _GZIP else _plain(_Joined(head, raw)):
+        if isinstance(data, RefusedError):
+            raise RefusedError(line + rest.count(b"\n"), data.message, data.remedy)
+        end = data.rfind(b"\n") + 1
+        if not end:
+            rest += data
+            if len(rest) > MAX_LINE_BYTES:
+                raise RefusedError(line, f"is longer than {MAX_LINE_BYTES >> 20} MiB", "write one record on each line")
+            continue
+        whole, rest = rest + data[:end], data[end:]
+        yield line, whole if line > 1 else whole.removeprefix(_BOM)
+        line += whole.count(b"\n")
+    if rest:
+        yield line, rest if line > 1 else rest.removeprefix(_BOM)
+
+
+class _Joined:
+    """What was read to look at it, and then the rest."""
+
+    def __init__(self, head: bytes, raw: IO[bytes]) -> None:
+        self._head, self._raw = head, raw
+
+    def read(self, size: int = -1) -> bytes:
+        """At most so many bytes; nothing at the end."""
+        if self._head:
+            found, self._head = self._head[:size], self._head[size:]
+            return found
+        return self._raw.read(size)
+
+
+def _some(raw: IO[bytes], size: int) -> bytes:
+    found = b""
+    while len(found) < size and (more := raw.read(size - len(found))):
+        found += more
+    return found
+
+
+def _plain(source: _Joined) -> Iterator[bytes | RefusedError]:
+    while data := source.read(BLOCK_BYTES):
+        yield data
+
+
+def _inflated(source: _Joined) -> Iterator[bytes | RefusedError]:
+    try:
+        with gzip.GzipFile(fileobj=source, mode="rb") as unzipped:  # type: ignore[call-overload]  # it only reads
+            while data := unzipped.read(BLOCK_BYTES):
+                yield data
+    except EOFError:
+        yield RefusedError(0, "the gzip data ends in the middle", "copy the file again, or write it to its end")
+    except (gzip.BadGzipFile, zlib.error) as error:
+        yield RefusedError(0, f"the gzip data is damaged: {error}", "copy the file again, or unpack it by hand")

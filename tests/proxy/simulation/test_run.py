@@ -1,0 +1,96 @@
+"""The command: what it reads, what it prints, and with which status it ends."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from proxy.cli import app
+from tests.support.records import Span, config, lines, requests
+
+RECORDS = lines(requests(np.random.default_rng(1), Span(3)))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "understudy.yaml"
+    path.write_text(config())
+    return path
+
+
+def understudy(file: Path, *options: str, given: bytes | None = None) -> Result:
+    arguments = ["simulate", "--config", str(file), "--route", "fraud", *options]
+    return CliRunner().invoke(app, arguments, input=given)
+
+
+def test_records_come_from_a_file_or_from_standard_input_plain_or_packed(file: Path, tmp_path: Path) -> None:
+    """Broken: logs have to be unpacked or copied to be tried."""
+    path = tmp_path / "requests.ndjson"
+    path.write_bytes(RECORDS)
+    packed = tmp_path / "requests"
+    packed.write_bytes(gzip.compress(RECORDS))
+    found = [
+        understudy(file, "--json", "--samples", str(path)),
+        understudy(file, "--json", "--samples", str(packed)),
+        understudy(file, "--json", "--samples", "-", given=RECORDS),
+        understudy(file, "--json", given=gzip.compress(RECORDS)),
+    ]
+    assert [result.exit_code for result in found] == [0, 0, 0, 0]
+    assert len({result.stdout for result in found}) == 1
+    document = json.loads(found[0].stdout)
+    assert {
+        "verdict",
+        "phase",
+        "atSeconds",
+        "decidedBy",
+        "reason",
+        "looks",
+        "sampleRatio",
+        "metrics",
+    } <= document.keys()
+    keys = {"name", "effect", "interval", "evidenceHarm", "evidencePass", "n", "margin"}
+    assert all(keys <= metric.keys() for metric in document["metrics"])
+
+
+def test_people_get_a_report(file: Path) -> None:
+    """Broken: without --json nobody can read it."""
+    result = understudy(file, given=RECORDS)
+    assert result.exit_code == 0
+    for said in ("Simulated on", "# fraud: fraud-v2 against fraud-v1", "## Metrics", "## Sample ratio", "## Timeline"):
+        assert said in result.stdout
+
+
+def test_bad_records_are_refused_with_file_line_and_reason(file: Path, tmp_path: Path) -> None:
+    """Broken: a log with one bad line says nothing, or ends in a traceback."""
+    path = tmp_path / "bad.ndjson"
+    path.write_bytes(b'{"t": 1, "backend": "fraud-v1"}\n{"t": "x"}\n')
+    result = understudy(file, "--json", "--samples", str(path))
+    assert result.exit_code == 2
+    assert f"{path}:2:1: t: expected `float`, got `str`" in result.stderr
+    [problem] = json.loads(result.stdout)["problems"]
+    assert (problem["source"], problem["line"]) == (str(path), 2)
+
+
+def test_what_cannot_be_simulated_is_wrong_usage(file: Path, tmp_path: Path) -> None:
+    """Broken: a misspelt name ends in a traceback."""
+    assert understudy(file, "--samples", str(tmp_path / "none")).exit_code == 2
+    result = CliRunner().invoke(app, ["simulate", "--config", str(file), "--route", "none", "--samples", "-"])
+    assert result.exit_code == 2
+    assert "there is no route 'none'; there are fraud" in result.stderr.replace("\n", " ").replace("│", "")
+
+
+def test_a_route_without_a_candidate_is_wrong_usage(tmp_path: Path) -> None:
+    """Broken: a route that has no rollout is simulated for ever, or in a traceback."""
+
+    def plain(route: dict[str, object]) -> None:
+        del route["strategy"], route["analysis"]
+        route["backendRefs"] = [{"name": "fraud-v1"}]
+
+    path = tmp_path / "plain.yaml"
+    path.write_text(config(plain))
+    assert understudy(path, given=RECORDS).exit_code == 2

@@ -1,0 +1,78 @@
+"""Blocks of whole lines out of plain and packed bytes, however they arrive."""
+
+from __future__ import annotations
+
+import gzip
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.simulation import stream
+from proxy.simulation.records import RefusedError
+from proxy.simulation.stream import blocks
+
+TEXT = b"".join(b'{"t": %d}\n' % number for number in range(500))
+
+
+class Slow(io.RawIOBase):
+    """A pipe that gives some bytes at a time."""
+
+    def __init__(self, data: bytes, step: int) -> None:
+        self._data, self._step = io.BytesIO(data), step
+
+    def read(self, size: int = -1) -> bytes:
+        return self._data.read(min(self._step, size) if size >= 0 else self._step)
+
+
+@given(st.integers(1, 3000), st.booleans(), st.booleans())
+def test_any_chunking_gives_the_same_lines(step: int, packed: bool, ended: bool) -> None:
+    """Broken: what a simulation says would depend on how a pipe is read."""
+    text = TEXT if ended else TEXT.removesuffix(b"\n")
+    found = list(blocks(Slow(gzip.compress(text) if packed else text, step)))  # type: ignore[arg-type]
+    assert b"".join(lines for _, lines in found) == text
+    at = 1
+    for line, lines in found:
+        assert line == at
+        assert lines.endswith(b"\n") or lines is found[-1][1]
+        at += lines.count(b"\n")
+
+
+def test_several_packed_members_are_one_file() -> None:
+    """Broken: logs that were rotated and joined would end after the first part."""
+    packed = gzip.compress(TEXT[:90]) + gzip.compress(TEXT[90:])
+    assert b"".join(lines for _, lines in blocks(io.BytesIO(packed))) == TEXT
+
+
+def test_a_mark_at_the_beginning_is_no_part_of_the_text() -> None:
+    """Broken: files of Windows would be refused in their first line."""
+    assert next(blocks(io.BytesIO(b"\xef\xbb\xbf" + TEXT)))[1] == TEXT
+
+
+def test_nothing_is_no_block() -> None:
+    """Broken: an empty file would be an empty record."""
+    assert list(blocks(io.BytesIO(b""))) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (gzip.compress(TEXT)[:-20], "the gzip data ends in the middle"),
+        (gzip.compress(TEXT)[:10] + b"\xff" * 50, "the gzip data is damaged"),
+        (b"\x1f\x8b", "the gzip data ends in the middle"),
+    ],
+    ids=["cut short", "overwritten", "no more than a beginning"],
+)
+def test_damaged_data_is_refused_with_its_reason(data: bytes, message: str) -> None:
+    """Broken: half a file would be judged as if it were the whole."""
+    with pytest.raises(RefusedError, match=message) as refused:
+        list(blocks(io.BytesIO(data)))
+    assert refused.value.line >= 1
+
+
+def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a file without line ends would be held in memory as a whole."""
+    monkeypatch.setattr(stream, "MAX_LINE_BYTES", 1000)
+    with pytest.raises(RefusedError, match="is longer than"):
+        list(blocks(Slow(b"x" * 5000, 100)))  # type: ignore[arg-type]
