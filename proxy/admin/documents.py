@@ -201,6 +201,8 @@ class Metric(Document):
     high: float | None
     margin: str
     effective_margin: str
+    subject: str
+    """What the numbers are about, of a category the label that differs most; else empty."""
     evidence_harm: float | None
     evidence_pass: float | None
     needed_pass: float | None

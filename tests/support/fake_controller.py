@@ -276,6 +276,7 @@ def metric(name: str, kind: str, unit: str, **changes: Any) -> dict[str, Any]:
         "high": 0.9,
         "margin": "20% or 0.2pp",
         "effectiveMargin": "0.24pp",
+        "subject": "",
         "evidenceHarm": 0.3,
         "evidencePass": 4.25,
         "neededPass": 20.0,

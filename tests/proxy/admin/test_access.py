@@ -37,13 +37,6 @@ SETTINGS = {
 
 
 @pytest.fixture
-def controller():
-    fake = FakeController()
-    yield fake
-    fake.close()
-
-
-@pytest.fixture
 async def serve(controller: FakeController) -> AsyncIterator[Callable[..., Any]]:
     """Starts the API by these settings, and answers a session that asks it."""
     opened: list[Any] = []

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +12,11 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.admin.app import start
 from proxy.admin.endpoints import ENDPOINTS
-from tests.support.fake_controller import CONFIG_TEXT, FakeController, problem
+from tests.support.fake_controller import CONFIG_TEXT, problem
 
 API = "/api/v1"
 FRAUD = f"{API}/routes/fraud"
-
-
-@pytest.fixture
-def controller():
-    fake = FakeController()
-    yield fake
-    fake.close()
-
-
-@pytest.fixture
-async def http(controller: FakeController) -> AsyncIterator[aiohttp.ClientSession]:
-    sock = socket.create_server(("127.0.0.1", 0))
-    runner = await start(controller, sock)
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{sock.getsockname()[1]}") as session:
-        yield session
-    await runner.cleanup()
 
 
 async def problem_of(response: aiohttp.ClientResponse, status: int, kind: str) -> dict[str, Any]:

@@ -20,13 +20,6 @@ PATH = "/api/v1/events"
 
 
 @pytest.fixture
-def controller():
-    fake = FakeController()
-    yield fake
-    fake.close()
-
-
-@pytest.fixture
 async def http(controller: FakeController, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[aiohttp.ClientSession]:
     monkeypatch.setattr(events, "LOOK_S", 0.02)
     sock = socket.create_server(("127.0.0.1", 0))

@@ -16,13 +16,6 @@ from proxy.control.truths import Refusal
 from tests.support.fake_controller import NOW_SLICE_S, FakeController, problem
 
 
-@pytest.fixture
-def controller():
-    fake = FakeController()
-    yield fake
-    fake.close()
-
-
 def scrape(controller: FakeController):
     """Samples by name and labels, after the text went through Prometheus' own parser."""
     latencies = Latencies(controller.reader, lambda: NOW_SLICE_S + 1)

@@ -6,7 +6,6 @@ import asyncio
 import io
 import json
 import socket
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -75,22 +74,6 @@ def test_what_is_not_guessed(record: dict[str, Any], why: str) -> None:
     """Broken: half a truth is evidence."""
     with pytest.raises(ValueError, match=why):
         told(TruthRecord.model_validate({"id": "x", **record}))
-
-
-@pytest.fixture
-def controller():
-    fake = FakeController()
-    yield fake
-    fake.close()
-
-
-@pytest.fixture
-async def http(controller: FakeController) -> AsyncIterator[aiohttp.ClientSession]:
-    sock = socket.create_server(("127.0.0.1", 0))
-    runner = await start(controller, sock)
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{sock.getsockname()[1]}") as session:
-        yield session
-    await runner.cleanup()
 
 
 def sealed(count: int = 1) -> list[str]:
