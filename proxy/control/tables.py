@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
 
 METADATA: Final = MetaData()
 
@@ -80,9 +80,9 @@ SEEN: Final = Table(
     "seen",
     METADATA,
     Column("route", Text, primary_key=True),
-    Column("run", Integer, primary_key=True),
-    Column("number", Integer, primary_key=True),
-    Column("second", Integer, nullable=False),
+    Column("run", BigInteger, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("second", BigInteger, nullable=False),
     Column("bits", LargeBinary, nullable=False),
 )
 """Which answers were heard of already (`proxy.control.seen`): a tick writes what changed, and not all of it."""

@@ -62,7 +62,7 @@ def tasks(scale: float) -> list[Task]:
     found = [Task(peeking.equal, (share, runs(150), 400)) for share in (0.05, 0.50)]
     found += [Task(whole.verdicts, (truth, runs(30))) for truth in whole.TRUTHS]
     for metric, subject in METRICS.items():
-        shares = WEIGHTS if subject.serve is not None else (0.10,)  # pairs know no weight
+        shares = WEIGHTS if subject.knows_weights else (0.10,)
         found += [Task(margins.judged, (metric, share, runs(100), 150)) for share in shares]
     found += [Task(margins.bare, (table, share, runs(400), 1000)) for table in margins.TABLES for share in WEIGHTS]
     found += [

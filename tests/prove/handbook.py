@@ -17,6 +17,7 @@ GATES = {
     "latency p99, margin +20 %": Gate("latency.p99", "latency", quantile=0.99, margin_relative=0.20),
     "a label of 50 %, margin 2 pp": Gate("labels", "category", output="label", margin_absolute=0.02),
     "a score, margin 0.05 sd": Gate("score", "number", output="score", margin_sd=0.05),
+    "wrong predictions at 10 %, margin 1 pp (truths)": Gate("accuracy", "accuracy", margin_absolute=0.01),
     "pairs that disagree, limit 1 %": Gate("pairs", "pair", output="label", margin_absolute=0.01),
     "pairs beyond a noise of 2 %, limit 1 %, a tenth asked twice": Gate(
         "pairs", "pair", output="label", margin_absolute=0.01, repeats=0.1

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.plan import Gate
 from analysis.summaries import RATIO_BASE, RATIO_BUCKETS, ArmCounts, Moments, PairCounts, Repeats, Slice
-from tests.support.slices import GRID, arm, look
+from tests.support.slices import GRID, arm, hearing, look, told
 
 WEIGHTS = (0.01, 0.05, 0.10, 0.50)
 """Shares of the candidate at which everything is tried."""
@@ -60,20 +60,37 @@ def _twice_asked(random: np.random.Generator, n: int, excess: float) -> Slice:
     return replace(look(arm(), arm(), share=0.0), pairs=pairs)
 
 
+def _told_later(random: np.random.Generator, n: int, share: float, more: float) -> Slice:
+    """n truths, a third of them of an earlier stage at a lower weight, whose cases are harder."""
+    tables = []
+    for stage, of_stage, weight, wrong in ((0, n // 3, share / 5, 0.2), (1, n - n // 3, share, 0.1)):
+        n_c = int(random.binomial(of_stage, weight))
+        x_s, x_c = random.binomial(of_stage - n_c, wrong), random.binomial(n_c, wrong + more)
+        tables.append(told(float(of_stage - n_c), float(x_s), float(n_c), float(x_c), stage))
+    return hearing(*tables, stage=1, share=share)
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric with the truth that lies exactly on its margin."""
 
     gate: Gate
     serve: Callable[[np.random.Generator, int, bool], ArmCounts] | None
-    """What an arm did with n requests, on its margin or as the stable; None for pairs."""
+    """What an arm did with n requests, on its margin or as the stable; None for pairs and truths."""
+
+    @property
+    def knows_weights(self) -> bool:
+        """Whether the candidate's share matters; to pairs it does not."""
+        return self.gate.kind not in ("pair", "slowdown")
 
     def slice(self, random: np.random.Generator, n: int, share: float, *, worse: bool) -> Slice:
-        """A look of n requests; for pairs: n pairs."""
+        """A look of n requests, or pairs, or truths."""
         if self.gate.kind == "slowdown":
             logs = random.normal(np.log(1.10) if worse else 0.0, 0.3, n) / np.log(RATIO_BASE) + RATIO_BUCKETS // 2
             ratio = np.bincount(np.clip(logs, 0, RATIO_BUCKETS - 1).astype(int), minlength=RATIO_BUCKETS).astype(float)
             return replace(look(arm(), arm(), share=0.0), pairs=PairCounts(float(n), {}, ratio))
+        if self.gate.kind == "accuracy":
+            return _told_later(random, n, share, 0.02 if worse else 0.0)
         if self.gate.repeats:
             return _twice_asked(random, n, 0.02 if worse else 0.0)
         if self.serve is None:
@@ -93,6 +110,7 @@ METRICS = {
     "latency p99, +10 %": Metric(Gate("latency.p99", "latency", quantile=0.99, margin_relative=0.10), _latency),
     "labels, 2 pp": Metric(Gate("labels", "category", output="label", margin_absolute=0.02), _labels),
     "numbers, 0.05 sd": Metric(Gate("numbers", "number", output="score", margin_sd=0.05), _numbers),
+    "accuracy, 2 pp": Metric(Gate("accuracy", "accuracy", margin_absolute=0.02), None),
     "pairs, latency +10 %": Metric(Gate("slowdown", "slowdown", margin_relative=0.10), None),
     "pairs, 1 %": Metric(Gate("pairs", "pair", output="label", margin_absolute=0.01), None),
     "pairs beyond noise, 2 pp": Metric(Gate("pairs", "pair", output="label", margin_absolute=0.02, repeats=0.1), None),

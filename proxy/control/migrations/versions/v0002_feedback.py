@@ -17,8 +17,8 @@ def upgrade() -> None:
     op.create_table(
         "seen",
         sa.Column("route", sa.Text, primary_key=True),
-        sa.Column("run", sa.Integer, primary_key=True),
-        sa.Column("number", sa.Integer, primary_key=True),
-        sa.Column("second", sa.Integer, nullable=False),
+        sa.Column("run", sa.BigInteger, primary_key=True),
+        sa.Column("number", sa.BigInteger, primary_key=True),
+        sa.Column("second", sa.BigInteger, nullable=False),
         sa.Column("bits", sa.LargeBinary, nullable=False),
     )
