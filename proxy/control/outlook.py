@@ -154,12 +154,13 @@ def _baseline(known: Json | None) -> Baseline:
     shares = [share for labels in arm["labels"].values() for share in labels.values()]
     pairs = (known.get("pairs") or {}).get("outputs", {})
     disagreed = [pair["disagreed"] / pair["compared"] for pair in pairs.values() if pair["compared"] >= _ENOUGH]
+    noise = _noise(known)
     return Baseline(
         error_rate=arm["failed"] / arm["requests"] if arm["requests"] >= _ENOUGH else Baseline().error_rate,
         label_share=min(shares, key=lambda share: abs(share - 0.5)) if shares else Baseline().label_share,
         latency_spread=_spreads(arm["latencyMs"]),
         disagreement=max(disagreed, default=None),
-        noise=_noise(known) or Baseline().noise,
+        noise=Baseline().noise if noise is None else noise,
     )
 
 
