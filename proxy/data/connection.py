@@ -13,7 +13,7 @@ import httptools
 
 from proxy.data.bodies import LONG_BYTES, Piece, head_end
 from proxy.data.delivery import delivered
-from proxy.data.http1 import Headers, ResponseHead, trimmed
+from proxy.data.http1 import Headers, ResponseHead, number, trimmed
 from proxy.data.standing import Watch
 from proxy.data.status_line import MAX_LINE_BYTES, begins
 from proxy.faults import Fault
@@ -300,7 +300,7 @@ class Connection:
         chunked = False
         for name, value in self._headers:
             if name == b"content-length":
-                length = int(value)
+                length = number(value)
             elif name == b"transfer-encoding":
                 # We asked for no other coding, and would pass it on as none; HTTP/1.0 knows none at all.
                 if chunked or value.strip().lower() != b"chunked" or self._parser.get_http_version() != "1.1":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
+from typing import Final
 
 from proxy.data.bodies import Piece
 from proxy.data.connection import Borrower, Connection
@@ -13,6 +14,9 @@ from proxy.data.routing import Context, RoutePlan
 from proxy.data.upstream import Upstream
 from proxy.faults import Fault, Skip
 from proxy.ledger.writer import Reading
+
+_NONE: Final = Fault.NONE
+"""Looked up once: see `proxy.data.reply`."""
 
 
 class Copy(Borrower):
@@ -107,7 +111,7 @@ class Copy(Borrower):
         connection, self._connection = self._connection, None
         if connection is not None:
             self._pool.release(connection)
-        self._end(Fault.NONE)
+        self._end(_NONE)
 
     # --- ends
     def expire(self, now_s: float) -> None:

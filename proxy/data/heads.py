@@ -6,7 +6,7 @@ Each is written from parsed values, with framing of our own (RFC 9112, section 6
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from proxy.data.http1 import (
     REQUEST_OWN,
@@ -39,18 +39,14 @@ def to_backend(head: Head, new_id: Callable[[], bytes]) -> bytes:
     """The head of a request on its way to a backend; `new_id` names a request without a name."""
     if head.own is None:
         _settle(head, new_id)
-    pieces = [
+    return b"%b %b HTTP/1.1\r\n%b%b%b%b\r\n" % (
         head.method,
-        b" ",
         head.sent or head.target,
-        b" HTTP/1.1\r\n",
         fields(head.headers, head.own or REQUEST_OWN),
         length_field(head.length, head.chunked),
         head.hop,
         head.forwarded,
-        b"\r\n",
-    ]
-    return b"".join(pieces)
+    )
 
 
 def to_shadow(
@@ -131,12 +127,15 @@ def is_traceparent(value: bytes) -> bool:
     return bool(trace.strip(b"0")) and bool(parent.strip(b"0"))
 
 
-class ToClient(NamedTuple):
+class ToClient:
     """The head of an answer, how its body is framed, and whether the connection may be used again."""
 
-    data: bytes
-    chunked: bool
-    keep_alive: bool
+    __slots__ = ("chunked", "data", "keep_alive")
+
+    def __init__(self, data: bytes, chunked: bool, keep_alive: bool) -> None:
+        self.data = data
+        self.chunked = chunked
+        self.keep_alive = keep_alive
 
 
 def to_client(head: ResponseHead, request: Head, backend_field: bytes, last: bool) -> ToClient:
@@ -165,7 +164,7 @@ def to_client(head: ResponseHead, request: Head, backend_field: bytes, last: boo
         framing += b"connection: close\r\n"
     elif not request.modern:
         framing += b"connection: keep-alive\r\n"
-    data = b"".join((status_line(head.status), fields(head.headers, own), framing, backend_field, b"\r\n"))
+    data = b"%b%b%b%b\r\n" % (status_line(head.status), fields(head.headers, own), framing, backend_field)
     return ToClient(data, chunked, keep_alive)
 
 

@@ -53,6 +53,7 @@ STATUS_LINES: Final = {
 }
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _SPACE: Final = 0x20
+_ZERO: Final = ord("0")
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
@@ -95,11 +96,19 @@ def fields(headers: Headers, own: frozenset[bytes]) -> bytes:
     lines: list[bytes] = []
     for name, value in headers:
         if name not in own:
-            lines.append(name)
-            lines.append(b": ")
-            lines.append(value)
-            lines.append(b"\r\n")
+            lines.append(b"%b: %b\r\n" % (name, value))  # compiled, this costs less than to join its four pieces
     return b"".join(lines)
+
+
+def number(value: bytes) -> int:
+    """The number that digits are; -1 for anything else. Compiled it costs a quarter of `isdigit` and `int`."""
+    found = 0 if value else -1
+    for at in range(len(value)):
+        digit = value[at] - _ZERO
+        if not 0 <= digit <= 9:
+            return -1
+        found = found * 10 + digit
+    return found
 
 
 def length_field(length: int | None, chunked: bool) -> bytes:

@@ -101,7 +101,7 @@ class PredictionReader:
 def compared(output: Output, category: bool, one: Reading, other: Reading) -> bool | None:
     """Whether two readings of an output disagree; None where one of them has nothing to compare."""
     if category:
-        return list(one.labels) != list(other.labels) if one.labels and other.labels else None
+        return one.labels != other.labels if one.labels and other.labels else None
     return _apart(one.numbers, other.numbers, output.tolerance) if one.numbers and other.numbers else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import monotonic
+from typing import Final
 
 from proxy.data.attempt import BODY, DONE, HEAD, NOTHING, Attempt
 from proxy.data.bodies import Piece
@@ -22,6 +23,10 @@ from proxy.data.upgrade import agreed
 from proxy.faults import FACTS, Fault, counts_against
 from proxy.ledger.row import NOWHERE
 from proxy.ledger.writer import Reading
+
+_NONE: Final = Fault.NONE
+_GONE: Final = Fault.CLIENT_GONE
+"""A member of an enum is looked up by its name, which costs as much as counting the outcome."""
 
 
 class Reply(Attempt):
@@ -109,7 +114,7 @@ class Reply(Attempt):
                 self._pool.release(connection)
             else:
                 connection.transport.abort()
-        self._finish(Fault.NONE, keep=self.head.keep_alive and self._request_complete)
+        self._finish(_NONE, keep=self.head.keep_alive and self._request_complete)
 
     def _take_back(self) -> None:
         """Forget an answer of which nothing was written: the read that brought its head brought what spoils it."""
@@ -182,10 +187,10 @@ class Reply(Attempt):
             failed = True
         else:
             kept = self._answer_kept
-            if plan.reader is not None and fault is Fault.NONE and (kept is not None or self._answer_bytes):
+            if plan.reader is not None and fault is _NONE and (kept is not None or self._answer_bytes):
                 readings = plan.reader.read(self._response_headers, None if kept is None else b"".join(kept))
-            failed = counts_against(fault, self._status)
-            status = 0 if fault is Fault.CLIENT_GONE else self._status
+            failed = self._status >= 500 if fault is _NONE else counts_against(fault, self._status)
+            status = 0 if fault is _GONE else self._status
             context.writer.finish(arm.row, self._arrived_s, now_s, failed, status, fault, self._draw.group, readings)
         if plan.mirrors and arm.mirrored:
             latency_s = 0.0 if failed else now_s - self._arrived_s

@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from proxy.data.heads import NOTED
-from proxy.data.http1 import Headers
+from proxy.data.http1 import Headers, number
 from proxy.data.paths import canonical, peculiar
 from proxy.data.router import Head
 from proxy.data.trust import CLAIMS, Caller, own_host
@@ -75,10 +75,10 @@ def read_head(
             hosts += 1
             host = value
         elif name == b"content-length":
-            value = value.strip()
-            if head.length is not None or not value.isdigit():
+            length = number(value)
+            if head.length is not None or (length < 0 and (length := number(value.strip())) < 0):
                 raise Refused(Fault.BAD_REQUEST, "content-length must be one number")
-            head.length = int(value)
+            head.length = length
         elif name == b"transfer-encoding":
             if head.chunked or value.strip().lower() != b"chunked" or not modern:
                 raise Refused(Fault.BAD_REQUEST, "transfer-encoding must be chunked, once, in HTTP/1.1")
@@ -93,7 +93,7 @@ def read_head(
         raise Refused(Fault.BAD_REQUEST, "content-length and transfer-encoding exclude each other")
     if hosts > 1 or (modern and hosts == 0):
         raise Refused(Fault.BAD_REQUEST, "a request has exactly one host field")
-    if host.translate(None, _HOST) and host.strip(b" \t").translate(None, _HOST):
+    if host != caller.host and host.translate(None, _HOST) and host.strip(b" \t").translate(None, _HOST):
         raise Refused(Fault.BAD_REQUEST, "the host field names no host")
     if hosts == 0:
         host = own_host(transport.get_extra_info("sockname"))
@@ -103,14 +103,17 @@ def read_head(
     if not target.startswith(b"/"):
         head.target = _origin_form(head)
         host = head.header(b"host") or host
-    if peculiar(head.target):
-        _settle_path(head)
+    if head.target != caller.target:
+        _settle_path(head, caller)
     caller.introduce(head, host, claims)
     return head
 
 
-def _settle_path(head: Head) -> None:
+def _settle_path(head: Head, caller: Caller) -> None:
     """Match what is meant, and send on what was said."""
+    if not peculiar(head.target):
+        caller.target = head.target
+        return
     try:
         matched = canonical(head.target)
     except ValueError as error:

@@ -15,6 +15,7 @@ from proxy.data.request_head import Refused
 from proxy.faults import Fault
 
 _HTTP_1_1: Final = b" HTTP/1.1"
+_ORDINARY: Final = b" HTTP/1.1\r\n"
 _HTTP_1_0: Final = b" HTTP/1.0"
 _ENDS_BYTES: Final = 10
 """The second space and the version; the first space is the tenth."""
@@ -54,6 +55,9 @@ class RequestLine:
         raw, at = self.raw, self.at
         if at == 0:
             size = len(method) + len(target) + _ENDS_BYTES
+            if raw.startswith(method) and raw[size - 9 : size + 2] == _ORDINARY:
+                self.at = size + 1  # one that is written in another way ends elsewhere
+                return True
             end = raw.find(b"\r\n")
             if end != size:
                 raw = self.raw = self._behind_empty_line()

@@ -17,7 +17,7 @@ from random import random
 from typing import Final
 from urllib.parse import unquote_plus
 
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64_digest
 
 from proxy.data.http1 import Headers
 from proxy.data.paths import canonical
@@ -251,8 +251,11 @@ def place(seed: int, key: bytes) -> Draw:
     >>> place(0, b"u1") == place(0, b"u1"), place(0, b"u1") == place(1, b"u1")
     (True, False)
     """
-    digest = xxh3_64_intdigest(key, seed)
-    return Draw(((digest & 0xFFFFFFFF) * CIRCLE) >> 32, (digest >> 40) & 0x7FFF, digest >> 58)
+    # The lowest 32 bits times CIRCLE over 2**32, 15 bits, and the highest 6. In small steps: in compiled code a product
+    # of larger numbers is an object, and so is a number of 64 bits.
+    digest = xxh3_64_digest(key, seed)
+    high, low = digest[4] << 8 | digest[5], digest[6] << 8 | digest[7]
+    return Draw(high * CIRCLE + (low * CIRCLE >> 16) >> 16, (digest[1] & 0x7F) << 8 | digest[2], digest[0] >> 2)
 
 
 class Choice:

@@ -263,7 +263,7 @@ class Context:
     def request_id(self) -> bytes:
         """A name for a request that came without one: unique to the worker's life and its count."""
         self.requests += 1
-        return b"%b-%x" % (self.id_prefix, self.requests)
+        return b"%b-%d" % (self.id_prefix, self.requests)
 
     def sweep(self, now_s: float) -> None:
         """End what is past its deadline and close connections that were idle for too long."""

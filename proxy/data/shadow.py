@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import random
 from time import monotonic
+from typing import Final
 
 from proxy.data.bodies import Piece
 from proxy.data.copying import Copy
@@ -22,6 +23,9 @@ from proxy.data.upstream import Upstream
 from proxy.faults import FACTS, Fault, Repeat, Side, Skip, counts_against
 from proxy.ledger.writer import Reading
 from proxy.snapshot import CIRCLE
+
+_NONE: Final = Fault.NONE
+"""Looked up once: see `proxy.data.reply`."""
 
 
 def mirror(
@@ -40,7 +44,7 @@ def mirror(
     compare with. A `fault` of the client's says that there was no whole request, or nobody to answer it. `upstream` is
     who answered, and may be asked again.
     """
-    gone = FACTS[fault].side is Side.CLIENT and fault is not Fault.BODY_TOO_LARGE
+    gone = fault is not _NONE and FACTS[fault].side is Side.CLIENT and fault is not Fault.BODY_TOO_LARGE
     sent = []
     for copy in plan.mirrors:
         writer = context.writer
@@ -130,9 +134,9 @@ class Shadow(Copy):
         compared: Compared = ()
         if skip is not None:
             context.writer.skip(copy.row, skip)
-        elif fault is Fault.NONE:
+        elif fault is _NONE:
             readings = self._read()
-        failed = counts_against(fault, self._status)
+        failed = self._status >= 500 if fault is _NONE else counts_against(fault, self._status)
         if self._latency_s and not failed:
             ratio = (now_s - self._arrived_s) / self._latency_s
             if reader is not None and self._readings and readings:

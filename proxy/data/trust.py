@@ -143,7 +143,7 @@ def own_host(sockname: object) -> bytes:
 class Caller:
     """Who is at the other end of a connection: a client, and what it says of others is not believed."""
 
-    __slots__ = ("_lines", "address", "secure")
+    __slots__ = ("_lines", "_told", "address", "host", "secure", "target")
 
     trusted = False
 
@@ -152,6 +152,10 @@ class Caller:
         self.secure = secure
         known = b"" if address == LOCAL else b"x-forwarded-for: %b\r\n" % address.encode("latin-1")
         self._lines = b"%bx-forwarded-proto: %b\r\nx-forwarded-host: %%b\r\n" % (known, self._proto)
+        self.host = self._told = b""
+        """The host that it named last, and what backends are told then: most clients name one and the same."""
+        self.target = b""
+        """The last target of which it is known that it can be read in one way only."""
 
     @property
     def _proto(self) -> bytes:
@@ -161,7 +165,9 @@ class Caller:
         """Note in a head who it comes from. `claims` says that it has some of the fields `CLAIMS`."""
         if claims:
             head.headers = without_claims(head.headers)
-        head.forwarded = self._lines % host
+        if host != self.host or not self._told:
+            self.host, self._told = host, self._lines % host
+        head.forwarded = self._told
 
 
 NOBODY: Final = Caller(LOCAL, secure=False)

@@ -160,7 +160,7 @@ _HEADER_CELLS: Final = 512
 _MAGIC: Final = 0x5553_4C34
 INV_LOG_BASE: Final = 1.0 / log(LATENCY_BASE)
 LATENCY_OFFSET: Final = -log(LATENCY_LOWEST_S) * INV_LOG_BASE
-_INV_LOG_RATIO: Final = 1.0 / log(RATIO_BASE)
+INV_LOG_RATIO: Final = 1.0 / log(RATIO_BASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +260,7 @@ def ratio_bucket(ratio: float) -> int:
     >>> ratio_bucket(1.0), ratio_bucket(0.99), ratio_bucket(2.0), ratio_bucket(1e9)
     (128, 127, 145, 255)
     """
-    bucket = RATIO_BUCKETS // 2 + int((log(ratio) * _INV_LOG_RATIO) // 1) if ratio > 0 else 0
+    bucket = RATIO_BUCKETS // 2 + int((log(ratio) * INV_LOG_RATIO) // 1) if ratio > 0 else 0
     return min(max(bucket, 0), RATIO_BUCKETS - 1)
 
 

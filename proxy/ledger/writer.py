@@ -17,6 +17,7 @@ from proxy.ledger.layout import (
     GROUP_STEP_BITS,
     GROUPS,
     INV_LOG_BASE,
+    INV_LOG_RATIO,
     L_ARRIVED,
     L_CUT,
     L_FAILED,
@@ -62,11 +63,11 @@ from proxy.ledger.layout import (
     R_SKIPS,
     R_STATUSES,
     R_TENANT,
+    RATIO_BUCKETS,
     W_CONNECTIONS,
     W_IN_FLIGHT,
     W_REFUSED,
     attach,
-    ratio_bucket,
 )
 from proxy.ledger.repeats import Repeats
 from proxy.ledger.row import Row
@@ -258,10 +259,12 @@ class Writer:
             if not row.grouped:
                 cells[row.base + R_GROUPED] = 1
                 row.grouped = True
+            if readings:
+                for reading in readings:
+                    self._read_of_group(row.base, reading, group)
+        if readings:
             for reading in readings:
-                self._read_of_group(row.base, reading, group)
-        for reading in readings:
-            self._read(at, reading)
+                self._read(at, reading)
         cells[at + L_ON_TIME] += 1
 
     def _finish_late(self, row: Row, now_s: float, failed: bool) -> None:
@@ -338,7 +341,10 @@ class Writer:
         if cells[at] != int(arrived_s):
             return
         cells[at + L_PAIRS] += 1
-        cells[at + L_RATIO + ratio_bucket(ratio)] += 1
+        bucket = 0
+        if ratio > 0:  # ratio_bucket, in line
+            bucket = min(max(RATIO_BUCKETS // 2 + int(log(ratio) * INV_LOG_RATIO // 1), 0), RATIO_BUCKETS - 1)
+        cells[at + L_RATIO + bucket] += 1
         for output, disagrees, labels in outputs:
             cells[at + L_PAIR_OUTPUTS + 2 * output] += 1
             if disagrees:

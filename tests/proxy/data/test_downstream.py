@@ -392,3 +392,34 @@ async def test_drain_waits_for_what_is_on_its_way(plane: Plane) -> None:
     plane.backend().answer(answer(b"x"))
     assert split(new.take())[1]["connection"] == "close"
     assert new.transport.closed
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        request(target="/ok", headers=("Host: m.test",)),
+        b"GET /ok HTTP/1.1\r\nHost: m test\r\n\r\n",
+        b"GET /ok/../admin HTTP/1.1\r\nHost: m.test\r\n\r\n",
+    ],
+    ids=["two hosts", "no host", "dot segment"],
+)
+async def test_what_was_well_once_is_looked_at_where_it_changes(plane: Plane, bad: bytes) -> None:
+    """A connection remembers the host and the target that it looked at last: of another one it knows nothing."""
+    client = plane.client()
+    for _ in range(2):
+        assert await plane.exchange(client, request(target="/ok"), answer())
+    client.send(bad)
+    await settle()
+    assert split(client.take())[0] == "HTTP/1.1 400 Bad Request"
+
+
+async def test_each_request_tells_its_own_host(plane: Plane) -> None:
+    """What backends are told of the client is kept with its host, and must not be told of another one."""
+    client = plane.client()
+    for host in ("one.test", "one.test", "two.test", "one.test"):
+        client.send(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        await settle()
+        fields = split(plane.backend().take())[1]
+        assert (fields["host"], fields["x-forwarded-host"]) == (host, host)
+        plane.backend().answer(answer())
+        await settle()

@@ -15,6 +15,7 @@ from proxy.data.http1 import (
     connection_fields,
     fields,
     length_field,
+    number,
     refusal,
     status_line,
 )
@@ -103,3 +104,15 @@ def test_a_full_queue_says_when_to_come_again() -> None:
     """Clients that come again at once keep an overloaded version down."""
     assert b"\r\nretry-after: 1\r\n" in refusal(Fault.OVERFLOW, "", close=False)
     assert b"retry-after" not in refusal(Fault.CONNECT_FAILED, "", close=True)
+
+
+@pytest.mark.parametrize("value", [b"0", b"7", b"007", b"1234567890123456789012"])
+def test_number_is_what_its_digits_are(value: bytes) -> None:
+    """A length that is read wrongly is request smuggling."""
+    assert number(value) == int(value)
+
+
+@pytest.mark.parametrize("value", [b"", b" 7", b"7 ", b"+7", b"-7", b"7_0", b"0x7", b"7.", b"\xb2", b":", b"/"])
+def test_other_than_digits_are_no_number(value: bytes) -> None:
+    """`int` takes most of these, and other readers take some."""
+    assert number(value) == -1

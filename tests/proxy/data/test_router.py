@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from xxhash import xxh3_64_intdigest
 
 from proxy.data import router
 from proxy.data.router import Choice, Head, any_of, conditions, key_readers, place
@@ -200,6 +201,14 @@ def test_raising_the_weight_only_adds_users(key: bytes, seed: int, one: int, oth
         assert route(high, seed).arm(where) == 1
     assert route(0, seed).arm(where) == 0
     assert route(CIRCLE, seed).arm(where) == 1
+
+
+@given(st.binary(max_size=40), st.integers(0, 2**64 - 1))
+def test_parts_of_a_draw_are_parts_of_one_hash(key: bytes, seed: int) -> None:
+    """A place that is worked out in small steps must be the one that other releases work out."""
+    digest, draw = xxh3_64_intdigest(key, seed), place(seed, key)
+    assert draw.place == ((digest & 0xFFFFFFFF) * CIRCLE) >> 32
+    assert (draw.user, draw.group) == ((digest >> 40) & 0x7FFF, digest >> 58)
 
 
 def test_all_workers_agree_for_ever() -> None:

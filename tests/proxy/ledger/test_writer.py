@@ -24,6 +24,7 @@ from proxy.ledger.layout import (
     L_OUTPUTS,
     L_PAIR_OUTPUTS,
     L_PAIRS,
+    L_RATIO,
     LABELS,
     LANES,
     LATENCY_BUCKETS,
@@ -34,7 +35,10 @@ from proxy.ledger.layout import (
     O_SUM,
     OUTPUT_CELLS,
     R_TENANT,
+    RATIO_BASE,
+    RATIO_BUCKETS,
     latency_bucket,
+    ratio_bucket,
 )
 from proxy.ledger.reader import Reader
 from proxy.ledger.row import NOWHERE
@@ -69,6 +73,26 @@ def test_latency_in_line_is_the_grid_s(book: Book) -> None:
         book.writer.finish(book.row, 0.0, latency, False, 200, 0)
         expected[latency_bucket(latency)] += 1
     assert lane(book, 0)[L_LATENCY : L_LATENCY + LATENCY_BUCKETS] == expected
+
+
+def test_ratio_in_line_is_the_grid_s(book: Book) -> None:
+    """The same for the ratio of a pair."""
+    draw = random.Random(4)
+    ratios = [10 ** draw.uniform(-4, 4) for _ in range(500)] + [
+        0.0,
+        1.0,
+        1e-300,
+        1e300,
+        0.99,
+        RATIO_BASE,
+        1 / RATIO_BASE,
+    ]
+    expected = [0.0] * RATIO_BUCKETS
+    book.writer.arrive(book.row, 0.0)
+    for ratio in ratios:
+        book.writer.pair(book.row, 0.0, 0.1, ratio, [])
+        expected[ratio_bucket(ratio)] += 1
+    assert lane(book, 0)[L_RATIO : L_RATIO + RATIO_BUCKETS] == expected
 
 
 def test_a_cut_turns_an_outcome_into_a_failure(book: Book) -> None:
