@@ -9,7 +9,7 @@ SHIPPED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/shipped:$(CURDIR)
 TWO     := --numprocesses 2 --dist worksteal
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help setup demo test check servers wheel bench soak prove lock clean
+.PHONY: help setup demo test check servers wheel bench profile soak prove lock clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1 \t/p' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ build/shipped/ready: .venv/ready $(shell find proxy config analysis -name '*.py'
 bench: .venv/ready build/bench/ready build/shipped/ready  ## What the proxy costs, beside nginx, haproxy, Envoy and aiohttp (ARGS="idle")
 	$(SHIPPED) $(BIN)/python -m loadtests $(ARGS)
 	$(if $(ARGS),,$(BIN)/python -m loadtests.judging)
+
+profile: .venv/ready build/bench/ready build/shipped/ready  ## Where a worker's time goes: perf, strace, valgrind (ARGS="64KiB")
+	$(SHIPPED) $(BIN)/python -m loadtests.profile $(ARGS)
 
 soak: .venv/ready build/bench/ready build/shipped/ready  ## Ten minutes of mixed load with reloads (ARGS="--minutes 60")
 	$(SHIPPED) $(BIN)/python -m loadtests soak $(ARGS)

@@ -9,6 +9,7 @@
     footprint       memory of the sidecar's processes, and of what they import
     ledger          what counting one outcome costs, and what a row of the ledger takes
     soak            a mixed load with reloads for minutes: does memory stay flat?
+    profile         where a worker's time goes, by perf, strace and valgrind: docs/profile.md
 
     cases           what is measured: the modes, and which peer runs which
     peers           starts and stops each proxy, and names all its processes

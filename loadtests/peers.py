@@ -105,11 +105,13 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(peer: Peer, mode: Mode, upstream: dict[str, int], cores: set[int]) -> Iterator[Running]:
+def running(
+    peer: Peer, mode: Mode, upstream: dict[str, int], cores: set[int], ready_s: float = READY_S
+) -> Iterator[Running]:
     """A peer for the length of a block, in front of the upstream's ports.
 
     Raises:
-        PeerError: it ended, or answered nothing for READY_S.
+        PeerError: it ended, or answered nothing for `ready_s`.
     """
     with tempfile.TemporaryDirectory(prefix="understudy-bench-") as folder, contextlib.ExitStack() as stack:
         port, admin = free_ports(2)
@@ -119,7 +121,7 @@ def running(peer: Peer, mode: Mode, upstream: dict[str, int], cores: set[int]) -
         process = start(launch.command, cores, log, pass_fds=launch.descriptors, env=launch.environment)
         stack.callback(stop, process)
         try:
-            wait_ready(process, port)
+            wait_ready(process, port, ready_s)
         except PeerError as failure:
             log.seek(0)
             last = log.read().strip().splitlines()[-5:]
@@ -242,13 +244,13 @@ def free_ports(count: int) -> list[int]:
         return [sock.getsockname()[1] for sock in sockets]
 
 
-def wait_ready(process: subprocess.Popen[str], port: int) -> None:
+def wait_ready(process: subprocess.Popen[str], port: int, ready_s: float = READY_S) -> None:
     """Until it answers an inference with 200.
 
     Raises:
-        PeerError: it ended, or did not answer for READY_S.
+        PeerError: it ended, or did not answer for `ready_s`.
     """
-    end_s = time.monotonic() + READY_S
+    end_s = time.monotonic() + ready_s
     while time.monotonic() < end_s:
         if process.poll() is not None:
             raise PeerError(f"it ended at once with status {process.returncode}")
@@ -258,4 +260,4 @@ def wait_ready(process: subprocess.Popen[str], port: int) -> None:
             if connection.getresponse().status == 200:
                 return
         time.sleep(0.05)
-    raise PeerError(f"it answered no request with 200 within {READY_S:g} s")
+    raise PeerError(f"it answered no request with 200 within {ready_s:g} s")

@@ -20,6 +20,7 @@ _HOLDS: Final = {True: "held", False: "**missed**", None: "not measured"}
 _INTRODUCTION: Final = """\
 This page is written by `make bench`; the figures are in [compare.json](../loadtests/results/compare.json) and the files
 beside it. They compare within one run alone: one machine, one upstream, one load, the proxies in turn in every round.
+Where the time goes, and what would be next for a goal that is missed: [profile.md](profile.md).
 
 ![CPU time per request of each proxy](../loadtests/results/compare.svg)
 """
