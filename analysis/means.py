@@ -124,7 +124,8 @@ class Means(Meter):
 
     def margin_words(self) -> str:
         """As it was written."""
-        return f"{number(self._margin)} sd, up or down"
+        ways = "up or down" if len(self._directions) == 2 else "up" if self._directions[0] > 0 else "down"
+        return f"{number(self._margin)} sd, {ways}"
 
     def effective_words(self, stack: Stack) -> str:
         """In the output's own unit."""

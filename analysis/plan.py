@@ -40,6 +40,8 @@ class Gate:
     repeats: float = 0.0
     """Of a pair: the share of requests for which stable is asked a second time, as far as it is known. Above 0 it says
     that the noise of stable counts from the beginning, even before the first repeat is seen."""
+    direction: Literal[-1, 0, 1] = 0
+    """Of a number: the direction in which a shift counts; 0 is either."""
 
     def __post_init__(self) -> None:
         allowed = _MARGINS[self.kind]
@@ -73,8 +75,29 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class Goal:
+    """What a candidate is hoped to do better, with the least improvement that is of interest.
+
+    `least` is a fraction of the stable's (`relative`), a difference of shares (errors) or standard deviations (number).
+    """
+
+    name: str
+    kind: Literal["errors", "latency", "number"]
+    least: float
+    relative: bool
+    higher: bool = False
+    """Whether more is better."""
+    output: str = ""
+    quantile: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least < (1 if self.relative else float("inf")):
+            raise ValueError(f"{self.name}.least: {self.least} is no improvement; give a size above 0")
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """The question put to a Judge."""
+    """The question put to a Judge, or to a `Contest` where it has a goal."""
 
     gates: tuple[Gate, ...]
     alpha_abort: float = 0.05
@@ -87,6 +110,7 @@ class Plan:
     """Errors of the candidate above those of the stable, as a fraction, that are an outage."""
     breaker_alpha: float = 0.001
     grid: Grid = field(default_factory=Grid)
+    goal: Goal | None = None
 
     def __post_init__(self) -> None:
         names = [gate.name for gate in self.gates]

@@ -115,8 +115,8 @@ def _sentence(reading: MetricReading) -> str:
     allowed = f"allowed {reading.effective_margin}"
     if reading.candidate is None or reading.effect is None:
         return f"{reading.name}: no data of both sides yet; {allowed}"
-    against = "" if reading.stable is None else f" against {_level(reading.kind, reading.stable)}"
-    level = _level(reading.kind, reading.candidate)
+    against = "" if reading.stable is None else f" against {level_of(reading.kind, reading.stable)}"
+    level = level_of(reading.kind, reading.candidate)
     match reading.kind:
         case "errors":
             found = f"{level} failed{against}"
@@ -152,7 +152,8 @@ def _sentence(reading: MetricReading) -> str:
     return f"{reading.name}: {found}{_interval(reading)}; {allowed}; {evidence}; {n}"
 
 
-def _level(kind: Kind, value: float) -> str:
+def level_of(kind: Kind, value: float) -> str:
+    """A level in the unit of its kind."""
     match kind:
         case "errors" | "category" | "pair" | "slowdown" | "accuracy":
             return percent(value)

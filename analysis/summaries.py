@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -233,6 +233,13 @@ class Slice:
         """The truths of the slice's own stage."""
         own = (each for each in self.truths if each.stage == self.stage)
         return next(own, TruthCounts(self.stage, ArmTruths(), ArmTruths()))
+
+    def turned(self) -> Slice:
+        """The same with the stable in the candidate's place, without the pairs."""
+        users = None if self.users is None else (self.users[1], self.users[0])
+        groups = None if self.groups is None else (self.groups[1], self.groups[0])
+        return replace(self, share=1 - self.share, stable=self.candidate, candidate=self.stable, pairs=None,
+                       users=users, groups=groups)  # fmt: skip
 
     def check(self, grid: Grid) -> None:
         """Refuse what no count can be.

@@ -88,7 +88,7 @@ class Judge:
             case "category":
                 return Categories(gate)
             case "number":
-                return Means(gate)
+                return Means(gate, (float(gate.direction),)) if gate.direction else Means(gate)
             case "pair":
                 return Excess(gate)
             case "accuracy":
