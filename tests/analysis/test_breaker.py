@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from analysis.breaker import Breaker
+from analysis.summaries import Slice
+from tests.support.rollouts import limit
 from tests.support.slices import errors
 
 
@@ -23,7 +27,7 @@ def trip(rate: float, random: np.random.Generator, seconds: int, fine_s: int = 0
     return None
 
 
-@pytest.mark.parametrize(("rate", "at_most"), [(1.0, 12), (0.5, 70)])
+@pytest.mark.parametrize(("rate", "at_most"), [(1.0, 10), (0.5, 50)])
 def test_an_outage_is_out_after_a_few_requests(rate: float, at_most: float) -> None:
     """Broken: a dead version keeps its traffic until capped blocks have passed. Median of 21 seeded runs."""
     random = np.random.default_rng(1)
@@ -31,10 +35,54 @@ def test_an_outage_is_out_after_a_few_requests(rate: float, at_most: float) -> N
     assert met[10] <= at_most
 
 
-def test_an_outage_after_a_long_calm_is_out_as_soon() -> None:
-    """Broken: half an hour of "all fine" has to be lost first."""
+@pytest.mark.parametrize(("rate", "at_most"), [(1.0, 12), (0.5, 60)])
+def test_an_outage_after_a_calm_is_out_as_soon(rate: float, at_most: float) -> None:
+    """Broken: minutes of "all fine" have to be lost first. Median of 21 seeded runs."""
     random = np.random.default_rng(2)
-    assert (trip(1.0, random, 120, fine_s=1800) or 1e9) <= 40
+    met = sorted(trip(rate, random, 120, fine_s=300) or 1e9 for _ in range(21))
+    assert met[10] <= at_most
+
+
+@pytest.mark.slow
+def test_false_alarms_stay_below_its_alpha() -> None:
+    """Broken: a choice of stakes by what was seen spends more than it may. Exactly at the margin, looked at each
+    second for ten minutes, with an alpha of 5 %."""
+    random, tripped, runs = np.random.default_rng(4), 0, 120
+    for _ in range(runs):
+        breaker = Breaker(0.20, 0.05)
+        for _ in range(600):
+            n_c = random.binomial(50, 0.05)
+            if breaker.observe(errors(50 - n_c, random.binomial(50 - n_c, 0.05), n_c, random.binomial(n_c, 0.25))):
+                tripped += 1
+                break
+    assert tripped <= limit(runs)
+
+
+def alone(n: float, failed: float) -> Slice:
+    """A look at a candidate that has all of the traffic, with no copies for stable."""
+    return replace(errors(0.0, 0.0, n, failed), share=1.0)
+
+
+def test_without_stable_it_is_held_against_what_stable_was() -> None:
+    """Broken: a version that breaks after its promotion is found by nobody where nothing is copied."""
+    breaker = Breaker(0.20, 0.001)
+    assert not any(breaker.observe(replace(errors(100, 2, 0, 0), share=0.0)) for _ in range(60))
+    assert not any(breaker.observe(alone(100, 5)) for _ in range(60)), "5 % is not 20 pp above 2 %"
+    reason = next(reason for _ in range(5) if (reason := breaker.observe(alone(100, 60))))
+    assert "2 % of the stable's before it had no traffic" in reason
+
+
+def test_without_anything_known_of_stable_it_stays_silent() -> None:
+    """Broken: a version is taken back for errors that nobody can compare with anything."""
+    breaker = Breaker(0.20, 0.001)
+    assert not any(breaker.observe(alone(100, 100)) for _ in range(60))
+
+
+def test_two_requests_of_stable_are_no_baseline() -> None:
+    """Broken: stable's luck with a few requests is taken for its rate."""
+    breaker = Breaker(0.20, 0.001)
+    breaker.observe(replace(errors(2, 0, 0, 0), share=0.0))
+    assert not any(breaker.observe(alone(100, 50)) for _ in range(60))
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.2])
