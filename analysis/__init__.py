@@ -22,7 +22,7 @@ Rooms: `summaries` (what a look brings), `plan` (what is asked), `engine` (likel
 (what sticky users are worth), `intervals`, `stack` (all rows of a rollout), `meter` (what a metric is to the Judge),
 `rates`, `latency`, `categories`, `means`, `feedback` (truths that come later), `pairs` with `bursts` (their
 dispersion), `breaker`, `ratio`, `progress` (forecasts and futility), `readings` (what is answered), `wording` (in which
-words), `tally` (where a rollout stands), `verdict` (the Judge), `memory` (its state as bytes), `planning` (how much
-traffic a plan needs), `forecast` (when a proof is there, by the planner), `distances` (sizes for people), `excess`
-(pairs that differ, less the model's own noise).
+words), `tally` (where a rollout stands), `verdict` (the Judge), `contest` (whether a candidate is better), `memory`
+(its state as bytes), `planning` (how much traffic a plan needs), `forecast` (when a proof is there, by the planner),
+`distances` (sizes for people), `excess` (pairs that differ, less the model's own noise).
 """

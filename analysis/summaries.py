@@ -235,10 +235,10 @@ class Slice:
         return next(own, TruthCounts(self.stage, ArmTruths(), ArmTruths()))
 
     def turned(self) -> Slice:
-        """The same with the stable in the candidate's place, without the pairs."""
+        """The same with the stable in the candidate's place, without pairs and truths."""
         users = None if self.users is None else (self.users[1], self.users[0])
         groups = None if self.groups is None else (self.groups[1], self.groups[0])
-        return replace(self, share=1 - self.share, stable=self.candidate, candidate=self.stable, pairs=None,
+        return replace(self, share=1 - self.share, stable=self.candidate, candidate=self.stable, pairs=None, truths=(),
                        users=users, groups=groups)  # fmt: skip
 
     def check(self, grid: Grid) -> None:

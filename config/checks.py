@@ -13,7 +13,7 @@ from config.metrics import Metric
 from config.problems import Finding, Loc, shown
 from config.schema import BackendRef, Route
 from config.sketch import RouteSketch, Sketch
-from config.strategy import AnalysisStep, Pause, SetMirror
+from config.steps import AnalysisStep, Pause, SetMirror
 
 _ALL_INTERFACES: Final = {"0.0.0.0", "::"}  # noqa: S104  # compared with, not bound to
 
@@ -95,20 +95,21 @@ def _known(item: RouteSketch, known: set[str] | None) -> Iterator[Finding]:
 
 
 def _once(route: Route) -> Iterator[Finding]:
-    """A version plays one part, but `mirrors` may say how copies for the candidate are made."""
+    """A version plays one part, but `mirrors` may say how copies for the versions of a strategy are made."""
     seen: set[str] = set()
     for place, ref in enumerate(route.backend_refs):
         if ref.name in seen:
             yield _second_part(("backendRefs", place, "name"), ref.name)
         seen.add(ref.name)
-    candidates = {ref.name for ref in route.backend_refs if ref.role == "canary" and route.strategy is not None}
+    copied = set() if route.strategy is None else {"canary"} if route.strategy.bake is None else {"canary", "stable"}
+    candidates = {ref.name for ref in route.backend_refs if ref.role in copied}
     mirrored: set[str] = set()
     for place, mirror in enumerate(route.mirrors):
         if mirror.backend in mirrored or mirror.backend in seen - candidates:
             yield _second_part(("mirrors", place, "backend"), mirror.backend)
         elif mirror.backend in candidates and mirror.percent != 100:
-            message = "the steps of the strategy set how much is copied to the candidate"
-            yield Finding(("mirrors", place, "percent"), message, "take it away, and use the step setMirror")
+            message = f"the strategy sets how much is copied to {mirror.backend}"
+            yield Finding(("mirrors", place, "percent"), message, "take it away, and say it in the strategy")
         mirrored.add(mirror.backend)
 
 
@@ -201,7 +202,7 @@ def _unknown_output(loc: Loc, metric: Metric, outputs: list[str]) -> Finding:
 
 
 def _guardrails(route: Route) -> Iterator[Finding]:
-    if route.strategy is None or route.strategy.canary is None:
+    if route.strategy is None or not route.strategy.wants_proof:
         return
     guardrails = [item for item in enumerate(route.analysis.metrics) if item[1].role == "guardrail"]
     if not guardrails:
@@ -209,7 +210,7 @@ def _guardrails(route: Route) -> Iterator[Finding]:
         yield Finding(
             ("analysis", "metrics"), "no guardrail is among them, so that nothing would hold a bad version back", remedy
         )
-    if any(isinstance(step, SetMirror) and step.percent > 0 for step in route.strategy.canary.steps):
+    if any(isinstance(step, SetMirror) and step.percent > 0 for step in route.strategy.steps):
         return
     for place, metric in guardrails:
         if metric.family in ("pair", "slowdown"):
@@ -217,21 +218,37 @@ def _guardrails(route: Route) -> Iterator[Finding]:
             yield Finding(
                 ("analysis", "metrics", place, "name"),
                 message,
-                "add the step `- setMirror: {percent: 100}` before the first weight",
+                "add the step `- setMirror: {percent: 100}` before the first weight"
+                if route.strategy.canary
+                else "make it a `role: signal`, or compare something else",
             )
 
 
 def _time(route: Route) -> Iterator[Finding]:
-    if route.strategy is None or route.strategy.canary is None:
+    if route.strategy is None:
         return
-    steps = route.strategy.canary.steps
+    steps = route.strategy.steps
     waits_s = sum(step.duration_s or 0.0 for step in steps if isinstance(step, Pause | AnalysisStep))
     limit_s = route.analysis.max_duration
     if waits_s >= limit_s:
         message = (
             f"the waits of the steps come to {format_duration(waits_s)}, and maxDuration is {format_duration(limit_s)}"
         )
-        yield Finding(("strategy", "canary", "steps"), message, "shorten them, or raise `analysis.maxDuration`")
+        place = ("strategy", "canary", "steps") if route.strategy.canary else ("strategy", "blueGreen", "pause")
+        yield Finding(place, message, "shorten them, or raise `analysis.maxDuration`")
+
+
+def _primary(route: Route) -> Iterator[Finding]:
+    """An A/B test can be about a number that is read, and about nothing else that is predicted."""
+    test = route.strategy.ab_test if route.strategy else None
+    if test is None or not test.primary.output:
+        return
+    outputs = {output.name: output.kind for output in route.predictions.outputs} if route.predictions else {}
+    if outputs.get(test.primary.output) != "number":
+        numbers = ", ".join(f"prediction.{name}" for name, kind in outputs.items() if kind == "number")
+        remedy = f"name one of {numbers}" if numbers else "declare it under `predictions` as `kind: number`"
+        message = f"{shown(test.primary.name)} is no number of this route"
+        yield Finding(("strategy", "abTest", "primary", "name"), message, remedy)
 
 
 def _tries(route: Route) -> Iterator[Finding]:
@@ -266,6 +283,7 @@ _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
     (frozenset({"mirrors", "predictions"}), _repeats),
     (frozenset({"analysis", "strategy"}), _guardrails),
     (frozenset({"analysis", "strategy"}), _time),
+    (frozenset({"predictions", "strategy"}), _primary),
     (frozenset({"retries", "timeouts"}), _tries),
     (frozenset({"backendRefs", "fault"}), _fault),
     (frozenset({"rateLimits"}), _limits),

@@ -100,6 +100,12 @@ def _show_margin(value: Margin) -> str | list[str]:
     return str(value[0]) if len(value) == 1 else [str(bound) for bound in value]
 
 
+def size_in(*units: Unit) -> Parsed:
+    """A single size in any of these units."""
+    schema = {"type": "string", "pattern": _pattern(units), "title": f"size in {', '.join(units)}"}
+    return Parsed(lambda value: _bound(value, units), str, schema)
+
+
 def points() -> Parsed:
     """A single size in percentage points."""
     return Parsed(

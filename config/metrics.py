@@ -48,7 +48,7 @@ _UNITS: Final[dict[str, tuple[Unit, ...]]] = {
 _FEEDBACK: Final = {ACCURACY: "accuracy", LOG_LOSS: "loss"}
 
 Family = Literal["errors", "latency", "prediction", "pair", "slowdown", "accuracy", "loss"]
-_BUCKETS: Final = {"latency": 1.0, "slowdown": 4.0}
+BUCKETS: Final = {"latency": 1.0, "slowdown": 4.0}
 """Width of the buckets that latencies are counted in, in percent: less than one cannot be proven."""
 Role = Literal["guardrail", "signal", "info"]
 
@@ -68,6 +68,21 @@ def _metric_name(name: str) -> str:
 
 
 MetricName = Annotated[str, Parsed(_metric_name, str, {"title": "metric", "pattern": f"^({_NAME.pattern})$"}, form=str)]
+
+
+def family_of(name: str) -> str:
+    """The first part of a metric's name."""
+    return name.partition(".")[0]
+
+
+def output_of(name: str) -> str:
+    """The output of `prediction.OUTPUT` and `pair.OUTPUT`, else empty."""
+    return name.partition(".")[2] if family_of(name) in ("prediction", "pair") else ""
+
+
+def quantile_of(name: str) -> float:
+    """The quantile of `latency.pNN` as a share (0.99 for p99), else 0."""
+    return float(name.removeprefix("latency.p")) / 100 if family_of(name) == "latency" else 0.0
 
 
 class Metric(OneKey):
@@ -111,17 +126,17 @@ class Metric(OneKey):
             return "slowdown"
         if self.name in _FEEDBACK:
             return _FEEDBACK[self.name]  # type: ignore[return-value]  # both are families
-        return self.name.partition(".")[0]  # type: ignore[return-value]  # checked when it was read
+        return family_of(self.name)  # type: ignore[return-value]  # checked when it was read
 
     @property
     def output(self) -> str:
         """The output of `prediction.OUTPUT` and `pair.OUTPUT`, else empty."""
-        return self.name.partition(".")[2] if self.family in ("prediction", "pair") else ""
+        return "" if self.family == "slowdown" else output_of(self.name)
 
     @property
     def quantile(self) -> float:
         """The quantile of `latency.pNN` as a share (0.99 for p99), else 0."""
-        return float(self.name.removeprefix("latency.p")) / 100 if self.family == "latency" else 0.0
+        return quantile_of(self.name)
 
     @property
     def margin(self) -> Margin:
@@ -159,8 +174,8 @@ class Metric(OneKey):
             yield Finding(
                 (key,), "a margin of zero can never be proven, so that nothing would ever be promoted", remedy
             )
-        elif self.role == "guardrail" and max(bound.value for bound in bounds) < _BUCKETS.get(self.family, 0.0):
-            least = f"{_BUCKETS[self.family]:g}%"
+        elif self.role == "guardrail" and max(bound.value for bound in bounds) < BUCKETS.get(self.family, 0.0):
+            least = f"{BUCKETS[self.family]:g}%"
             message = f"{bounds[0]} is less than a bucket of the latencies, {least}, and can never be proven"
             yield Finding((key,), message, f"allow {least} or more, or write `role: signal`")
 
@@ -207,8 +222,21 @@ class Analysis(Section):
     """Requests per second that the route usually has. With it a file is checked for margins that can never be proven
     within `maxDuration`; `understudy plan` tells how long each takes. Changing it begins no new rollout."""
 
-    on_inconclusive: Literal["pause", "abort"] = "pause"
-    """What happens then: wait for a person at the present weight, or go back to stable."""
+    on_inconclusive: Literal["pause", "abort"] | None = None
+    """What happens then: wait for a person at the present weight, or go back to stable. By default canary and blueGreen
+    pause, and mirror and abTest, where nobody waits for a promotion, end."""
+
+    progress_deadline: Annotated[float, duration(1, MAX_HOURS * 3600)] = 600.0
+    """How long a candidate may stand still for a reason that is not the evidence: its endpoints do not pass their
+    checks, or the route has requests and none reaches the candidate (of which ten at least should have). Then it pauses
+    or, with `onInconclusive: abort`, fails."""
+
+    on_no_traffic: Literal["wait", "pause", "abort"] = "wait"
+    """What happens where the route has had no request at all for the length of `progressDeadline`."""
+
+    on_srm: Literal["pause", "continue", "abort"] = "pause"
+    """What happens where the split of the traffic is proven not to be the configured one (sample ratio mismatch), so
+    that the comparison is worth nothing. It is never promoted on; `continue` lets the steps before that go on."""
 
     breaker: Breaker | None = Breaker()
     """The test for outages, on unless `null` is written here."""

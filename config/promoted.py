@@ -80,14 +80,16 @@ def _as_written(text: str, untouched: str, edited: str) -> str:
 
 
 def _make_stable(route: Any, refs: Any, ref: Any) -> None:
+    gone = {ref["name"]}  # mirrors that say how copies for these are made: of the candidate, and of stable in a bake
     for place in reversed(range(len(refs))):
         if refs[place] is not ref and refs[place].get("role", "stable") != "shadow":
+            gone.add(refs[place]["name"])
             del refs[place]
     ref["role"] = "stable"
     route.pop("strategy", None)
     mirrors = route.get("mirrors", [])
     for place in reversed(range(len(mirrors))):
-        if mirrors[place].get("backend") == ref["name"]:
+        if mirrors[place].get("backend") in gone:
             del mirrors[place]
     if not mirrors:
         route.pop("mirrors", None)

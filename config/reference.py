@@ -9,10 +9,12 @@ from typing import Any, Final
 from config.jsonschema import schema_json
 from config.keys import places
 
-__all__ = ["EXAMPLES", "reference_markdown", "schema_json"]
+__all__ = ["EXAMPLES", "NAMES", "reference_markdown", "schema_json"]
 
 EXAMPLES: Final = Path(__file__).with_name("examples")
-"""The folder of whole files: canary, weights, mirror."""
+"""The folder of whole files."""
+NAMES: Final = ("canary", "blue-green", "rehearsal", "ab-test", "weights", "mirror")
+"""Of whole files, in the order in which they are shown."""
 
 _HEAD: Final = """\
 <!-- Made by `understudy schema --markdown`. Edit the docstrings in config/, then run it again. -->
@@ -43,11 +45,11 @@ For completion and checks while you type, run `understudy schema > understudy.sc
 ## What is checked across the file
 
 - Names are unique, and every name that is referred to exists. A route that an earlier one hides is an error.
-- A route with a strategy has one stable and one canary version, and no weights of its own: its steps set them.
+- A route with a strategy has one stable and one canary version, and no weights of its own: the strategy sets them.
 - A route without a strategy gives each of several versions a `weight`.
 - Weights rise from step to step and stay below 100: promotion does the last step, once every guardrail is passed.
-- There is a guardrail among the metrics of a strategy, and each can be passed: no margin of zero, no `pair` metric
-  without a setMirror step, no output that is not declared under `predictions`.
+- There is a guardrail among the metrics of a strategy that waits for proof, and each can be passed: no margin of zero,
+  no `pair` metric without copies before it, no output that is not declared under `predictions`.
 - A mirror with `repeat` stands in a route with `predictions`: without them there is nothing to compare.
 - The waits of the steps fit within `analysis.maxDuration`.
 """
@@ -56,7 +58,7 @@ For completion and checks while you type, run `understudy schema > understudy.sc
 def reference_markdown() -> str:
     """The whole of docs/configuration.md."""
     parts = [_HEAD, "## Examples\n"]
-    for name in ("canary", "weights", "mirror"):
+    for name in NAMES:
         text = (EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8")
         title = text.partition("\n")[0].removeprefix("# ")
         parts.append(f"{title}\n\n```yaml\n{text.partition(chr(10))[2]}```\n")

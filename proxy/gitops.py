@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
 
@@ -13,6 +13,9 @@ from proxy.admin.client import Client
 from proxy.control.intent import write as write_file
 from proxy.control.moved import Difference, RouteMoves
 from proxy.terminal import EXIT_REFUSED
+
+_ALL: Final = 100.0
+"""Percent. A rehearsal, or a test that nobody has won, succeeds with less."""
 
 
 def told(found: Difference) -> str:
@@ -31,8 +34,10 @@ def edit(client: Client, route: str, config: Path | None, write: bool, full: boo
     candidate = rollout["candidate"]
     if not candidate:
         _refuse(f"route {route!r} has no candidate")
-    if write and rollout["phase"] != "Succeeded" and not full:
-        _refuse(f"{candidate} is not promoted: the rollout is {rollout['phase']}; wait for it, or give --full")
+    live = rollout["phase"] == "Succeeded" and rollout["weight"] == _ALL
+    if write and not live and not full:
+        stands = f"{rollout['phase']}, with {words.plain(rollout['weight'])} % of the traffic"
+        _refuse(f"{candidate} is not promoted: the rollout is {stands}; wait for it, or give --full")
     try:
         text = path.read_bytes().decode("utf-8-sig")
         after = promoted(text, route, candidate)

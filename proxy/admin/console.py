@@ -18,6 +18,7 @@ _COLOURS: Final = {
     "Progressing": "cyan",
     "Paused": "yellow",
     "Promoting": "cyan",
+    "Baking": "cyan",
     "Succeeded": "green",
     "Aborted": "red",
     "Failed": "red",

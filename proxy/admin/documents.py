@@ -277,6 +277,8 @@ class Route(Summary):
     forecast_seconds: float | None
     abort_evidence: float | None
     abort_needed: float | None
+    contest: str
+    """What an abTest has found so far, in words."""
     pairs: Pairs | None
     feedback: Feedback | None
     """Null where no truths are told."""

@@ -15,6 +15,9 @@ from proxy.admin.words import NOTHING, count, effect, level, milliseconds, momen
 Json = dict[str, Any]
 LABELS_SHOWN: Final = 20
 CONFUSION_SHOWN: Final = 12
+_EXPERIMENTS: Final = ("mirror", "abTest")
+"""Strategies that ask a question, and end with its answer."""
+_ALL: Final = 100.0
 _ESCAPES: Final = str.maketrans({c: f"\\{c}" for c in "\\`*|[]"} | {"<": "&lt;", "&": "&amp;", "\n": " ", "\r": " "})
 
 
@@ -78,13 +81,21 @@ def _conclusion(route: Json) -> str:
     candidate, stable = _safe(route["candidate"]), _safe(route["stable"])
     match route["phase"]:
         case "Succeeded":
-            return f"{candidate} was promoted: it serves all traffic."
+            return _success(route, candidate, stable)
+        case "Aborted" if route["winner"] == "stable":
+            return f"{stable} wins: {candidate} is proven to do harm. {stable} serves all traffic."
+        case "Aborted" if route["verdict"] == "Inconclusive" and route["strategy"] in _EXPERIMENTS:
+            return f"Not decided: {stable} serves all traffic."
         case "Aborted":
             return f"{candidate} was aborted: {stable} serves all traffic."
         case "Failed":
             return f"The rollout of {candidate} failed: {stable} serves all traffic."
         case "Promoting":
             return f"{candidate} is being promoted."
+        case "Baking":
+            return (
+                f"{candidate} serves all traffic and is watched: {stable} stays warm, and takes it back if it is worse."
+            )
         case "Waiting":
             return f"Waiting for traffic to compare {candidate} with {stable}."
         case "Paused":
@@ -93,17 +104,30 @@ def _conclusion(route: Json) -> str:
             return f"{candidate} is being compared with {stable} at {plain(route['weight'])} % of the traffic."
 
 
+def _success(route: Json, candidate: str, stable: str) -> str:
+    if route["strategy"] == "mirror":
+        return f"{candidate} is proven to be within every margin, on copies: {stable} serves all traffic."
+    match route["winner"]:
+        case "none":
+            return f"No winner: {candidate} is neither better nor worse. {stable} serves all traffic."
+        case "candidate" if route["weight"] < _ALL:
+            return f"{candidate} wins: it is proven to be better, and keeps {plain(route['weight'])} % of the traffic."
+        case "candidate":
+            return f"{candidate} wins: it is proven to be better, and serves all traffic."
+        case _:
+            return f"{candidate} was promoted: it serves all traffic."
+
+
 def _steps(route: Json) -> list[str]:
     if not route["steps"]:
         return []
-    done = route["phase"] in ("Succeeded", "Promoting")
+    done = route["phase"] == "Succeeded"
+    taken = len(route["steps"]) - 1 if route["phase"] == "Baking" else route["step"]  # the bake is what comes last
     lines = ["## Steps", ""]
     for number, text in enumerate(route["steps"]):
-        mark = "x" if done or number < route["step"] else " "
-        here = " **← here**" if number == route["step"] and not done else ""
+        mark = "x" if done or number < taken else " "
+        here = " **← here**" if number == taken and not done else ""
         lines.append(f"- [{mark}] {_safe(text)}{here}")
-    if route["step"] >= len(route["steps"]) and not done:
-        lines.append("- [ ] analysis until a promotion is proven **← here**")
     return lines
 
 

@@ -11,11 +11,11 @@
 `controller` turns the wheel once a second and answers the admin API, `plane` makes every change to what is live. Pure
 are `judging` (what a route's configuration means for its rollout and its judge), `rollout` with `steps`, `state`,
 `looks`, `orders` and `moves` (the state machine), `silence` (how long nothing came), `compile` with `matches` and
-`guards` (the snapshot). `lending` gives rows of the ledger to
-stages, `holdings` are those of one route, `evidence` reads closed slices, `tally` sums what rows counted, `subject` is
-all that is alive of one route, and `dossier` what of it outlives the controller. Truths that clients tell come in at
-`feedback`: `truths` are those of one rollout, `seen` and `kept_seen` which answers were heard of. `fleet` are the
-workers, `push` the way to them, `keeper` is a store that may be away, `health` asks endpoints whether they are well,
-`views` and `endpoints` are how all of it looks to people, `role` the process. State is kept in the store before
-anything is pushed.
+`guards` (the snapshot). `lending` gives rows of the ledger to stages, `holdings` are those of one route, `evidence`
+reads closed slices, `tally` sums what rows counted, `subject` is all that is alive of one route, and `dossier` what of
+it outlives the controller. Truths that clients tell come in at `feedback`: `truths` are those of one rollout, `seen`
+and `kept_seen` which answers were heard of. `fleet` are the workers, `push` the way to them, `keeper` is a store that
+may be away, `health` asks endpoints whether they are well, `smoke` whether they answer as they should, both by
+`asking`, `views` and `endpoints` are how all of it looks to people, `role` the process. State is kept in the store
+before anything is pushed.
 """

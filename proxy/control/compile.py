@@ -291,13 +291,13 @@ def _copies(route: schema.Route, to: str, candidate: str) -> schema.MirrorRef:
     """How copies are made for a version of the rollout.
 
     What may be copied is a fact of the route, so that it holds for stable as it does for the candidate, unless stable
-    has an entry of its own; changes of the header are the candidate's alone.
+    has an entry of its own; changes of the header are the candidate's alone, and its own noise is not asked for.
     """
     listed = {mirror.backend: mirror for mirror in route.mirrors}
     if to in listed:
         return listed[to]
     if candidate in listed:
-        return listed[candidate].model_copy(update={"backend": to, "headers": MirrorHeaders()})
+        return listed[candidate].model_copy(update={"backend": to, "headers": MirrorHeaders(), "repeat": None})
     return schema.MirrorRef(backend=to)
 
 

@@ -110,6 +110,7 @@ class Controller:
         """Judge and keep the last seconds, then let go of workers and store. The workers serve on."""
         await self._checks.close()
         await self.tick()
+        await self._plane.close()
         await self._push.close()
         await self._keeper.close()
         _LOG.info("controller stopped", generation=self._fleet.generation)

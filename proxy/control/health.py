@@ -19,10 +19,9 @@ from typing import Final
 import aiohttp
 import structlog
 
-from config.durations import format_duration
 from config.health import HealthCheck
+from proxy.control import asking
 from proxy.snapshot import Backend, Endpoint, Snapshot, Tls
-from proxy.tls import client_context, reason, server_name
 
 Key = tuple[str, Endpoint]
 """(backend's name, endpoint)."""
@@ -147,7 +146,7 @@ class Checks:
     async def _ask_on(self, key: Key, question: _Question) -> None:
         interval_s = question.check.interval
         await asyncio.sleep(self._random() * min(FIRST_S, interval_s))
-        async with _session(question.endpoint) as session:
+        async with asking.session(question.endpoint, _USER_AGENT) as session:
             while True:
                 asked_s = time.monotonic()
                 self._note(key, question.check, await _ask(session, question))
@@ -173,42 +172,13 @@ def _ended(task: asyncio.Task[None]) -> None:
         _LOG.error("health check broke: it is not asked again before the next reload", exc_info=task.exception())
 
 
-def _session(endpoint: Endpoint) -> aiohttp.ClientSession:
-    """Each question has a connection of its own, as a new client has."""
-    connector: aiohttp.BaseConnector
-    if endpoint.path:
-        connector = aiohttp.UnixConnector(endpoint.path, force_close=True)
-    else:
-        connector = aiohttp.TCPConnector(force_close=True)
-    return aiohttp.ClientSession(connector=connector, headers={"User-Agent": _USER_AGENT})
-
-
 async def _ask(session: aiohttp.ClientSession, question: _Question) -> str:
     """Why an endpoint is not well; empty if it is."""
-    endpoint, check = question.endpoint, question.check
-    name = server_name(question.tls, endpoint)
-    url = f"http://localhost{check.path}" if endpoint.path else f"{endpoint}{check.path}"
+    check = question.check
+    asked = asking.Question(check.path, check.timeout)
     try:
-        context = await asyncio.to_thread(client_context, question.tls) if endpoint.tls else True
-        async with session.get(
-            url,
-            timeout=aiohttp.ClientTimeout(total=check.timeout),
-            allow_redirects=False,
-            ssl=context,
-            server_hostname=name if endpoint.tls else None,
-        ) as answer:
-            status = answer.status
-    except TimeoutError:
-        return f"no answer within {format_duration(check.timeout)}"
-    except aiohttp.ClientConnectorCertificateError as error:
-        return _said(error.certificate_error, name)
-    except aiohttp.ClientConnectorSSLError as error:
-        return _said(error.os_error, name)
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        return str(error) or type(error).__name__
+        status, _ = await asking.ask(session, question.endpoint, question.tls, asked)
+    except asking.NoAnswerError as error:
+        return str(error)
     expected = status in check.expected_statuses if check.expected_statuses else 200 <= status < 300
     return "" if expected else f"status {status}"
-
-
-def _said(error: Exception, name: str) -> str:
-    return reason(error, name)[0] if isinstance(error, OSError) else str(error)

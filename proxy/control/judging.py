@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Final, assert_never
+from typing import Final, Literal, assert_never
 
-from analysis.plan import Gate
+from pydantic.alias_generators import to_camel
+
+from analysis.plan import Gate, Goal
 from analysis.plan import Plan as Question
-from config import schema, strategy
+from config import schema
+from config import steps as given
+from config.contest import Primary
 from config.metrics import Metric
+from config.strategy import Strategy
+from config.takeover import BakeTime
 from proxy.control import steps
 from proxy.control.evidence import GRID
 from proxy.snapshot import CIRCLE
@@ -23,24 +29,41 @@ _PER_PERCENT: Final = CIRCLE // 100
 
 def plan(config: schema.Config, route: schema.Route) -> steps.Plan | None:
     """What the rollout of a route is to do; None for a route without a strategy."""
-    if route.strategy is None or route.strategy.canary is None:
+    if route.strategy is None:
         return None
     stable = next(ref.name for ref in route.backend_refs if ref.role == "stable")
     candidate = next(ref.name for ref in route.backend_refs if ref.role == "canary")
     backends = {backend.name: backend for backend in config.backends}
     analysis = route.analysis
+    ending = _ending(route.strategy)
+    ends_itself = isinstance(ending, steps.Report | steps.Contest)
     return steps.Plan(
         route=route.name,
         stable=stable,
         candidate=candidate,
         candidate_digest=backends[candidate].digest(),
         digest=_digest(route, backends[stable].version),
-        steps=tuple(_step(step) for step in route.strategy.canary.steps),
+        steps=plan_steps(route),
         min_samples=analysis.min_samples,
         min_duration_s=analysis.min_duration,
         max_duration_s=analysis.max_duration,
-        on_inconclusive=analysis.on_inconclusive,
+        on_inconclusive=analysis.on_inconclusive or ("abort" if ends_itself else "pause"),
+        strategy=to_camel(route.strategy.only),
+        ending=ending,
+        bake=_bake(route.strategy.bake),
+        progress_deadline_s=analysis.progress_deadline,
+        on_no_traffic=analysis.on_no_traffic,
+        on_ratio=analysis.on_srm,
     )
+
+
+def plan_steps(route: schema.Route) -> tuple[steps.Step, ...]:
+    """What the rollout of a route does up to its ending; nothing for a route without a strategy."""
+    if route.strategy is None:
+        return ()
+    switch = route.strategy.blue_green
+    first = () if switch is None else (steps.Smoke(len(switch.smoke)),)
+    return (*first, *map(_step, route.strategy.steps))
 
 
 def question(route: schema.Route) -> Question:
@@ -49,6 +72,7 @@ def question(route: schema.Route) -> Question:
     outputs = route.predictions.outputs if route.predictions else ()
     kinds = {output.name: output.kind for output in outputs}
     repeats = _repeats(route)
+    test = route.strategy.ab_test if route.strategy else None
     return Question(
         gates=tuple(_gate(metric, kinds.get(metric.output, "category"), repeats) for metric in analysis.metrics),
         alpha_abort=analysis.alpha_abort,
@@ -57,6 +81,7 @@ def question(route: schema.Route) -> Question:
         horizon_s=analysis.max_duration,
         breaker_above=analysis.breaker.errors_above.amount if analysis.breaker else None,
         grid=GRID,
+        goal=None if test is None else _goal(test.primary),
     )
 
 
@@ -77,18 +102,43 @@ def _repeats(route: schema.Route) -> float:
     return next((repeat.percent / 100 for repeat in given if repeat is not None), 0.0)
 
 
-def _step(step: strategy.SetMirror | strategy.SetWeight | strategy.Pause | strategy.AnalysisStep) -> steps.Step:
+def _ending(given: Strategy) -> steps.Ending:
+    if given.ab_test is not None:
+        return steps.Contest(given.ab_test.on_winner)
+    if given.mirror is not None:
+        return steps.Report()
+    return steps.Promotion(proof=given.blue_green is None)  # what a switch asks for is asked by its steps
+
+
+def _bake(given: BakeTime | None) -> steps.Bake | None:
+    return None if given is None else steps.Bake(given.duration_s, round(given.mirror_percent * _PER_PERCENT))
+
+
+def _step(step: given.SetMirror | given.SetWeight | given.Pause | given.AnalysisStep) -> steps.Step:
     match step:
-        case strategy.SetMirror(percent):
+        case given.SetMirror(percent):
             return steps.SetMirror(round(percent * _PER_PERCENT))
-        case strategy.SetWeight(percent):
+        case given.SetWeight(percent):
             return steps.SetWeight(round(percent * _PER_PERCENT))
-        case strategy.Pause(duration_s):
+        case given.Pause(duration_s):
             return steps.Pause(duration_s)
-        case strategy.AnalysisStep(min_samples, duration_s):
-            return steps.Analysis(min_samples, duration_s)
+        case given.AnalysisStep(min_samples, duration_s, proof):
+            return steps.Analysis(min_samples, duration_s, proof)
         case _:
             assert_never(step)
+
+
+def _goal(primary: Primary) -> Goal:
+    kinds: dict[str, Literal["errors", "latency", "number"]] = {"errors": "errors", "latency": "latency"}
+    return Goal(
+        name=primary.name,
+        kind=kinds.get(primary.family, "number"),
+        output=primary.output,
+        quantile=primary.quantile,
+        least=primary.min_improvement.amount,
+        relative=primary.min_improvement.unit == "%",
+        higher=primary.better == "higher",
+    )
 
 
 def _gate(metric: Metric, output_kind: str, repeats: float) -> Gate:

@@ -13,8 +13,10 @@ from typing import Any, Final
 from analysis.plan import PAIRED, TOLD_LATER, Gate, Plan
 from analysis.planning import Baseline, Effort, least_seconds, need, spread_between
 from analysis.wording import count, duration, number, percent
-from config import schema, strategy
+from config import schema
 from proxy.control import judging
+from proxy.control.steps import SetMirror, SetWeight
+from proxy.snapshot import CIRCLE
 
 Json = dict[str, Any]
 TIMES: Final = 2.0
@@ -51,7 +53,7 @@ def outlook(route: schema.Route, rate_per_s: float, known: Json | None = None, t
 
 def warnings(route: schema.Route, rate_per_s: float | None, known: Json | None = None) -> list[str]:
     """Margins that can never be proven in time, in plain words."""
-    if not rate_per_s or route.strategy is None or route.strategy.canary is None:
+    if not rate_per_s or route.strategy is None or not route.strategy.wants_proof:
         return []
     question, baseline = judging.question(route), _baseline(known)
     weights, mirror = shares(route)
@@ -77,11 +79,9 @@ def warnings(route: schema.Route, rate_per_s: float | None, known: Json | None =
 
 def shares(route: schema.Route) -> tuple[list[float], float]:
     """The weights that a rollout goes through, and the largest part of the traffic that is copied."""
-    if route.strategy is None or route.strategy.canary is None:
-        return [], 0.0
-    steps = route.strategy.canary.steps
-    weights = {step.percent / 100 for step in steps if isinstance(step, strategy.SetWeight) and 0 < step.percent < 100}
-    mirror = max((step.percent / 100 for step in steps if isinstance(step, strategy.SetMirror)), default=0.0)
+    plan = judging.plan_steps(route)
+    weights = {step.ppm / CIRCLE for step in plan if isinstance(step, SetWeight) and 0 < step.ppm < CIRCLE}
+    mirror = max((step.ppm / CIRCLE for step in plan if isinstance(step, SetMirror)), default=0.0)
     return sorted(weights), mirror
 
 

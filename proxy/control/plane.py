@@ -25,7 +25,8 @@ from proxy.control.fleet import Fleet
 from proxy.control.health import Checks
 from proxy.control.keeper import Keeper
 from proxy.control.lending import Lending, Loan
-from proxy.control.rollout import TERMINAL, Action, Applied, Event, Record, Route, State
+from proxy.control.rollout import TERMINAL, Action, Applied, Checked, Event, Record, Route, State
+from proxy.control.smoke import Smokes
 from proxy.control.store import Entry, Kept, Store, StoreError
 from proxy.control.subject import Collected, Subject
 from proxy.ledger.reader import Reader, Totals
@@ -51,6 +52,7 @@ class Plane:
         self._reader, self._fleet, self._keeper, self._checks = reader, fleet, keeper, checks
         self._places = places
         self._clock, self._monotonic = clock, monotonic
+        self._smokes = Smokes(monotonic)
         self._loaded: Loaded | None = None
         self._kept: dict[str, Kept] = {}
         self._inherited = fleet.snapshot
@@ -109,17 +111,24 @@ class Plane:
         for subject in self.subjects.values():
             subject.read(self._reader, now_s)
         self._sweep(now_s)
-        rerouted = False
+        rerouted_s: float | None = None
         for subject in self.subjects.values():
             if not subject.active or self._frozen:
+                self._smokes.forget(subject.name)
                 continue
             try:
                 await self._keep_evidence(subject, int(now_s))
-                rerouted |= await self._look(subject, now_s)
+                looked_s = self._monotonic()
+                if await self._look(subject, now_s) and rerouted_s is None:
+                    rerouted_s = looked_s
             except StoreError:
                 continue  # the keeper has said so; the rollout stands still
-        if rerouted:
-            await self.publish()
+        if rerouted_s is not None:
+            await self._reroute(rerouted_s)
+
+    async def close(self) -> None:
+        """Ask no endpoint any more."""
+        await self._smokes.close()
 
     async def command(self, subject: Subject, event: Event) -> None:
         """Carry out what an operator wants.
@@ -128,8 +137,16 @@ class Plane:
             IllegalEvent: the rollout's phase does not allow it.
             StoreError: it cannot be kept; nothing has changed.
         """
+        now_s = self._monotonic()
         if await self._step(subject, event):
-            await self.publish()
+            await self._reroute(now_s)
+
+    async def _reroute(self, decided_s: float) -> None:
+        """Publish what was decided then, and say how long it took until the last worker has heard."""
+        heard = await self.publish()
+        took_ms = 1000 * (self._monotonic() - decided_s)
+        _LOG.info("workers route anew", generation=self._fleet.generation, workers=len(self._fleet.alive()),
+                  all_heard=heard, took_ms=round(took_ms, 1))  # fmt: skip
 
     async def publish(self) -> bool:
         """Compile and push, if that makes a difference; whether all workers hold it."""
@@ -213,10 +230,23 @@ class Plane:
         if state is not None and subject.applied_stage != state.stage and self._fleet.holds(subject.generation):
             subject.applied_stage = state.stage
             rerouted |= await self._step(subject, Applied(state.stage))
+        rerouted |= await self._check(subject)
         if not subject.is_due(now_s):
             return rerouted
         subject.looked_s = now_s
         return await self._step(subject, subject.look(self._clock())) or rerouted
+
+    async def _check(self, subject: Subject) -> bool:
+        """Ask the candidate's endpoints where the step wants it, and tell what they answered."""
+        smoke, state, snapshot = subject.smoke, subject.state, self._fleet.snapshot
+        held = () if snapshot is None or state is None else snapshot.backends
+        backend = next((each for each in held if state is not None and each.name == state.candidate), None)
+        if smoke is None or state is None or backend is None:
+            self._smokes.forget(subject.name)
+            return False
+        known = [self._checks.condition(backend.name, endpoint) for endpoint in backend.endpoints]
+        failure = self._smokes.ask((subject.name, state.stage, state.step), backend, smoke, known)
+        return failure is not None and await self._step(subject, Checked(state.stage, state.step, failure))
 
     async def _step(self, subject: Subject, event: Event) -> bool:
         """Fire one event; whether the routing is another one now."""
@@ -273,6 +303,7 @@ class Plane:
         for name in names:
             subject = self.subjects[name]
             self._give_back(subject.collected.holdings.loans.values())
+            self._smokes.forget(name)
             if subject.state is not None and subject.state.phase not in TERMINAL:
                 self._kept.pop(name, None)
                 await self._keeper.ask(partial(Store.forget, route=name))

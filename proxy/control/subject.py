@@ -7,17 +7,20 @@ what of it must be kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
 
+from analysis import contest
+from analysis.contest import Contest
 from analysis.plan import Plan as Question
 from analysis.summaries import Repeats, Slice
 from analysis.verdict import Judge, Verdict
 from config import schema
-from proxy.control import dossier, holdings, judging, steps, tally
+from config.takeover import SmokeRequest
+from proxy.control import dossier, holdings, judging, moves, steps, tally
 from proxy.control.compile import Layout, layout
 from proxy.control.evidence import Track, add_pairs, add_repeats
 from proxy.control.holdings import Arm, Holdings
@@ -39,7 +42,7 @@ _INTERVAL_SLACK_S: Final = 0.5
 class Collected:
     """The evidence of one rollout as it stood at a moment that one can go back to."""
 
-    judge: Judge | None = None
+    judge: Judge | Contest | None = None
     holdings: Holdings = field(default_factory=Holdings)
     past: Mapping[Arm, ArmTally] = field(default_factory=dict)
     compared: float = 0.0
@@ -92,6 +95,14 @@ class Subject:
     def tracks(self) -> tuple[Track, ...]:
         """What is read of it."""
         return self.collected.holdings.tracks
+
+    @property
+    def smoke(self) -> Sequence[SmokeRequest] | None:
+        """What the candidate's endpoints are to be asked now; None where the step does not ask them."""
+        if self.state is None or self.state.phase not in (Phase.WAITING, Phase.PROGRESSING) or self.plan is None:
+            return None
+        switch = self.route.strategy.blue_green if self.route.strategy else None
+        return switch.smoke if switch is not None and moves.at_smoke(self.plan, self.state) else None
 
     # --- every tick
     def read(self, reader: Reader, now_s: float) -> None:
@@ -174,7 +185,7 @@ class Subject:
     # --- changes
     def settled(self, state: State | None, fresh: bool, lending: Lending, slice_: int) -> Collected:
         """What would be collected in a state, with rows for it; `fresh` begins without evidence."""
-        before = Collected(judge=Judge(self.question)) if fresh else self.collected
+        before = Collected(judge=contest.begin(self.question)) if fresh else self.collected
         plan = layout(self.route, state)
         settled = holdings.settle(self.route, plan, state, before.holdings, lending, slice_)
         before.truths.know(settled.loans.values())
@@ -238,9 +249,9 @@ class Subject:
         kept = None if blob is None else dossier.decode(blob)
         if kept is None:
             self.begin_clock(now_s, wall_s)
-            self.collected = Collected(judge=Judge(self.question))
+            self.collected = Collected(judge=contest.begin(self.question))
             return
-        judge = Judge(self.question) if kept.judge is None else Judge.load(self.question, kept.judge)
+        judge = contest.begin(self.question) if kept.judge is None else contest.resume(self.question, kept.judge)
         past = kept.past if kept.boot == boot else kept.sums
         self.collected = Collected(
             judge=judge,

@@ -43,6 +43,7 @@ _SUMMARY: Final = (
 _QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _NO_VERDICT: Final[Json] = {
     "metrics": [], "ratio": None, "missing": [], "forecastSeconds": None, "abortEvidence": None, "abortNeeded": None,
+    "contest": "",
 }  # fmt: skip
 
 
@@ -118,6 +119,7 @@ def kept_verdict(subject: Subject) -> Json | None:
         "forecastSeconds": _finite(found.forecast_s),
         "abortEvidence": _finite(found.abort_evidence),
         "abortNeeded": _finite(found.abort_needed),
+        "contest": found.contest_text,
     }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from config.metrics import _BUCKETS, Analysis, Metric
+from config.metrics import BUCKETS, Analysis, Metric
 from proxy.ledger.layout import LATENCY_BASE, RATIO_BASE
 
 
@@ -61,8 +61,8 @@ def test_margins_within_one_bucket_cannot_be_proven(name: str, margin: str, leas
 
 def test_buckets_are_those_of_the_ledger() -> None:
     """A margin would be refused that can be proven, or the reverse."""
-    assert 1 + _BUCKETS["latency"] / 100 == LATENCY_BASE
-    assert 1 + _BUCKETS["slowdown"] / 100 == RATIO_BASE
+    assert 1 + BUCKETS["latency"] / 100 == LATENCY_BASE
+    assert 1 + BUCKETS["slowdown"] / 100 == RATIO_BASE
 
 
 def test_a_signal_may_have_no_margin_at_all() -> None:

@@ -48,3 +48,13 @@ def test_what_is_not_in_the_file_is_named(route, candidate, said):
     """Broken: a file that has gone on meanwhile is edited into something else."""
     with pytest.raises(CannotEditError, match=said):
         promoted(CANARY, route, candidate)
+
+
+def test_how_a_bake_is_copied_leaves_with_the_old_version():
+    """Broken: what said how copies for the old version are made becomes a mirror of all traffic to it."""
+    text = (EXAMPLES / "blue-green.yaml").read_text("utf-8")
+    entries = "".join(f"      - {{backend: {name}, methods: [POST]}}\n" for name in ("fraud-blue", "fraud-green"))
+    mirrors = f"    mirrors:\n{entries}"
+    edited = promoted(text.replace("    predictions:\n", f"{mirrors}    predictions:\n"), "fraud", "fraud-green")
+    route = loads(edited, "f").config.routes[0]
+    assert ([ref.name for ref in route.backend_refs], route.mirrors) == (["fraud-green"], ())

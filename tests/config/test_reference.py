@@ -7,7 +7,7 @@ import pytest
 from config.jsonschema import schema_json
 from config.keys import places
 from config.loader import load
-from config.reference import EXAMPLES, reference_markdown
+from config.reference import EXAMPLES, NAMES, reference_markdown
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,7 +17,7 @@ def test_the_written_reference_is_current() -> None:
     assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8").rstrip() == reference_markdown().rstrip()
 
 
-@pytest.mark.parametrize("name", ["canary", "weights", "mirror"])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_examples_are_valid(name: str) -> None:
     """What people copy first would be refused."""
     assert load(EXAMPLES / f"{name}.yaml").config.routes
@@ -25,7 +25,7 @@ def test_the_examples_are_valid(name: str) -> None:
 
 def test_no_example_is_left_out() -> None:
     """An example would be in the folder and in no document or test."""
-    assert sorted(path.stem for path in EXAMPLES.iterdir()) == ["canary", "mirror", "weights"]
+    assert sorted(path.stem for path in EXAMPLES.iterdir()) == sorted(NAMES)
 
 
 def test_every_key_is_explained() -> None:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from config.loader import load
-from config.strategy import AnalysisStep, Canary, Pause, SetMirror, SetWeight
+from config.steps import AnalysisStep, Pause, SetMirror, SetWeight
+from config.strategy import Canary
 
 EXAMPLE = Path(__file__).parents[2] / "config/examples/canary.yaml"
 

@@ -243,7 +243,10 @@ def test_the_file_is_edited_as_a_promotion_says(admin, controller, tmp_path):
     assert refused.exit_code == 1
     assert "Progressing" in refused.output
     assert file.read_text() == text
-    controller.document["phase"] = "Succeeded"
+    controller.document |= {"phase": "Succeeded", "weight": 0.0}
+    rehearsed = run(*arguments, "--write")
+    assert (rehearsed.exit_code, file.read_text()) == (1, text), "a mirror that has ended well has no traffic"
+    controller.document["weight"] = 100.0
     assert run(*arguments, "--write").exit_code == 0
     assert file.read_text() == printed.stdout
     assert "already" in run(*arguments, "--write").output

@@ -366,6 +366,7 @@ def route_document() -> dict[str, Any]:
         "forecastSeconds": 754.0,
         "abortEvidence": 2.5,
         "abortNeeded": 20.0,
+        "contest": "",
         "error": "",
         "distances": [
             {"name": "latency", "psi": 0.012, "jensenShannon": 0.03, "wasserstein": 0.05, "ks": 0.021},
@@ -416,6 +417,7 @@ def plain_document() -> dict[str, Any]:
         "forecastSeconds": None,
         "abortEvidence": None,
         "abortNeeded": None,
+        "contest": "",
         "error": "",
         "pairs": None,
         "feedback": None,

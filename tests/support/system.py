@@ -146,7 +146,7 @@ class Understudy:
 
     def wait_ready(self) -> None:
         """Until every worker holds the current generation."""
-        wait_for("readiness", lambda: fetch(f"{self.admin}/readyz", timeout_s=2)[0] == 200)
+        wait_for("readiness", lambda: fetch(f"{self.admin}/readyz", timeout_s=2)[0] == 200, 60)
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""

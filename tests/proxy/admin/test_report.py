@@ -97,6 +97,26 @@ def test_metrics_show_numbers_odds_and_a_verdict_in_words(route):
     assert "the candidate does harm is 2.5 : 1; at 20 : 1 it is aborted" in text
 
 
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"phase": "Baking", "weight": 100.0}, "fraud-v1 stays warm"),
+        ({"phase": "Succeeded", "strategy": "mirror"}, "on copies: fraud-v1 serves all traffic"),
+        ({"phase": "Succeeded", "winner": "none", "weight": 0.0}, "No winner"),
+        ({"phase": "Succeeded", "winner": "candidate", "weight": 50.0}, "keeps 50 % of the traffic"),
+        (
+            {"phase": "Succeeded", "winner": "candidate", "weight": 100.0},
+            "fraud-v2 wins: it is proven to be better, and",
+        ),
+        ({"phase": "Aborted", "winner": "stable"}, "fraud-v1 wins"),
+        ({"phase": "Aborted", "strategy": "mirror", "verdict": "Inconclusive"}, "Not decided"),
+    ],
+)
+def test_the_conclusion_fits_the_strategy(route, facts, said):
+    """Broken: a rehearsal is said to have been promoted, or a winner to be nobody."""
+    assert said in markdown({**route, **facts}, [])
+
+
 def test_steps_show_where_the_rollout_is(route):
     """Broken: nobody sees how far it is."""
     text = section(markdown(route, []), "Steps")
@@ -106,7 +126,8 @@ def test_steps_show_where_the_rollout_is(route):
         "- [ ] analysis of 1,000 samples **← here**",
         "- [ ] setWeight 50 %",
     ]
-    route["step"] = 4  # the analysis that every plan ends with
+    route["steps"].append("analysis until a promotion is proven")
+    route["step"] = 4
     assert section(markdown(route, []), "Steps").strip().splitlines()[3:] == [
         "- [x] setWeight 50 %",
         "- [ ] analysis until a promotion is proven **← here**",

@@ -373,3 +373,16 @@ def test_certificates_reach_the_workers(tmp_path: Path) -> None:
     certificate = snapshot.Certificate(path, key, ("a.test", "*.b.test"))
     assert listener.tls == snapshot.ServerTls((certificate,), "1.3", path, "", contents.of((path, key, path)))
     assert "PRIVATE" not in snapshot.encode(compile(given, {}, {}, {}, 1, contents=contents)).decode("latin-1")
+
+
+def test_with_all_of_the_traffic_the_candidate_is_copied_to_stable() -> None:
+    """The old version would get no copies in a bake, or such as the file forbids, or with the candidate's header."""
+    of_candidate = {"backend": "v2", "methods": ("POST",), "headers": {"set": {"x-tenant": "none"}}}
+    baking = replace(STATE, weight_ppm=CIRCLE, mirror_ppm=500_000)
+    [copies] = compiled(canary(mirrors=(of_candidate,)), baking).mirrors
+    assert (copies.backend, copies.share, copies.methods, copies.set_headers) == (0, 500_000, ("POST",), ())
+    route = canary(mirrors=(of_candidate, {"backend": "v1", "methods": ("GET",)}))
+    route["strategy"]["canary"]["bake"] = "10m"
+    [copies] = compiled(route, baking).mirrors
+    assert (copies.backend, copies.methods) == (0, ("GET",))
+    assert compiled(route, replace(STATE, weight_ppm=CIRCLE)).mirrors == ()

@@ -320,3 +320,18 @@ def test_repeats_of_a_dead_worker_are_awaited_no_more(world: World) -> None:
     assert not world.reader.complete(0, world.shadow.index, world.shadow.tenant, T)
     world.writers[0] = Writer(world.fd, 0)
     assert world.reader.complete(0, world.shadow.index, world.shadow.tenant, T)
+
+
+def test_a_promoted_candidate_is_compared_with_copies_for_stable(world: World) -> None:
+    """In a bake the versions would change places: a slow candidate would look fast, and its errors be stable's."""
+    live, copies = world.canary, replace(world.stable, role="shadow")
+    track = world.track(copies, live, share=1.0)
+    assert track.roles == ("shadow", "canary")
+    world.request(0, live, T + 0.5, failed=True, status=500)
+    world.request(0, copies, T + 0.5)
+    world.writers[0].pair(world.row(0, copies), T + 0.5, T + 0.6, 0.5, ())
+    [slice_] = track.read(world.reader, T + 1.5)
+    assert (slice_.candidate.failed, slice_.stable.failed, slice_.stable.answered) == (1.0, 0.0, 1.0)
+    assert slice_.pairs is not None
+    twice = at.ratio_bucket(2.0)
+    assert slice_.pairs.ratio[twice - 1 : twice + 2].sum() == 1.0, "stable took half as long"

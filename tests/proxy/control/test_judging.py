@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from analysis.plan import Gate
+from analysis.plan import Gate, Goal
 from config import loader, schema
 from proxy.control import judging, steps
 from tests.support.control_plane import config
@@ -182,3 +182,78 @@ def test_asking_stable_twice_is_part_of_the_question_and_how_often_is_not() -> N
     plain, tenth, fifth = planned(document()).digest, repeated("v2", 10), repeated("v2", 20)
     assert plain == repeated("v2", 0) == repeated("v3", 10)
     assert plain != tenth == fifth
+
+
+SMOKE = [{"path": "/ready"}, {"path": "/infer", "body": {"x": 1}}]
+PRIMARY = {"name": "latency.p50", "minImprovement": "5%"}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "planned_steps", "ending", "bake", "on_inconclusive"),
+    [
+        (
+            {"blueGreen": {"smoke": SMOKE, "bake": "10m"}},
+            (steps.Smoke(2),),
+            steps.Promotion(proof=False),
+            steps.Bake(600.0, 1_000_000),
+            "pause",
+        ),
+        (
+            {"blueGreen": {"mirror": {"percent": 50}, "pause": {}, "bake": {"duration": "1m", "mirrorPercent": 0}}},
+            (
+                steps.Smoke(0),
+                steps.SetMirror(500_000),
+                steps.Analysis(None, None, proof=True),
+                steps.Pause(None),
+            ),
+            steps.Promotion(proof=False),
+            steps.Bake(60.0, 0),
+            "pause",
+        ),
+        ({"mirror": {"percent": 100}}, (steps.SetMirror(1_000_000),), steps.Report(), None, "abort"),
+        (
+            {"abTest": {"weight": 30, "primary": PRIMARY, "onWinner": "keep"}},
+            (steps.SetWeight(300_000),),
+            steps.Contest("keep"),
+            None,
+            "abort",
+        ),
+    ],
+)
+def test_every_strategy_is_one_plan(
+    strategy: dict[str, Any],
+    planned_steps: tuple[steps.Step, ...],
+    ending: steps.Ending,
+    bake: steps.Bake | None,
+    on_inconclusive: str,
+) -> None:
+    """A strategy would do something else than its file says, or end otherwise."""
+    found = document()
+    found["routes"][0]["strategy"] = strategy
+    found["routes"][0]["analysis"]["metrics"] = METRICS[:1]
+    plan = planned(found)
+    assert (plan.steps, plan.ending, plan.bake) == (planned_steps, ending, bake)
+    assert (plan.strategy, plan.on_inconclusive) == (next(iter(strategy)), on_inconclusive)
+    found["routes"][0]["analysis"] |= {"onInconclusive": "pause", "progressDeadline": "1m", "onNoTraffic": "abort"}
+    plan = planned(found)
+    assert (plan.on_inconclusive, plan.progress_deadline_s, plan.on_no_traffic) == ("pause", 60.0, "abort")
+    assert plan.on_ratio == "pause"
+
+
+@pytest.mark.parametrize(
+    ("primary", "goal"),
+    [
+        (PRIMARY, Goal("latency.p50", "latency", 0.05, relative=True, quantile=0.5)),
+        ({"name": "errors", "minImprovement": "0.5pp"}, Goal("errors", "errors", 0.005, relative=False)),
+        (
+            {"name": "prediction.score", "minImprovement": "0.1sd", "better": "higher"},
+            Goal("prediction.score", "number", 0.1, relative=False, higher=True, output="score"),
+        ),
+    ],
+)
+def test_what_a_test_is_about_is_asked(primary: dict[str, Any], goal: Goal) -> None:
+    """An A/B test would be decided by another metric, direction or size than its file says."""
+    found = document()
+    found["routes"][0]["strategy"] = {"abTest": {"primary": primary}}
+    found["routes"][0]["analysis"]["metrics"] = METRICS[:1]
+    assert judging.question(loaded(found).routes[0]).goal == goal
