@@ -34,10 +34,11 @@ check: .venv/ready  ## Import contracts, lint, format, types
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 
-# Real programs that the system tests run. RUNLEVEL=1 keeps Debian from starting nginx as a service.
+# Real programs that the tests run. RUNLEVEL=1 keeps Debian from starting them as services.
 servers:
-	@PATH="$$PATH:/usr/sbin"; command -v curl && command -v nginx || { $(SUDO) apt-get update && \
-	  $(SUDO) env RUNLEVEL=1 apt-get install -y --no-install-recommends curl nginx-light; }
+	@PATH="$$PATH:/usr/sbin"; command -v curl && command -v nginx && ls /usr/lib/postgresql/*/bin/initdb || { \
+	  $(SUDO) apt-get update && \
+	  $(SUDO) env RUNLEVEL=1 apt-get install -y --no-install-recommends curl nginx-light postgresql; }
 
 wheel: build/shipped/ready  ## Build build/dist/*.whl, its request path compiled to C by mypyc
 	@ls build/dist/*.whl
@@ -97,7 +98,7 @@ UV      = build/uv/bin/uv pip compile --quiet --upgrade --universal --python-ver
 lock:  ## Renew both lock files to the newest versions that pyproject.toml allows
 	$(PYTHON) -m venv --clear build/uv
 	build/uv/bin/pip install --quiet uv
-	$(UV) --extra demo --group dev pyproject.toml --output-file requirements.lock
+	$(UV) --extra demo --extra postgresql --group dev pyproject.toml --output-file requirements.lock
 	$(UV) --constraint requirements.lock pyproject.toml --output-file requirements-runtime.lock
 	rm -rf build/uv
 

@@ -10,6 +10,8 @@ from config.problems import shown
 from config.section import Parsed, refusal
 
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]+\]")
+_POSTGRESQL: Final = "write postgresql://user@host/name, or postgresql://user@/name?host=/run/postgresql for its socket"
+_POSTGRESQL_OPTIONS: Final = ("host", "ssl")
 _SOCKET_PATH_BYTES: Final = 107
 """Linux keeps 108 for a path and the zero at its end (unix(7))."""
 
@@ -116,10 +118,12 @@ def _socket_path(value: str, example: str) -> str:
 
 def _store_url(value: str) -> str:
     scheme, _, rest = value.partition("://")
+    if scheme in ("postgresql", "postgres"):
+        return _postgresql_url(value, rest)
     if scheme != "sqlite":
         raise refusal(
-            f"{shown(scheme)} is not supported: only SQLite is",
-            "write sqlite:///understudy.db or sqlite:////absolute/path.db",
+            f"{shown(scheme)} is not supported: SQLite and PostgreSQL are",
+            "write sqlite:///understudy.db, sqlite:////absolute/path.db or postgresql://user@host/name",
         )
     path = rest.removeprefix("/")
     if not rest.startswith("/") or not path or path.endswith("/") or "?" in path:
@@ -130,6 +134,25 @@ def _store_url(value: str) -> str:
         raise refusal(
             f"{shown(value)} forgets every rollout at a restart", "name a file, such as sqlite:///understudy.db"
         )
+    return value
+
+
+def _postgresql_url(value: str, rest: str) -> str:
+    place, _, name = rest.partition("/")
+    name, _, query = name.partition("?")
+    user, _, host = place.rpartition("@")
+    options = dict(part.partition("=")[::2] for part in query.split("&") if part)
+    if ":" in user or "password" in options:
+        remedy = "take it out of the file: set PGPASSWORD in the environment, or name a file in PGPASSFILE"
+        raise refusal("a password stands in it", remedy)
+    strange = next((option for option in options if option not in _POSTGRESQL_OPTIONS), None)
+    if strange is not None:
+        remedy = f"give {' or '.join(_POSTGRESQL_OPTIONS)} there, and nothing else"
+        raise refusal(f"{shown(value)} has the option {shown(strange)}, which is not known", remedy)
+    if not host and not options.get("host"):
+        raise refusal(f"{shown(value)} names no host", _POSTGRESQL)
+    if not name:
+        raise refusal(f"{shown(value)} names no database", _POSTGRESQL)
     return value
 
 
@@ -149,4 +172,12 @@ Endpoint = Annotated[
         },
     ),
 ]
-StoreUrl = Annotated[str, Parsed(_store_url, str, {"title": "sqlite:///PATH", "pattern": "^sqlite:///"}, form=str)]
+StoreUrl = Annotated[
+    str,
+    Parsed(
+        _store_url,
+        str,
+        {"title": "sqlite:///PATH or postgresql://…", "pattern": "^(sqlite:///|postgres(ql)?://)"},
+        form=str,
+    ),
+]

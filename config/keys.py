@@ -18,7 +18,7 @@ def known_keys(loc: Loc) -> dict[str, dict[str, Any]]:
     """The keys that a mapping at this place may have, with what the JSON Schema says of each.
 
     >>> sorted(known_keys(("store",)))
-    ['url']
+    ['instance', 'maxBytes', 'retention', 'url']
     """
     return _properties(_at(loc))
 

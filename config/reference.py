@@ -22,7 +22,7 @@ _HEAD: Final = """\
 
 One YAML file holds all settings. `understudy validate FILE` reports all problems of a file at once, each with line,
 place and remedy. A running Understudy watches its file: a good edit is live within a second and cuts no connection, a
-bad one is refused and changes nothing. The addresses of `listen` and `admin`, `store`, `workers`,
+bad one is refused and changes nothing. The addresses of `listen` and `admin`, `store.url`, `workers`,
 `drainDelay` and `drainTimeout` need a restart.
 
 The file is intent. How far a rollout has come is kept in the store, and an edit does not set it back, unless the

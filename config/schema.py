@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from config.access import Admin
 from config.access_log import AccessLog
-from config.addresses import Endpoint, StoreUrl
+from config.addresses import Endpoint
 from config.answers import ResponseHeaders
 from config.balancing import LoadBalancer
 from config.durations import duration, format_duration
@@ -37,19 +37,13 @@ from config.reaching import BackendTls, Dns
 from config.repeating import Repeat
 from config.retries import Retries
 from config.section import Section, refusals
+from config.storing import Store
 from config.strategy import Strategy
 
 DurationS = Annotated[float, duration(0.001, 86_400)]
 DelayS = Annotated[float, duration(0.0, 3600)]
 Weight = Annotated[int, whole(0, 1_000_000)]
 LiveRole = Literal["stable", "canary", "shadow"]
-
-
-class Store(Section):
-    """Where the state of rollouts, the journal and the history of the file are kept."""
-
-    url: StoreUrl = "sqlite:///understudy.db"
-    """sqlite:///PATH; a relative path counts from the folder of this file."""
 
 
 class Backend(Section):
@@ -279,7 +273,7 @@ class Config(Section):
     """Where the admin API is, and who may do what there."""
 
     store: Store = Store()
-    """Where state is kept. A change needs a restart."""
+    """Where state is kept, and for how long."""
 
     workers: Annotated[int | Literal["auto"], whole(1, 256, "auto")] = "auto"
     """Processes that serve traffic; auto is one per processor. A change needs a restart."""

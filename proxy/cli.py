@@ -14,9 +14,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from proxy import past
 from proxy.admin.client import DEFAULT_ADDRESS, Keys
 from proxy.simulation.command import simulate
-from proxy.terminal import EXIT_REFUSED, KEYS, asking, checked, members, print_json, show
+from proxy.terminal import (
+    EXIT_REFUSED,
+    KEYS,
+    Admin,
+    AsJson,
+    RouteName,
+    asking,
+    checked,
+    members,
+    print_json,
+    show,
+)
 
 if TYPE_CHECKING:
     pass
@@ -29,11 +41,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Admin = Annotated[
-    str, typer.Option("--admin", envvar="UNDERSTUDY_ADMIN", metavar="URL", help="Where the admin API is.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-RouteName = Annotated[str, typer.Argument(metavar="ROUTE", help="The route's name.")]
 ConfigFile = Annotated[Path, typer.Argument(metavar="FILE", help="The configuration file.")]
 
 
@@ -245,19 +252,7 @@ def report(
         Console().print(Markdown(answer))
 
 
-@app.command()
-def history(
-    route: RouteName,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many entries, newest first.")] = 50,
-    admin: Admin = DEFAULT_ADDRESS,
-    as_json: AsJson = False,
-) -> None:
-    """Show what happened to a route: decisions with their reasons, and who gave which command."""
-    from proxy.admin import console
-
-    with asking(admin, as_json) as client:
-        answer = client.history(route, limit)
-    show(answer, as_json, lambda page: console.history(page["entries"]))
+past.add_to(app)
 
 
 @app.command()

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
     from config.loader import Loaded
 
+Admin = Annotated[
+    str, typer.Option("--admin", envvar="UNDERSTUDY_ADMIN", metavar="URL", help="Where the admin API is.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+RouteName = Annotated[str, typer.Argument(metavar="ROUTE", help="The route's name.")]
 EXIT_REFUSED: Final = 1
 EXIT_UNREACHABLE: Final = 3
 REDIRECTED_WIDTH: Final = 160

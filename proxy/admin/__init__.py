@@ -1,6 +1,7 @@
 """What people and tools read and command: the admin API, its metrics and its reports.
 
-    app          the aiohttp application: one table of endpoints, thin handlers, `start`
+    app          the aiohttp application, `start`
+    endpoints    their table, with handlers; `recollection` has those about the past, `handling` what they share
     surface      what this package needs of the controller, and nothing else of it
     problems     the one shape of every error (RFC 9457)
     exposition   Prometheus metrics, read from the ledger at each scrape
@@ -9,7 +10,7 @@
     report       a rollout as a Markdown report
     words        readings and times as people read them
     client       the same API from the other side, for the command line
-    console      what the command line shows
+    console      what the command line shows, `retold` of the past
 
 The API decides nothing. It reads what the controller answers, and hands every command to it with the name of whoever
 gave it.

@@ -19,10 +19,11 @@ from aiohttp import web
 from proxy.admin import openapi
 from proxy.admin.access import Access
 from proxy.admin.door import Door
-from proxy.admin.endpoints import CONTROLS, ENDPOINTS, INTAKE, OPENAPI, REGISTRY
+from proxy.admin.endpoints import ENDPOINTS, INTAKE, OPENAPI, REGISTRY
 from proxy.admin.events import NEWS, News
 from proxy.admin.exposition import registry
 from proxy.admin.feedback import Intake
+from proxy.admin.handling import CONTROLS
 from proxy.admin.latency import GATHER_EVERY_S, Latencies
 from proxy.admin.problems import MAX_BODY_BYTES, RefusalError, one_shape
 from proxy.admin.surface import Controls

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any, Final
@@ -121,6 +122,27 @@ class Client:
         """Journal entries of a route, newest first, and where to go on."""
         query = urlencode({"limit": limit} | ({} if before is None else {"before": before}))
         return self._json("GET", f"{_route(name)}/history?{query}")
+
+    def why(self, name: str, entry: int | None) -> dict[str, Any]:
+        """What a decision was made on; of the last one without an entry's id."""
+        return self._json("GET", f"{_route(name)}/why" + ("" if entry is None else f"?entry={entry}"))
+
+    def recordings(self, name: str) -> list[dict[str, Any]]:
+        """The rollouts of a route of which slices are recorded, the oldest first."""
+        runs: list[dict[str, Any]] = self._json("GET", f"{_route(name)}/recordings")["runs"]
+        return runs
+
+    def recorded(self, name: str, run: int) -> Iterator[dict[str, Any]]:
+        """The recorded slices of a rollout, row by row."""
+        after: int | None = 0
+        while after is not None:
+            page = self._json("GET", f"{_route(name)}/recordings/{run}?after={after}")
+            yield from page["rows"]
+            after = page["nextAfter"]
+
+    def verify(self, expected: str) -> dict[str, Any]:
+        """Whether the chain of the journal holds."""
+        return self._json("GET", "/api/v1/journal/verify" + (f"?{urlencode({'expect': expected})}" if expected else ""))
 
     def act(self, name: str, verb: str, **options: Any) -> dict[str, Any]:
         """Give a command to a route's rollout; what it is afterwards."""

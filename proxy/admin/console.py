@@ -35,6 +35,7 @@ def status(answer: Json) -> RenderableType:
     if config["lastError"] is not None:
         lines.append(Text("the last edit of the configuration was refused; what runs stayed as it was:", "red"))
         lines += [Text(f"  {problem(item)}", "red") for item in config["lastError"]["problems"]]
+    lines.append(_store(answer["store"]))
     if answer["store"]["error"]:
         lines.append(
             Text(f"the store {answer['store']['url']} fails, rollouts stand still: {answer['store']['error']}", "red")
@@ -50,8 +51,15 @@ def status(answer: Json) -> RenderableType:
     return Group(*lines, *tables, routes(answer["routes"]))
 
 
+def _store(store: Json) -> Text:
+    used, most = store["bytes"], store["maxBytes"]
+    size = "" if used is None or most is None else f", {used / 1e6:,.1f} of {most / 1e6:,.1f} MB"
+    full = used is not None and most is not None and used > most
+    return Text(f"store {store['url']} (instance {store['instance']}){size}", "red" if full else "")
+
+
 def _workers(workers: Sequence[Json], generation: int) -> Table:
-    table = _table("Worker", "Process", "State", "Generation", "Connections", "In flight", title="Workers")
+    table = table_of("Worker", "Process", "State", "Generation", "Connections", "In flight", title="Workers")
     for worker in workers:
         state = Text("serving", "green") if worker["alive"] else Text("down", "red")
         held = Text(str(worker["generation"]), "" if worker["generation"] == generation else "yellow")
@@ -62,7 +70,7 @@ def _workers(workers: Sequence[Json], generation: int) -> Table:
 
 def _backends(backends: Sequence[Json]) -> Table:
     """One line for each backend: how many of its endpoints are usable, and what is wrong with the others."""
-    table = _table("Backend", "Endpoints", "Healthy", "In flight", "", title="Backends")
+    table = table_of("Backend", "Endpoints", "Healthy", "In flight", "", title="Backends")
     for backend in backends:
         lines = backend["endpoints"]
         wrong = [f"{line['address']} {_wrong(line)}" for line in lines if line["state"] in ("unhealthy", "ejected")]
@@ -87,7 +95,7 @@ def _wrong(line: Json) -> str:
 
 def routes(summaries: Sequence[Json]) -> Table:
     """One line for each route."""
-    table = _table("Route", "Stable", "Candidate", "Phase", "Verdict", "Weight", "Mirror", "Reason", title="Routes")
+    table = table_of("Route", "Stable", "Candidate", "Phase", "Verdict", "Weight", "Mirror", "Reason", title="Routes")
     for route in summaries:
         table.add_row(
             Text(route["name"]),
@@ -121,7 +129,7 @@ def route(answer: Json) -> RenderableType:
 
 def metrics(readings: Sequence[Json]) -> Table:
     """The evidence of each metric."""
-    table = _table("Metric", "Stable", "Candidate", "Effect", "Margin", "For", "Against", "Verdict", title="Evidence")
+    table = table_of("Metric", "Stable", "Candidate", "Effect", "Margin", "For", "Against", "Verdict", title="Evidence")
     for metric in readings:
         colour = "red" if metric["harmed"] else "green" if metric["passed"] else ""
         table.add_row(
@@ -138,7 +146,7 @@ def metrics(readings: Sequence[Json]) -> Table:
 
 
 def _arms(arms: Sequence[Json]) -> Table:
-    table = _table("Version", "Role", "Weight", "Requests", "Failed", "Users", "p50", "p99", title="Versions")
+    table = table_of("Version", "Role", "Weight", "Requests", "Failed", "Users", "p50", "p99", title="Versions")
     for arm in arms:
         table.add_row(
             Text(arm["backend"]),
@@ -156,19 +164,11 @@ def _arms(arms: Sequence[Json]) -> Table:
 def _feedback(answer: Json) -> Table:
     waiting = answer["feedback"]["waiting"]
     title = "Feedback" + (f" ({words.count(waiting)} truths are not in the evidence yet)" if waiting else "")
-    table = _table("Version", "Truths", "Wrong", "Log-loss", title=title)
+    table = table_of("Version", "Truths", "Wrong", "Log-loss", title=title)
     for arm in answer["arms"]:
         if told := arm["feedback"]:
             table.add_row(Text(arm["backend"]), words.count(told["truths"]), words.percent(told["wrong"]),
                           words.plain(told["logLoss"]))  # fmt: skip
-    return table
-
-
-def history(entries: Sequence[Json]) -> Table:
-    """Journal entries, oldest first."""
-    table = _table("When", "What", "Who", "", title="History")
-    for entry in reversed(entries):
-        table.add_row(words.moment(entry["at"]), Text(entry["kind"]), Text(entry["actor"]), Text(entry["text"]))
     return table
 
 
@@ -177,7 +177,8 @@ def problem(item: Json) -> str:
     return str(Problem(**{name: item[name] for name in Problem.__dataclass_fields__}))
 
 
-def _table(*columns: str, title: str) -> Table:
+def table_of(*columns: str, title: str) -> Table:
+    """An empty table."""
     table = Table(title=title, title_justify="left", header_style="bold", expand=False)
     for column in columns:
         table.add_column(column, overflow="fold")

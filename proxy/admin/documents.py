@@ -86,6 +86,11 @@ class Entry(Document):
     actor: str
     text: str
     details: dict[str, Any]
+    """Of a decision: the state that it led to, and the numbers that it was made on."""
+    config: str
+    """The digest of the configuration that was live; empty in entries of releases that did not say."""
+    hash: str
+    """Covers the entry, and the hash of the one before."""
 
 
 class Page(Document):
@@ -313,7 +318,14 @@ class StoreState(Document):
     """The store, and why it fails."""
 
     url: str
+    instance: str
+    """Whose state it is."""
     error: str | None
+    bytes: Count | None
+    """What it takes; null before it was looked at. It is looked at once a minute."""
+    max_bytes: Count | None
+    removed: dict[str, Count]
+    """What retention took away since the start: recordings, evidence, configs, entries (of the journal)."""
 
 
 class Worker(Document):

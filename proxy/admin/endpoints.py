@@ -7,10 +7,9 @@ Routes are made from the table, `GET /` shows it, the OpenAPI document is writte
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal, cast
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -18,9 +17,10 @@ from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 
 from config.access import Role
-from proxy.admin import documents
+from proxy.admin import documents, recollection, recorded
 from proxy.admin.events import NEWS, stream
 from proxy.admin.feedback import NDJSON, Intake, Taken, Truths
+from proxy.admin.handling import CONTROLS, answer, known, names
 from proxy.admin.parameters import (
     AbortOptions,
     EventsQuery,
@@ -28,13 +28,16 @@ from proxy.admin.parameters import (
     PageQuery,
     Parameters,
     PromoteOptions,
+    RecordedQuery,
     ReportQuery,
+    VerifyQuery,
+    WhyQuery,
     options,
     query,
 )
 from proxy.admin.problems import RefusalError, unknown_route
 from proxy.admin.report import markdown
-from proxy.admin.surface import Controls, Json
+from proxy.admin.surface import Json
 from proxy.control.intent import Stale
 from proxy.control.rollout import IllegalEvent
 from proxy.control.verbs import Verb
@@ -42,7 +45,6 @@ from proxy.control.verbs import Verb
 ACTOR_HEADER: Final = "x-understudy-actor"
 MAX_ACTOR_CHARS: Final = 120
 REPORT_ENTRIES: Final = 200
-CONTROLS: Final = web.AppKey("controls", Controls)
 REGISTRY: Final = web.AppKey("registry", CollectorRegistry)
 OPENAPI: Final = web.AppKey("openapi", dict)
 INTAKE: Final = web.AppKey("intake", Intake)
@@ -106,33 +108,16 @@ async def _routes(request: web.Request) -> web.Response:
 
 
 async def _route(request: web.Request) -> web.Response:
-    return answer(_known(request))
+    return answer(known(request))
 
 
 async def _report(request: web.Request) -> web.Response:
     form = query(request, ReportQuery).format
-    route = _known(request)
-    entries = await request.app[CONTROLS].history(route["name"], REPORT_ENTRIES, None)
+    route = known(request)
+    entries = await request.app[CONTROLS].records.history(route["name"], REPORT_ENTRIES, None)
     if form == "markdown":
         return web.Response(text=markdown(route, entries), content_type="text/markdown", charset="utf-8")
     return answer({**route, "history": entries})
-
-
-async def _history(request: web.Request) -> web.Response:
-    asked = query(request, PageQuery)
-    name = _known(request)["name"]
-    return _page(request, asked, await request.app[CONTROLS].history(name, asked.limit, asked.before))
-
-
-def _page(request: web.Request, asked: PageQuery, entries: list[Json]) -> web.Response:
-    before = entries[-1]["id"] if len(entries) == asked.limit and entries[-1]["id"] > 1 else None
-    path = None if before is None else f"{request.rel_url.raw_path}?limit={asked.limit}&before={before}"
-    return answer({"entries": entries, "nextBefore": before, "next": path})
-
-
-async def _journal(request: web.Request) -> web.Response:
-    asked = query(request, PageQuery)
-    return _page(request, asked, await request.app[CONTROLS].journal(asked.limit, asked.before))
 
 
 async def _events(request: web.Request) -> web.StreamResponse:
@@ -186,7 +171,7 @@ async def _act(request: web.Request) -> web.Response:
     try:
         return answer(await controls.act(name, verb, actor(request), **given))
     except KeyError as error:
-        raise unknown_route(name, _names(controls)) from error
+        raise unknown_route(name, names(controls)) from error
     except IllegalEvent as error:
         raise RefusalError(409, "illegal-event", str(error), route=name, verb=verb) from error
 
@@ -238,18 +223,6 @@ async def _text(request: web.Request) -> str:
         raise RefusalError(400, "not-utf-8", f"the body is not UTF-8 at byte {error.start}") from error
 
 
-def _known(request: web.Request) -> Json:
-    name, controls = request.match_info["name"], request.app[CONTROLS]
-    try:
-        return controls.route(name)
-    except KeyError as error:
-        raise unknown_route(name, _names(controls)) from error
-
-
-def _names(controls: Controls) -> list[str]:
-    return [str(route["name"]) for route in controls.routes()]
-
-
 def actor(request: web.Request) -> str:
     """Who gave a command, for the journal: the name of the credential is proven, what the header says is not."""
     given = "".join(c for c in request.headers.get(ACTOR_HEADER, "") if c.isprintable()).strip()
@@ -257,12 +230,6 @@ def actor(request: web.Request) -> str:
     if proven:
         return f"{proven}: {given}"[:MAX_ACTOR_CHARS] if given else proven
     return given[:MAX_ACTOR_CHARS] or f"api@{request.remote or 'unknown'}"
-
-
-def answer(value: Any) -> web.Response:
-    """A document as the answer."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return web.Response(text=text, content_type="application/json")
 
 
 _COMMANDS: Final[dict[Verb, tuple[str, type[Parameters]]]] = {
@@ -301,11 +268,24 @@ ENDPOINTS: Final = (
     Endpoint(
         "GET",
         f"{_ROUTE}/history",
-        _history,
+        recollection.history,
         "journal entries of a route, newest first; ?limit=100&before=ID",
         documents.Page,
         query=PageQuery,
         problems=(503,),
+    ),
+    Endpoint(
+        "GET", f"{_ROUTE}/why", recollection.why,
+        "what a decision was made on, and whether it follows from that now; ?entry=ID",
+        recorded.Why, query=WhyQuery, problems=(503,),
+    ),
+    Endpoint(
+        "GET", f"{_ROUTE}/recordings", recollection.recordings, "the rollouts of a route whose evidence is recorded",
+        recorded.Recordings, problems=(503,),
+    ),
+    Endpoint(
+        "GET", f"{_ROUTE}/recordings/{{run}}", recollection.recorded, "recorded evidence, for a backtest; ?after=ID",
+        recorded.RecordedPage, query=RecordedQuery, problems=(503,),
     ),
     *(
         Endpoint("POST", f"{_ROUTE}/{verb}", _act, text, documents.Route, body=body, problems=(409, 503),
@@ -313,8 +293,14 @@ ENDPOINTS: Final = (
         for verb, (text, body) in _COMMANDS.items()
     ),
     Endpoint(
-        "GET", "/api/v1/journal", _journal, "journal entries of all routes, newest first; ?limit=100&before=ID",
+        "GET", "/api/v1/journal", recollection.journal,
+        "journal entries of all routes, newest first; ?limit=100&before=ID",
         documents.Page, query=PageQuery,
+    ),
+    Endpoint(
+        "GET", "/api/v1/journal/verify", recollection.verify,
+        "whether the chain of the journal holds; ?expect=HASH must be in it",
+        recorded.Verified, query=VerifyQuery,
     ),
     Endpoint(
         "GET", "/api/v1/events", _events, "what happens, as server-sent events; Last-Event-ID or ?after=ID goes on",

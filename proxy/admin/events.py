@@ -119,13 +119,13 @@ class News:
             StoreError: the journal cannot be read.
         """
         if not self._seen:
-            newest = await self._controls.journal(1, None)
+            newest = await self._controls.records.journal(1, None)
             self._last_id = newest[0]["id"] if newest else 0
             self._seen = self._now()
 
     async def since(self, after: int) -> AsyncIterator[Json]:
         """The entries of the journal after an id, oldest first."""
-        while entries := await self._controls.journal_after(after, PAGE):
+        while entries := await self._controls.records.journal_after(after, PAGE):
             for entry in entries:
                 yield entry
             after = entries[-1]["id"]
@@ -143,7 +143,7 @@ class News:
         if not self._seen:
             await self.begin()
             return
-        for entry in await self._controls.journal_after(self._last_id, PAGE):
+        for entry in await self._controls.records.journal_after(self._last_id, PAGE):
             self._last_id = entry["id"]
             self._tell("journal", entry, entry["id"])
         now = self._now()

@@ -183,6 +183,17 @@ def _control_plane(status: Json) -> Iterator[Metric]:
         "1 if the store can be written, 0 if rollouts stand still because it cannot.",
         value=float(not status["store"]["error"]),
     )
+    store = status["store"]
+    for name, text, value in (
+        ("understudy_store_bytes", "What the store takes on disk, looked at once a minute.", store["bytes"]),
+        ("understudy_store_max_bytes", "What it may take; beyond that the oldest goes.", store["maxBytes"]),
+    ):
+        if value is not None:
+            yield GaugeMetricFamily(name, text, value=float(value))
+    removed = _counter("understudy_store_removed", "Rows that retention took away.", "what")
+    for what, count in store["removed"].items():
+        removed.add_metric([what], count)
+    yield removed
     yield GaugeMetricFamily(
         "understudy_config_generation", "Generation of the snapshot pushed last.", value=float(config["generation"])
     )

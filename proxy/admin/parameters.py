@@ -55,6 +55,27 @@ class ReportQuery(Parameters):
     """For machines or for people."""
 
 
+class WhyQuery(Parameters):
+    """Which decision."""
+
+    entry: Annotated[int, Field(ge=1, le=_MOST_ID), BeforeValidator(_digits)] | None = None
+    """The id of its entry in the journal. Without it the last one that was made on evidence."""
+
+
+class RecordedQuery(Parameters):
+    """Where a recording goes on."""
+
+    after: Annotated[int, Field(ge=0, le=_MOST_ID), BeforeValidator(_digits)] = 0
+    """Rows with a higher id alone: `nextAfter` of the page before."""
+
+
+class VerifyQuery(Parameters):
+    """What the journal must hold."""
+
+    expect: Annotated[str, Field(pattern="^([0-9a-f]{8,64})?$")] = ""
+    """A hash that was kept elsewhere, from the log or from an earlier look, or how it begins: an entry must have it."""
+
+
 class NoOptions(Parameters):
     """A command without options."""
 

@@ -42,6 +42,31 @@ class RowView(Protocol):
         """The number of the stage that the row is lent to."""
 
 
+class Records(Protocol):
+    """What the store remembers. Everything raises StoreError where it cannot be read."""
+
+    async def history(self, route: str, limit: int, before: int | None) -> list[Json]:
+        """The last journal entries of a route, newest first, with an id below `before`."""
+
+    async def journal(self, limit: int, before: int | None) -> list[Json]:
+        """The last journal entries, newest first, with an id below `before`."""
+
+    async def journal_after(self, after: int, limit: int) -> list[Json]:
+        """The first journal entries with an id above `after`, oldest first."""
+
+    async def verify(self, expected: str) -> Json:
+        """Whether the chain of the journal holds."""
+
+    async def recordings(self, route: str) -> list[Json]:
+        """The rollouts of a route of which slices are kept, the oldest first."""
+
+    async def recorded(self, route: str, run: int, after: int) -> Json:
+        """Rows of recorded slices, those above an id."""
+
+    async def why(self, route: str, entry: int | None) -> Json | None:
+        """What a decision was made on, and whether this release decides the same; None if there is none."""
+
+
 class Controls(Protocol):
     """The controller as the admin API sees it. All methods are called from the controller's own loop."""
 
@@ -77,6 +102,10 @@ class Controls(Protocol):
     def feedback(self) -> Desk:
         """Where truths are told."""
 
+    @property
+    def records(self) -> Records:
+        """What the store remembers."""
+
     def rows(self) -> Sequence[RowView]:
         """The rows that are lent now."""
 
@@ -88,15 +117,6 @@ class Controls(Protocol):
 
     def route(self, name: str) -> Json:
         """All that is known of a route. Raises KeyError if there is none of this name."""
-
-    async def history(self, name: str, limit: int, before: int | None) -> list[Json]:
-        """The last journal entries of a route, newest first, with an id below `before`. Raises KeyError, StoreError."""
-
-    async def journal(self, limit: int, before: int | None) -> list[Json]:
-        """The last journal entries, newest first, with an id below `before`. Raises StoreError."""
-
-    async def journal_after(self, after: int, limit: int) -> list[Json]:
-        """The first journal entries with an id above `after`, oldest first. Raises StoreError."""
 
     async def act(self, route: str, verb: Verb, actor: str, full: bool = False, reason: str = "") -> Json:
         """Carry out a command.

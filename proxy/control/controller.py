@@ -39,6 +39,8 @@ from proxy.control.launch import places, restart_needed
 from proxy.control.lending import Loan
 from proxy.control.plane import Plane
 from proxy.control.push import PushServer
+from proxy.control.records import Records
+from proxy.control.retention import Retention, limits_of
 from proxy.control.store import Entry, StoreError
 from proxy.control.subject import Subject
 from proxy.control.supervisor import Launch
@@ -69,10 +71,12 @@ class Controller:
         self.reader = Reader(ledger_fd)
         self._push = PushServer()
         self._fleet = Fleet(self.reader, Slot(slot_fd), self._push, monotonic)
-        self._keeper = Keeper(launch.store_url)
+        self._keeper = Keeper(launch.store_url, launch.instance)
         self._health_news = asyncio.Event()
         self._checks = Checks(self._health_news.set, clock)
         self._checks.inherit(self._fleet.snapshot)
+        self.records = Records(self._keeper)
+        self._retention = Retention(self._keeper, clock)
         self._plane = Plane(self.reader, self._fleet, self._keeper, places(launch), clock, monotonic, self._checks)
         self._recovered = False
         self._loaded: Loaded | None = None
@@ -100,6 +104,7 @@ class Controller:
             tasks.create_task(self._follow_file())
             tasks.create_task(self._follow_health())
             tasks.create_task(self._try_again())
+            tasks.create_task(self._retention.follow(self._stop))
 
     def stop(self) -> None:
         """Have `run` return."""
@@ -205,6 +210,7 @@ class Controller:
         before = self._loaded
         await self._plane.go_live(loaded)
         self._loaded, self._loaded_s = loaded, self._clock()
+        self._retention.limits = limits_of(loaded.config)
         text = str(reload.plan(before.config, loaded.config)) if before else "loaded"
         if before and before.contents != loaded.contents:
             text = "; ".join(["files that it names", *([text] if before.digest != loaded.digest else [])])
@@ -216,10 +222,12 @@ class Controller:
                 _LOG.warning("a margin cannot be proven in time", route=route.name, reason=doubt)
         _LOG.info("configuration live", actor=actor, digest=loaded.digest[:12], generation=self._fleet.generation,
                   change=text)  # fmt: skip
-        entry = Entry(0, self._clock(), "", "config", actor, f"configuration {loaded.digest[:12]}: {text}")
+        text = f"configuration {loaded.digest[:12]}: {text}"
+        entry = Entry(0, self._clock(), "", "config", actor, text, config=loaded.digest)
         try:
             await self._keeper.ask(lambda store: store.keep_config(loaded.text, loaded.digest, actor))
-            await self._keeper.ask(lambda store: store.record(entry))
+            kept = await self._keeper.ask(lambda store: store.record(entry))
+            _LOG.info("configuration kept", digest=loaded.digest[:12], entry=kept.id, hash=kept.hash)
         except StoreError:
             return  # the keeper has said so; the file itself is what counts
 
@@ -354,7 +362,7 @@ class Controller:
                 "generation": self._fleet.generation,
                 "lastError": self._last_error,
             },
-            "store": {"url": self._launch.store_url, "error": self._keeper.error or None},
+            "store": {**views.store(self._launch, self._keeper.error), **self._retention.document()},
             "workers": views.workers(self.reader, self._monotonic()),
             "backends": self._backends(),
             "routes": self.routes(),
@@ -376,21 +384,6 @@ class Controller:
     def route(self, name: str) -> Json:
         """All that is known of a route. Raises KeyError if there is none of this name."""
         return views.route(self._subject(name), self.reader)
-
-    async def history(self, name: str, limit: int, before: int | None) -> list[Json]:
-        """The last journal entries of a route, newest first, with an id below `before`. Raises KeyError."""
-        self._subject(name)
-        entries = await self._keeper.ask(lambda store: store.journal(name, limit, before))
-        return [views.entry(entry) for entry in entries]
-
-    async def journal(self, limit: int, before: int | None) -> list[Json]:
-        """The last journal entries, newest first, with an id below `before`."""
-        entries = await self._keeper.ask(lambda store: store.journal(None, limit, before))
-        return [views.entry(entry) for entry in entries]
-
-    async def journal_after(self, after: int, limit: int) -> list[Json]:
-        """The first journal entries with an id above `after`, oldest first."""
-        return [views.entry(e) for e in await self._keeper.ask(lambda store: store.journal_after(after, limit))]
 
     def _subject(self, name: str) -> Subject:
         return self._plane.subjects[name]

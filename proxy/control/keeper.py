@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import structlog
 
-from proxy.control.store import Store, StoreError
+from proxy.control.store import INSTANCE, Store, StoreError
 
 _Answer = TypeVar("_Answer")
 _LOG = structlog.get_logger("understudy.store")
@@ -16,8 +16,8 @@ _LOG = structlog.get_logger("understudy.store")
 class Keeper:
     """A store that may fail. `error` is what failed last, empty once something succeeded."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, instance: str = INSTANCE) -> None:
+        self._url, self._instance = url, instance
         self._store: Store | None = None
         self.error = ""
 
@@ -34,7 +34,7 @@ class Keeper:
         """
         try:
             if self._store is None:
-                self._store = await Store.open(self._url)
+                self._store = await Store.open(self._url, instance=self._instance)
             answer = await question(self._store)
         except StoreError as error:
             if str(error) != self.error:

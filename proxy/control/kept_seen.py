@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from proxy.control.database import Database
 from proxy.control.seen import Changes, Chunk
 from proxy.control.tables import SEEN
 
 
-async def keep(db: AsyncConnection, route: str, changes: Changes) -> None:
+async def keep(db: AsyncConnection, database: Database, instance: str, route: str, changes: Changes) -> None:
     """Write what changed, over what was there of it, and drop what is forgotten."""
-    gone = delete(SEEN).where(SEEN.c.route == route)
+    gone = delete(SEEN).where(SEEN.c.instance == instance, SEEN.c.route == route)
     if changes.anew:
         await db.execute(gone)
     elif changes.floor:
@@ -20,26 +20,34 @@ async def keep(db: AsyncConnection, route: str, changes: Changes) -> None:
     if not changes.chunks:
         return
     rows = [
-        {"route": route, "run": one.run, "number": one.number, "second": one.second, "bits": one.bits}
+        {
+            "instance": instance,
+            "route": route,
+            "run": one.run,
+            "number": one.number,
+            "second": one.second,
+            "bits": one.bits,
+        }
         for one in changes.chunks
     ]
-    row = sqlite.insert(SEEN)
+    row = database.insert(SEEN)
     over = row.on_conflict_do_update(
-        index_elements=["route", "run", "number"], set_={"second": row.excluded.second, "bits": row.excluded.bits}
+        index_elements=["instance", "route", "run", "number"],
+        set_={"second": row.excluded.second, "bits": row.excluded.bits},
     )
     await db.execute(over, rows)
 
 
-async def load(db: AsyncConnection) -> dict[str, tuple[Chunk, ...]]:
+async def load(db: AsyncConnection, instance: str) -> dict[str, tuple[Chunk, ...]]:
     """What was kept, by route."""
     found: dict[str, list[Chunk]] = {}
     for route, run, number, second, bits in await db.execute(
-        select(SEEN.c.route, SEEN.c.run, SEEN.c.number, SEEN.c.second, SEEN.c.bits)
+        select(SEEN.c.route, SEEN.c.run, SEEN.c.number, SEEN.c.second, SEEN.c.bits).where(SEEN.c.instance == instance)
     ):
         found.setdefault(route, []).append(Chunk(run, number, second, bits))
     return {route: tuple(chunks) for route, chunks in found.items()}
 
 
-async def drop(db: AsyncConnection, route: str) -> None:
+async def drop(db: AsyncConnection, instance: str, route: str) -> None:
     """Forget a route."""
-    await db.execute(delete(SEEN).where(SEEN.c.route == route))
+    await db.execute(delete(SEEN).where(SEEN.c.instance == instance, SEEN.c.route == route))

@@ -54,18 +54,21 @@ def launch_of(config: schema.Config, path: Path) -> Launch:
         rows=ROWS_PER_VERSION * versions + ROWS_MORE,
         tables=TABLES_PER_OUTPUT * outputs + TABLES_MORE,
         store_url=store_url(config.store.url, path.parent),
+        instance=config.store.instance,
         drain_timeout_s=config.drain_timeout,
         drain_delay_s=config.drain_delay,
     )
 
 
 def store_url(url: str, folder: Path) -> str:
-    """The store's URL with its path made absolute.
+    """The store's URL with its path made absolute; a database that is reached by a network has none.
 
     >>> store_url("sqlite:///state/u.db", Path("/etc/understudy")), store_url("sqlite:////var/u.db", Path("/etc"))
     ('sqlite:////etc/understudy/state/u.db', 'sqlite:////var/u.db')
     """
     scheme, _, path = url.partition(":///")
+    if scheme != "sqlite":
+        return url
     return f"{scheme}:///{folder / path}"
 
 
@@ -81,7 +84,7 @@ def restart_needed(launch: Launch, config: schema.Config) -> tuple[str, ...]:
         "listen": (launch.listen, wanted.listen),
         "admin": (launch.admin, wanted.admin),
         "workers": (launch.workers, wanted.workers),
-        "store": (launch.store_url, wanted.store_url),
+        "store": ((launch.store_url, launch.instance), (wanted.store_url, wanted.instance)),
         "drainDelay": (launch.drain_delay_s, wanted.drain_delay_s),
         "drainTimeout": (launch.drain_timeout_s, wanted.drain_timeout_s),
     }

@@ -6,8 +6,11 @@ not installed, and the rows that it was lent are given back.
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -18,18 +21,19 @@ from config import schema
 from config.loader import Loaded
 from proxy.answer_id import KEY_BYTES
 from proxy.control import compile as compiler
-from proxy.control import holdings, rollout, tally, views
+from proxy.control import holdings, rollout, tally, views, why
 from proxy.control.compile import layout
 from proxy.control.feedback import Desk
 from proxy.control.fleet import Fleet
 from proxy.control.health import Checks
 from proxy.control.keeper import Keeper
 from proxy.control.lending import Lending, Loan
-from proxy.control.rollout import TERMINAL, Action, Applied, Checked, Event, Record, Route, State
+from proxy.control.rollout import TERMINAL, Action, Applied, Checked, Event, Phase, Record, Route, State
 from proxy.control.smoke import Smokes
-from proxy.control.store import Entry, Kept, Store, StoreError
+from proxy.control.store import Basis, Entry, Kept, Store, StoreError
 from proxy.control.subject import Collected, Subject
 from proxy.ledger.reader import Reader, Totals
+from proxy.snapshot import CIRCLE
 
 _LOG = structlog.get_logger("understudy.plane")
 _NEW_EVIDENCE: Final = "begin"
@@ -69,6 +73,7 @@ class Plane:
         Raises:
             StoreError: the store cannot be read.
         """
+        await self._keeper.ask(lambda store: store.take_charge(_holder(self._clock())))
         self._kept = await self._keeper.ask(lambda store: store.rollouts())
         self._feedback_key = await self._keeper.ask(lambda store: store.secret("feedback", KEY_BYTES))
         self._frozen = False
@@ -87,7 +92,8 @@ class Plane:
         try:
             for subject in subjects:
                 state, actions = self._adopted(subject)
-                settled.append((subject, state, await self._kept_change(subject, state, actions, always=True)))
+                collected = await self._kept_change(subject, state, actions, loaded.digest, always=True)
+                settled.append((subject, state, collected))
         except StoreError:
             for subject, _, collected in settled:
                 self._give_back(collected.holdings.returned(subject.collected.holdings))
@@ -109,7 +115,7 @@ class Plane:
         """Take in what has closed, and let every rollout step on it."""
         now_s = self._monotonic()
         for subject in self.subjects.values():
-            subject.read(self._reader, now_s)
+            subject.read(self._reader, now_s, self._clock())
         self._sweep(now_s)
         rerouted_s: float | None = None
         for subject in self.subjects.values():
@@ -138,6 +144,7 @@ class Plane:
             StoreError: it cannot be kept; nothing has changed.
         """
         now_s = self._monotonic()
+        subject.look(self._clock())  # what is known at this moment is what it is done on
         if await self._step(subject, event):
             await self._reroute(now_s)
 
@@ -219,10 +226,13 @@ class Plane:
         return rollout.adopt(subject.plan, known, self._clock())
 
     async def _keep_evidence(self, subject: Subject, cursor: int) -> None:
-        blob, seen = subject.dump(self._reader), subject.collected.truths.seen
+        blob, recording = subject.dump(self._reader), subject.recorder.pending()
+        seen = subject.collected.truths.seen
         changes = seen.changes()
-        if await self._keeper.ask(lambda store: store.keep_evidence(subject.name, blob, cursor, changes)):
+        ids = await self._keeper.ask(lambda store: store.keep_evidence(subject.name, blob, cursor, changes, recording))
+        if ids is not None:
             seen.kept(changes)
+            subject.recorder.kept(ids)
 
     async def _look(self, subject: Subject, now_s: float) -> bool:
         rerouted = False
@@ -255,15 +265,17 @@ class Plane:
         state, actions = rollout.step(subject.plan, subject.state, event, self._clock())
         if state == subject.state and not actions:
             return False
-        self._install(subject, state, await self._kept_change(subject, state, actions))
+        config = self._loaded.digest if self._loaded else ""
+        self._install(subject, state, await self._kept_change(subject, state, actions, config))
         return any(isinstance(action, Route) for action in actions)
 
     async def _kept_change(
-        self, subject: Subject, state: State | None, actions: Sequence[Action], always: bool = False
+        self, subject: Subject, state: State | None, actions: Sequence[Action], config: str, always: bool = False
     ) -> Collected:
         """Lend what a new state needs, and keep it in the store; answers what is to be installed.
 
-        `always` settles rows even where no action asks for it: the configuration may want others.
+        `config` is the digest of the configuration by which it changes. `always` settles rows even where no action asks
+        for it: the configuration may want others, and what it changes is not made on evidence.
         """
         fresh = any(isinstance(action, Record) and action.kind == _NEW_EVIDENCE for action in actions)
         now_s = self._monotonic()
@@ -276,17 +288,21 @@ class Plane:
             subject.begin_clock(now_s, self._clock())
         blob, seen = subject.dump(self._reader, collected), collected.truths.seen
         changes = seen.changes()
-        verdict = None if fresh else views.kept_verdict(subject)
-        entries = [self._entry(subject.name, action) for action in actions if isinstance(action, Record)]
+        basis = None if fresh or always else _basis(subject)
+        entries = [self._entry(state, record, config, basis) for record in actions if isinstance(record, Record)]
         try:
-            await self._keeper.ask(lambda store: store.transition(state, blob, int(now_s), verdict, entries, changes))
+            entries = await self._keeper.ask(
+                lambda store: store.transition(state, blob, int(now_s), basis, entries, changes, fresh)
+            )
         except StoreError:
             self._give_back(collected.holdings.returned(subject.collected.holdings))
             raise
         seen.kept(changes)
+        verdict = None if fresh else basis.verdict if basis else views.kept_verdict(subject)
         self._kept[subject.name] = Kept(state, blob, int(now_s), verdict)
         for entry in entries:
-            _LOG.info(entry.kind, route=entry.route, actor=entry.actor, text=entry.text, phase=str(state.phase))
+            _LOG.info(entry.kind, route=entry.route, actor=entry.actor, text=entry.text, phase=str(state.phase),
+                      entry=entry.id, hash=entry.hash)  # fmt: skip
         return collected
 
     def _install(self, subject: Subject, state: State | None, collected: Collected) -> None:
@@ -294,8 +310,13 @@ class Plane:
         if subject.active and subject.verdict is None:
             subject.look(self._clock())  # for people: what is asked, and what of it is known already
 
-    def _entry(self, route: str, record: Record) -> Entry:
-        return Entry(0, self._clock(), route, record.kind, record.actor, record.text)
+    def _entry(self, state: State, record: Record, config: str, basis: Basis | None) -> Entry:
+        details = {
+            "phase": str(state.phase), "verdict": state.verdict, "decidedBy": state.decided_by, "step": state.step,
+            "stage": state.stage, "weight": state.weight_ppm * 100 / CIRCLE, "mirror": state.mirror_ppm * 100 / CIRCLE,
+            **({} if basis is None else why.numbers(basis.verdict)),
+        }  # fmt: skip
+        return Entry(0, self._clock(), state.route, record.kind, record.actor, record.text, details, config)
 
     # --- the rest
     async def _forget(self, names: set[str]) -> None:
@@ -327,6 +348,21 @@ class Plane:
         except StoreError:
             counted = 0
         return max(counted, self._fleet.generation + 1)
+
+
+def _holder(now_s: float) -> str:
+    since = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds")
+    return f"process {os.getpid()} on {socket.gethostname()} (since {since})"
+
+
+def _basis(subject: Subject) -> Basis | None:
+    """What a change is made on now. While the candidate takes over, what decided for it stands, unless harm speaks."""
+    judge, judged, state = subject.collected.judge, subject.judged, subject.state
+    if judge is None or judged is None or state is None:
+        return None
+    if state.phase is Phase.PROMOTING and not judged[0].abort:
+        return None
+    return why.basis(judge, *judged)
 
 
 def _warn(config: schema.Config) -> None:

@@ -25,6 +25,7 @@ from proxy.control.compile import Layout, layout
 from proxy.control.evidence import Track, add_pairs, add_repeats
 from proxy.control.holdings import Arm, Holdings
 from proxy.control.lending import Lending, Loan
+from proxy.control.recording import Recorder
 from proxy.control.rollout import TERMINAL, Look, Phase, State
 from proxy.control.seen import Chunk
 from proxy.control.silence import Silence
@@ -61,6 +62,8 @@ class Subject:
     state: State | None = None
     collected: Collected = field(default_factory=Collected)
     verdict: Verdict | None = None
+    judged: tuple[Verdict, float] | None = None
+    """What the judge said last, and after how many seconds of the rollout."""
     kept_verdict: Mapping[str, object] | None = None
     clock_offset_s: int = 0
     generation: int = 0
@@ -70,6 +73,7 @@ class Subject:
     looked_s: float = 0.0
     silence: Silence = field(default_factory=Silence)
     error: str = ""
+    recorder: Recorder = field(default_factory=Recorder)
 
     @classmethod
     def of(cls, config: schema.Config, route: schema.Route) -> Subject:
@@ -105,23 +109,24 @@ class Subject:
         return switch.smoke if switch is not None and moves.at_smoke(self.plan, self.state) else None
 
     # --- every tick
-    def read(self, reader: Reader, now_s: float) -> None:
-        """Take in the slices that have closed. `now_s` is the ledger's clock."""
+    def read(self, reader: Reader, now_s: float, wall_s: float = 0.0) -> None:
+        """Take in the slices that have closed. `now_s` is the ledger's clock, `wall_s` what recordings are dated by."""
         waiting = False
         for track in self.tracks:
             if track.judged and waiting:
                 continue  # stages are judged one after the other
             skipped = track.skipped
             for slice_ in track.read(reader, now_s, self.clock_offset_s):
-                self.observe(slice_)
+                self.observe(slice_, wall_s)
             if track.skipped > skipped:
                 _LOG.warning("slices were overwritten before they were read: the evidence has a gap",
                              route=self.name, seconds=track.skipped - skipped)  # fmt: skip
             waiting |= track.judged and not track.done
         self._drop_ended()
 
-    def observe(self, slice_: Slice) -> None:
-        """Show a slice to the judge; one that cannot be judged is an error until the next that can."""
+    def observe(self, slice_: Slice, wall_s: float = 0.0) -> None:
+        """Show a slice to the judge; one that cannot be judged is an error until the next that can. What is dated is
+        recorded."""
         judge = self.collected.judge
         if judge is None:
             return
@@ -131,6 +136,8 @@ class Subject:
             judge.observe(slice_)
             self.silence.observe(slice_, self.state.mirror_ppm / CIRCLE if self.state is not None else 0.0)
             self.error = ""
+            if self.active and wall_s:
+                self.recorder.add(slice_, wall_s)
         except ValueError as error:
             self.error = str(error)
             _LOG.error("a slice cannot be judged", route=self.name, reason=self.error)
@@ -163,6 +170,7 @@ class Subject:
             return Look(None)
         elapsed_s = 0.0 if state.phase is Phase.WAITING else max(0.0, now_s - state.started_s)
         verdict = judge.verdict(elapsed_s)
+        self.judged = verdict, elapsed_s
         if state.phase is not Phase.PROMOTING or verdict.abort or self.verdict is None:
             self.verdict = verdict  # while the candidate takes over, what decided for it stays what is shown
         return Look(verdict, "", self.silence.idle_s, self.silence.unseen_s)
@@ -195,8 +203,8 @@ class Subject:
         """Go over to a state and what was settled for it; returns the rows that are in use no longer."""
         returned = self.collected.holdings.returned(collected.holdings)
         if collected.judge is not self.collected.judge:
-            self.verdict, self.kept_verdict, self.error = None, None, ""
-            self.silence = Silence()
+            self.verdict, self.judged, self.kept_verdict, self.error = None, None, None, ""
+            self.silence, self.recorder = Silence(), Recorder()
         self.state, self.collected = state, collected
         return returned
 

@@ -67,6 +67,7 @@ class Launch:
     log_level: str = "info"
     runtime_dir: str = ""
     takeover_timeout_s: float = 0.0
+    instance: str = "understudy"
 
     def to_json(self) -> str:
         """The facts as the text of `--launch`."""

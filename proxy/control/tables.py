@@ -12,48 +12,91 @@ VERDICTS: Final = Table(
     "verdicts",
     METADATA,
     Column("id", Integer, primary_key=True),
+    Column("instance", Text, nullable=False),
     Column("route", Text, nullable=False),
     Column("at_s", Float, nullable=False),
     Column("body", JSON, nullable=False),
+    Column("evidence", LargeBinary),
+    Column("question", JSON),
+    Column("elapsed_s", Float),
+    Column("digest", Text, nullable=False),
 )
-"""Every verdict that led to a transition, with all its numbers."""
+"""Every verdict that led to a transition, with all its numbers, and what it can be derived from again: the judge's
+dump, what it was asked, and how long the rollout had lasted. Retention takes the dump away, `digest` stays."""
 
 ROLLOUTS: Final = Table(
     "rollouts",
     METADATA,
+    Column("instance", Text, primary_key=True),
     Column("route", Text, primary_key=True),
     Column("state", JSON, nullable=False),
     Column("verdict_id", Integer, ForeignKey("verdicts.id")),
+    Column("run", Integer, nullable=False),
 )
+"""`run` is the id of the journal entry with which it began."""
 
 EVIDENCE: Final = Table(
     "evidence",
     METADATA,
+    Column("instance", Text, primary_key=True),
     Column("route", Text, primary_key=True),
     Column("data", LargeBinary),
     Column("cursor", Integer, nullable=False),
 )
 """One row per route, overwritten each tick: what a tick writes does not grow with the rollout's age."""
 
+SLICES: Final = Table(
+    "slices",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("instance", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("stage", Integer, nullable=False),
+    Column("weight_ppm", Integer, nullable=False),
+    Column("mirrored", Integer, nullable=False),
+    Column("first_s", Float, nullable=False),
+    Column("last_s", Float, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("slices_by_run", "instance", "route", "run", "id"),
+)
+"""What judges were given (see `recording`): a minute of slices in a row, the newest ones tick by tick."""
+
 JOURNAL: Final = Table(
     "journal",
     METADATA,
     Column("id", Integer, primary_key=True),
+    Column("instance", Text, nullable=False),
     Column("at_s", Float, nullable=False),
     Column("route", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("actor", Text, nullable=False),
     Column("text", Text, nullable=False),
     Column("details", JSON, nullable=False),
+    Column("config", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
     Column("verdict_id", Integer, ForeignKey("verdicts.id")),
-    Index("journal_by_route", "route", "id"),
+    Column("hash", Text, nullable=False),
+    Index("journal_by_instance", "instance", "id"),
+    Index("journal_by_route", "instance", "route", "id"),
 )
-"""Append-only: the database itself refuses to change or delete an entry."""
+"""Append-only: the database itself refuses to change an entry, or to delete one that no checkpoint stands for. Each
+entry's hash covers its content and the hash of the one before (see `chain`)."""
+
+CHECKPOINTS: Final = Table(
+    "checkpoints",
+    METADATA,
+    Column("instance", Text, primary_key=True),
+    Column("through", Integer, nullable=False),
+)
+"""Up to which entry retention may take the journal away: a checkpoint entry in the journal stands for what is gone."""
 
 CONFIGS: Final = Table(
     "configs",
     METADATA,
     Column("id", Integer, primary_key=True),
+    Column("instance", Text, nullable=False),
     Column("at_s", Float, nullable=False),
     Column("digest", Text, nullable=False),
     Column("actor", Text, nullable=False),
@@ -63,14 +106,25 @@ CONFIGS: Final = Table(
 NUMBERS: Final = Table(
     "numbers",
     METADATA,
+    Column("instance", Text, primary_key=True),
     Column("name", Text, primary_key=True),
     Column("value", Integer, nullable=False),
 )
-"""Counters that never go back: generations of the snapshot, tenants of ledger rows."""
+"""Counters that never go back: generations of the snapshot."""
+
+CHARGES: Final = Table(
+    "charges",
+    METADATA,
+    Column("instance", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("since_s", Float, nullable=False),
+)
+"""Which process is in charge of an instance: the last one that said so. The one before writes no more."""
 
 SECRETS: Final = Table(
     "secrets",
     METADATA,
+    Column("instance", Text, primary_key=True),
     Column("name", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
@@ -79,6 +133,7 @@ SECRETS: Final = Table(
 SEEN: Final = Table(
     "seen",
     METADATA,
+    Column("instance", Text, primary_key=True),
     Column("route", Text, primary_key=True),
     Column("run", BigInteger, primary_key=True),
     Column("number", BigInteger, primary_key=True),

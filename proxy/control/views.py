@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from analysis.summaries import OTHER, ArmCounts, Repeats
+from analysis.verdict import Verdict
 from config.matching import Match, StringMatch
 from config.schema import Config
 from proxy.control import holdings, steps
@@ -23,9 +24,10 @@ from proxy.control.contrast import distances
 from proxy.control.evidence import GRID, Track, add_pairs, add_repeats, user_count
 from proxy.control.fleet import is_alive
 from proxy.control.holdings import Arm
+from proxy.control.journal import Entry
 from proxy.control.rollout import TAKEN_OVER, Phase
-from proxy.control.store import Entry
 from proxy.control.subject import Subject
+from proxy.control.supervisor import Launch
 from proxy.control.tally import ArmTally, merged
 from proxy.control.truths import Heard
 from proxy.faults import FACTS, REPEAT_FLAGS, RETRY_FLAGS, SKIP_FLAGS
@@ -41,6 +43,11 @@ _SUMMARY: Final = (
     "weight", "mirror",
 )  # fmt: skip
 _QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+VERDICT_MEMBERS: Final = (
+    "abort", "decidedBy", "reason", "proven", "inconclusive", "missing", "forecastSeconds", "abortEvidence",
+    "abortNeeded", "metrics", "ratio", "stage", "stageStable", "stageCandidate", "stagePairs", "stageSeconds", "slices",
+    "contest", "winner",
+)  # fmt: skip
 _NO_VERDICT: Final[Json] = {
     "metrics": [], "ratio": None, "missing": [], "forecastSeconds": None, "abortEvidence": None, "abortNeeded": None,
     "contest": "",
@@ -108,10 +115,14 @@ def route(subject: Subject, reader: Reader) -> Json:
 
 
 def kept_verdict(subject: Subject) -> Json | None:
-    """The last verdict on a route, as it is kept in the store and shown."""
-    found = subject.verdict
-    if found is None:
+    """The last verdict on a route, as it is shown."""
+    if subject.verdict is None:
         return None if subject.kept_verdict is None else dict(subject.kept_verdict)
+    return verdict_document(subject.verdict)
+
+
+def verdict_document(found: Verdict) -> Json:
+    """A verdict with all its numbers; those that are not finite are None."""
     return {
         "metrics": [{**_plain(reading), "text": reading.text} for reading in found.metrics],
         "ratio": _plain(found.ratio),
@@ -120,6 +131,18 @@ def kept_verdict(subject: Subject) -> Json | None:
         "abortEvidence": _finite(found.abort_evidence),
         "abortNeeded": _finite(found.abort_needed),
         "contest": found.contest_text,
+        "winner": found.winner,
+        "abort": found.abort,
+        "decidedBy": found.decided_by,
+        "reason": found.reason,
+        "proven": found.proven,
+        "inconclusive": found.inconclusive,
+        "stage": found.stage,
+        "stageStable": found.stage_stable,
+        "stageCandidate": found.stage_candidate,
+        "stagePairs": found.stage_pairs,
+        "stageSeconds": found.stage_seconds,
+        "slices": found.slices,
     }
 
 
@@ -139,6 +162,11 @@ def workers(reader: Reader, now_s: float) -> list[Json]:
     return found
 
 
+def store(launch: Launch, error: str) -> Json:
+    """Where state is kept, and why that fails."""
+    return {"url": launch.store_url, "instance": launch.instance, "error": error or None}
+
+
 def entry(written: Entry) -> Json:
     """A line of the journal."""
     return {
@@ -149,6 +177,8 @@ def entry(written: Entry) -> Json:
         "actor": written.actor,
         "text": written.text,
         "details": dict(written.details),
+        "config": written.config,
+        "hash": written.hash,
     }
 
 

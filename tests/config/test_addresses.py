@@ -59,19 +59,48 @@ def test_no_password_gets_into_a_message(scheme: str) -> None:
         assert "hunter2" not in str(caught.value.errors(include_input=False))
 
 
-@pytest.mark.parametrize("url", ["sqlite:///u.db", "sqlite:////var/lib/u.db", "sqlite:///state/u.db"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///u.db",
+        "sqlite:////var/lib/u.db",
+        "sqlite:///state/u.db",
+        "postgresql://u@db:5433/a?ssl=verify-full",
+        "postgres://db/a",
+        "postgresql://u@/a?host=/run/postgresql",
+    ],
+)
 def test_stores(url: str) -> None:
     """A store that is documented would be refused."""
     assert STORE.validate_python(url) == url
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite://u.db", "sqlite:///", "sqlite:///a/", "sqlite:///:memory:", "postgresql://a/b"]
+    "url",
+    [
+        "sqlite://u.db",
+        "sqlite:///",
+        "sqlite:///a/",
+        "sqlite:///:memory:",
+        "mysql://a/b",
+        "postgresql://a",
+        "postgresql://a/",
+        "postgresql:///a",
+        "postgresql://a/b?sslmode=require",
+    ],
 )
 def test_stores_that_would_lose_everything_or_do_not_exist(url: str) -> None:
     """A rollout would be forgotten at the first restart."""
     with pytest.raises(ValidationError):
         STORE.validate_python(url)
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:hunter2@db/a", "postgresql://u@db/a?password=hunter2"])
+def test_a_password_is_no_part_of_the_file(url: str) -> None:
+    """A password would be on the command line of the controller, in status, and in every copy of the file."""
+    with pytest.raises(ValidationError, match="a password stands in it") as caught:
+        STORE.validate_python(url)
+    assert "hunter2" not in str(caught.value.errors(include_input=False))
 
 
 def test_where_to_listen() -> None:

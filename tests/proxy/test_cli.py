@@ -61,6 +61,17 @@ def nobody() -> Iterator[str]:
         yield f"http://127.0.0.1:{sock.getsockname()[1]}"
 
 
+TRIED = """
+listen: [{address: 127.0.0.1:8080}]
+backends: [{name: v1, endpoints: [http://127.0.0.1:1]}, {name: v2, endpoints: [http://127.0.0.1:2]}]
+routes:
+  - name: fraud
+    backendRefs: [{name: v1}, {name: v2, role: canary}]
+    strategy: {canary: {steps: [{setWeight: 5}, {analysis: {}}]}}
+    analysis: {metrics: [{name: errors, maxIncrease: 0.1pp}]}
+"""
+
+
 def run(*arguments: str, **environment: str) -> Result:
     return CliRunner(env={"COLUMNS": "200", **environment}).invoke(app, arguments)
 
@@ -75,7 +86,7 @@ def test_help_is_quick_and_names_every_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "LOADED []" in done.stdout
-    assert len(app.registered_commands) == 19
+    assert len(app.registered_commands) == 21
     for command in app.registered_commands:
         name = command.callback.__name__
         assert f" {name} " in done.stdout
@@ -116,6 +127,8 @@ def test_status_shows_why_the_last_edit_was_refused(admin, controller):
         (["report", "fraud"], lambda fake: {**fake.document, "history": fake.entries}),
         (["history", "fraud", "--limit", "2"], lambda fake: {"entries": fake.entries[:2], **MORE}),
         (["pause", "fraud"], lambda fake: fake.document),
+        (["why", "fraud", "49"], lambda fake: asyncio.run(fake.why("fraud", 49))),
+        (["journal", "verify"], lambda fake: asyncio.run(fake.verify(""))),
     ],
 )
 def test_json_is_what_the_api_answers(admin, controller, arguments, expected):
@@ -143,6 +156,51 @@ def test_routes_and_history_are_tables_for_people(admin):
     lines = run("history", "fraud", "--admin", admin).output.splitlines()
     started, paused = (next(i for i, line in enumerate(lines) if word in line) for word in ("started", "paused"))
     assert started < paused
+
+
+def test_why_shows_what_a_decision_was_made_on(admin, controller):
+    """Broken: a decision cannot be explained to whoever asks, or one that does not follow looks like one that does."""
+    shown = run("why", "fraud", "49", "--admin", admin)
+    assert shown.exit_code == 0, shown.output
+    for text in ("entry 49", "go on | after lunch", "by ann@desk", "errors: 1.41 % against 1.2 %", "25 : 1",
+                 "harm over all metrics: 1 : 2.5; 20 : 1 aborts", "proven: every guardrail", "the same verdict",
+                 "configuration 0123456789ab"):  # fmt: skip
+        assert text in shown.output, shown.output
+    assert run("why", "fraud", "7", "--admin", admin).exit_code == 1
+    other = asyncio.run(controller.why("fraud", 49))
+    other |= {"agrees": False, "differences": [{"what": "metrics.errors.effect", "kept": "0.21", "derived": "0.5"}]}
+    controller.explained = other
+    disagrees = run("why", "fraud", "49", "--admin", admin)
+    assert disagrees.exit_code == 1
+    assert "ANOTHER verdict" in disagrees.output
+    assert "metrics.errors.effect: 0.21 then, 0.5 now" in disagrees.output
+
+
+def test_a_backtest_says_what_would_have_been_decided(admin, tmp_path):
+    """Broken: nobody can try a margin on what was recorded before it is live."""
+    file = tmp_path / "new.yaml"
+    file.write_text(TRIED)
+    shown = run("backtest", "--config", str(file), "--admin", admin)
+    assert shown.exit_code == 0, shown.output
+    for text in ("the rollout that began with entry 46", "it was", "by this file", "the recorded evidence ends here",
+                 "first sample of v2: the clock starts", "errors: evidence that it is within"):  # fmt: skip
+        assert text in shown.output, shown.output
+    (answer,) = json.loads(run("backtest", "-c", str(file), "--route", "fraud", "--admin", admin, "--json").stdout)
+    assert (answer["route"], answer["run"], answer["replayed"]["slices"]) == ("fraud", 46, 60)
+    assert [each["kind"] for each in answer["replayed"]["moments"]] == ["begin", "progress"]
+    for arguments in (["--route", "nowhere"], ["--route", "fraud", "--run", "3"], ["--run", "46"]):
+        refused = run("backtest", "-c", str(file), "--admin", admin, *arguments)
+        assert refused.exit_code == 2, refused.output
+
+
+def test_a_broken_journal_is_an_exit_status(admin):
+    """Broken: a nightly check of the journal passes whatever is in it."""
+    fine = run("journal", "verify", "--admin", admin, "--expect", "01234567")
+    assert (fine.exit_code, "the journal holds: 5 entries, 46 to 50" in fine.output) == (0, True)
+    assert "entries up to 45 were taken away by retention" in fine.output
+    broken = run("journal", "verify", "--admin", admin, "--expect", "ffffffff")
+    assert (broken.exit_code, "broken at entry 50: no entry has the hash" in broken.output) == (1, True)
+    assert run("journal", "verify", "--admin", admin, "--expect", "not-hex").exit_code == 1
 
 
 def test_report_is_markdown_when_it_is_redirected(admin):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,13 @@ from config.files import NOTHING
 from proxy.control import rollout
 from proxy.control.feedback import Desk
 from proxy.control.intent import Stale
+from proxy.control.recording import Recorder
 from proxy.control.store import StoreError
 from proxy.faults import Fault, Repeat, Retry, Skip
 from proxy.ledger import guards, layout
 from proxy.ledger.reader import Reader, Totals
 from proxy.ledger.writer import Writer
+from tests.support.slices import errors
 
 STARTED_S = 1_800_000_000.0
 NOW_SLICE_S = 5_000.0
@@ -53,6 +56,7 @@ class FakeController:
         self.document = route_document()
         self.plain = plain_document()
         self.entries = history_entries()
+        self.explained: dict[str, Any] | None = None
         self.store_error: str | None = None
         self.last_error: dict[str, Any] | None = None
         self.reload_problems: list[dict[str, Any]] = []
@@ -134,7 +138,14 @@ class FakeController:
                 "generation": 7,
                 "lastError": self.last_error,
             },
-            "store": {"url": "sqlite:///understudy.db", "error": self.store_error},
+            "store": {
+                "url": "sqlite:///understudy.db",
+                "instance": "understudy",
+                "error": self.store_error,
+                "bytes": 4_096_000,
+                "maxBytes": 1 << 30,
+                "removed": {"recordings": 7, "evidence": 0, "configs": 0, "entries": 0},
+            },
             "workers": [
                 {"index": i, "pid": 5000 + i, "generation": 7, "connections": 3, "inFlight": 1, "alive": i == 0}
                 for i in range(2)
@@ -167,8 +178,41 @@ class FakeController:
     def route(self, name: str) -> dict[str, Any]:
         return copy.deepcopy({"fraud": self.document, "static weights/": self.plain}[name])
 
+    @property
+    def records(self) -> FakeController:
+        return self
+
+    async def verify(self, expected: str) -> dict[str, Any]:
+        holds = not expected or "0123456789abcdef".startswith(expected)
+        return {"holds": holds, "entries": 5, "first": 46, "last": 50, "head": "ab" * 32, "broken": 0 if holds else 50,
+                "reason": "" if holds else f"no entry has the hash {expected}", "removedThrough": 45}  # fmt: skip
+
+    async def recordings(self, name: str) -> list[dict[str, Any]]:
+        return [{"run": 46, "firstAt": STARTED_S, "lastAt": STARTED_S + 59, "slices": 60, "bytes": 1000,
+                 "entries": self.entries[::-1]}]  # fmt: skip
+
+    async def recorded(self, name: str, run: int, after: int) -> dict[str, Any]:
+        recorder = Recorder()
+        for second in range(60):
+            at_s = STARTED_S + second
+            recorder.add(errors(950, 9, 50, 1, at_s=at_s, stage=1, share=0.05), at_s + 1.06)
+        recording = recorder.pending()
+        assert recording is not None
+        row = {"id": 7, "stage": 1, "weightPpm": 50_000, "mirrored": False, "firstAt": STARTED_S,
+               "lastAt": STARTED_S + 59, "slices": 60, "data": b64encode(recording.rows[0].data).decode()}  # fmt: skip
+        return {"rows": [row] if run == 46 and after < 7 else [], "nextAfter": None}
+
+    async def why(self, name: str, entry: int | None) -> dict[str, Any] | None:
+        if self.explained is not None:
+            return self.explained
+        found = next((each for each in self.entries if entry in (None, each["id"])), None)
+        if found is None:
+            return None
+        verdict = verdict_document()
+        return {"entry": found, "intact": True, "verdict": verdict, "derived": verdict, "agrees": True,
+                "differences": [], "note": ""}  # fmt: skip
+
     async def history(self, name: str, limit: int, before: int | None) -> list[dict[str, Any]]:
-        self.route(name)
         return [entry for entry in self.entries if before is None or entry["id"] < before][:limit]
 
     async def act(self, route: str, verb: str, actor: str, full: bool = False, reason: str = "") -> dict[str, Any]:
@@ -257,7 +301,7 @@ def history_entries() -> list[dict[str, Any]]:
     ]
     return [
         {"id": 50 - i, "at": STARTED_S + 60 * (5 - i), "route": "fraud", "kind": kind, "actor": actor, "text": text,
-         "details": {}}
+         "details": {}, "config": "0123456789abcdef" * 4, "hash": f"{50 - i:064x}"}
         for i, (kind, actor, text) in enumerate(texts)
     ]  # fmt: skip
 
@@ -287,6 +331,16 @@ def metric(name: str, kind: str, unit: str, **changes: Any) -> dict[str, Any]:
         "harmed": False,
         "text": "errors: 1.41 % against 1.2 %",
     } | changes
+
+
+def verdict_document() -> dict[str, Any]:
+    """What a decision was made on."""
+    return {
+        "abort": False, "decidedBy": "", "reason": "", "proven": True, "inconclusive": False, "missing": [],
+        "forecastSeconds": None, "abortEvidence": 0.4, "abortNeeded": 20.0,
+        "metrics": [metric("errors", "errors", "pp", evidencePass=25.0, passed=True)], "ratio": None, "stage": 2,
+        "stageStable": 19_000.0, "stageCandidate": 1_000.0, "stagePairs": 0.0, "stageSeconds": 300.0, "slices": 300,
+    }  # fmt: skip
 
 
 def arm(backend: str, role: str, **changes: Any) -> dict[str, Any]:

@@ -69,7 +69,7 @@ async def test_a_good_candidate_is_promoted_by_steps(make: Make) -> None:
     assert shares(world) == [(1_000_000, 1)]
     assert all(metric["passed"] for metric in route["metrics"]), "what is shown is not what decided"
     assert route["missing"] == [], "nothing is awaited after the end"
-    kinds = [entry["kind"] for entry in await world.controller.history("r", 100, None)]
+    kinds = [entry["kind"] for entry in await world.controller.records.history("r", 100, None)]
     assert kinds[-1] == "begin"
     assert kinds[0] == "succeeded"
     (difference,) = world.controller.status()["differences"]
@@ -420,7 +420,7 @@ async def test_answers_are_json(make: Make) -> None:
     for _ in range(3):
         await world.second()
     json.dumps([world.first, world.controller.status(), world.controller.routes()], allow_nan=False)
-    json.dumps(await world.controller.history("r", 10, None), allow_nan=False)
+    json.dumps(await world.controller.records.history("r", 10, None), allow_nan=False)
     assert "x" in {problem["path"] for problem in world.controller.validate("x: 1")}
     assert world.controller.validate(world.path.read_text()) == []
 

@@ -27,6 +27,31 @@ async def test_an_empty_file_gets_the_tables_of_this_release(tmp_path: Path) -> 
     engine.dispose()
 
 
+async def test_entries_of_the_first_release_are_linked(tmp_path: Path) -> None:
+    """If broken, an upgrade loses rollouts, evidence or the journal, or says of the old journal that it is broken."""
+    path = tmp_path / "a.db"
+    with sqlite3.connect(path) as db:
+        db.executescript(Path(__file__).with_name("store_v0001.sql").read_text(encoding="utf-8"))
+    db.close()
+    store = await Store.open(f"sqlite:///{path}")
+    found = await store.verify()
+    assert (found.broken, found.entries) == (0, 3)
+    kept = (await store.rollouts())["fraud"]
+    assert (kept.state.stage, kept.evidence, kept.cursor, kept.verdict) == (2, b"judge", 7, {"abort": False})
+    newest, *_ = await store.journal(None, 10)
+    assert (newest.text, newest.actor, newest.config) == ("größer", "ann", "")
+    decision = await store.decision("fraud", newest.id)
+    assert decision is not None
+    assert (decision.verdict, decision.basis, decision.intact) == ({"abort": False}, None, True)
+    assert await store.next_number("generation") == 6
+    await store.record(newest)
+    assert (await store.verify()).entries == 4
+    with sqlite3.connect(path) as db, pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        db.execute("UPDATE journal SET text = 'never was'")
+    db.close()
+    await store.close()
+
+
 def test_a_percent_sign_in_the_path_of_the_code_is_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If broken, an installation under such a folder cannot open its store."""
     newest = migrations.newest()

@@ -1,4 +1,4 @@
-"""The store on real files: all or nothing, whatever is killed when."""
+"""The store in real databases of both kinds: all or nothing, whatever is killed when."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from proxy.control import rollout, state_codec, steps
 from proxy.control.rollout import Phase, Plan
 from proxy.control.seen import Changes, Chunk
-from proxy.control.store import Entry, Kept, Store, StoreError
+from proxy.control.store import Basis, Entry, Kept, Store, StoreError
+from tests.support.postgres import Place
 
 ROOT = Path(__file__).parents[3]
 PLAN = Plan("fraud", "v1", "v2", "c2", "p1", (steps.SetWeight(50_000),), 10, 5.0, 100.0, "pause")
@@ -30,14 +32,13 @@ def entry(text: str, route: str = "fraud") -> Entry:
     return Entry(0, 12.5, route, "step", "ann", text, {"n": [1, 2.5, None], "word": "größer"})
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "understudy.db"
+def basis(**verdict: object) -> Basis:
+    return Basis(verdict, b"the judge", {"gates": [], "alpha": 0.05}, 7.5)
 
 
 @pytest.fixture
-async def store(path: Path) -> AsyncIterator[Store]:
-    store = await Store.open(f"sqlite:///{path}", clock=lambda: 99.0)
+async def store(place: Place) -> AsyncIterator[Store]:
+    store = await Store.open(place.url, clock=lambda: 99.0)
     yield store
     await store.close()
 
@@ -50,34 +51,43 @@ async def test_an_empty_store_holds_nothing(store: Store) -> None:
     assert await store.numbers("generation") == 0
 
 
-async def test_a_transition_is_there_after_reopening(path: Path) -> None:
+async def test_a_transition_is_there_after_reopening(place: Place) -> None:
     """If broken, a restart loses the weight, the evidence, the verdict or the journal of a rollout."""
-    store = await Store.open(f"sqlite:///{path}")
+    store = await Store.open(place.url)
     aborted = replace(STATE, phase=Phase.ABORTED, verdict="Failed", ended_s=9.0)
     await store.transition(STATE, None, 0, None, [entry("begins")])
-    await store.transition(aborted, b"\x00\xff", 7, {"abort": True, "effect": 0.03}, [entry("one"), entry("two")])
+    made_on = basis(abort=True, effect=0.03)
+    kept = await store.transition(aborted, b"\x00\xff", 7, made_on, [entry("one"), entry("two")])
     await store.close()
-    again = await Store.open(f"sqlite:///{path}")
+    again = await Store.open(place.url)
     assert await again.rollouts() == {"fraud": Kept(aborted, b"\x00\xff", 7, {"abort": True, "effect": 0.03})}
     newest, second, first = await again.journal("fraud", 10)
     assert (newest.text, second.text, first.text) == ("two", "one", "begins")
-    assert newest == replace(entry("two"), id=3)
-    assert await again.verdict(newest.id) == await again.verdict(second.id) == {"abort": True, "effect": 0.03}
-    assert await again.verdict(first.id) is None
-    assert await again.verdict(999) is None
+    assert newest == replace(entry("two"), id=3, hash=newest.hash) == kept[1]
+    for line in (newest, second):
+        decision = await again.decision("fraud", line.id)
+        assert decision is not None
+        assert (decision.entry, decision.basis, decision.intact) == (line, made_on, True)
+    last = await again.decision("fraud", None)
+    assert last is not None
+    assert last.entry == newest
+    begun = await again.decision("fraud", first.id)
+    assert begun is not None
+    assert (begun.verdict, begun.basis) == (None, None)
+    assert await again.decision("fraud", 999) is await again.decision("spam", newest.id) is None
     await again.close()
 
 
-async def test_answers_that_were_heard_of_are_kept_with_the_evidence(path: Path) -> None:
+async def test_answers_that_were_heard_of_are_kept_with_the_evidence(place: Place) -> None:
     """If broken, a truth counts again after a restart, or evidence lacks one that is called a duplicate."""
-    store = await Store.open(f"sqlite:///{path}")
+    store = await Store.open(place.url)
     one, two, old = Chunk(1, 0, 70, b"a"), Chunk((1 << 32) - 1, 3, 80, b"b"), Chunk(1, 9, 10, b"old")
     await store.transition(STATE, b"e", 1, None, [], Changes(True, 0, (one, old)))
-    assert await store.keep_evidence("fraud", b"f", 1, Changes(False, 0, (two,))) is False, "the cursor has not moved"
+    assert await store.keep_evidence("fraud", b"f", 1, Changes(False, 0, (two,))) is None, "the cursor has not moved"
     assert set((await store.rollouts())["fraud"].seen) == {one, old}
-    assert await store.keep_evidence("fraud", b"f", 2, Changes(False, 50, (replace(one, bits=b"c"), two))) is True
+    assert await store.keep_evidence("fraud", b"f", 2, Changes(False, 50, (replace(one, bits=b"c"), two))) == []
     await store.close()
-    again = await Store.open(f"sqlite:///{path}")
+    again = await Store.open(place.url)
     assert set((await again.rollouts())["fraud"].seen) == {replace(one, bits=b"c"), two}
     await again.transition(STATE, b"new", 3, None, [], Changes(True, 0, ()))
     assert (await again.rollouts())["fraud"].seen == ()
@@ -97,14 +107,14 @@ async def test_a_transition_that_fails_keeps_no_answer(store: Store) -> None:
     assert (await store.rollouts())["fraud"].seen == ()
 
 
-async def test_a_secret_is_made_once(path: Path) -> None:
+async def test_a_secret_is_made_once(place: Place) -> None:
     """If broken, what was sealed before a restart cannot be read after it."""
-    store = await Store.open(f"sqlite:///{path}")
+    store = await Store.open(place.url)
     secret = await store.secret("feedback", 32)
     assert len(secret) == 32
     assert await store.secret("other", 32) != secret
     await store.close()
-    again = await Store.open(f"sqlite:///{path}")
+    again = await Store.open(place.url)
     assert await again.secret("feedback", 32) == secret
     await again.close()
 
@@ -114,18 +124,19 @@ async def test_a_transition_that_fails_leaves_nothing(store: Store) -> None:
     await store.transition(STATE, b"old", 1, None, [entry("begins")])
     bad = replace(entry("bad"), kind=None)  # type: ignore[arg-type]
     with pytest.raises(StoreError, match="cannot keep a transition"):
-        await store.transition(replace(STATE, stage=2), b"new", 2, {"abort": False}, [entry("good"), bad])
+        await store.transition(replace(STATE, stage=2), b"new", 2, basis(abort=False), [entry("good"), bad])
     assert await store.rollouts() == {"fraud": Kept(STATE, b"old", 1)}
     assert [line.text for line in await store.journal(None, 10)] == ["begins"]
 
 
 async def test_numbers_that_json_lacks_do_not_stop_an_abort(store: Store) -> None:
     """If broken, one NaN in a report keeps a bad candidate in service."""
-    await store.transition(STATE, None, 0, {"low": float("nan"), "high": float("inf")}, [])
+    await store.transition(STATE, None, 0, basis(low=float("nan"), high=float("inf")), [entry("aborted")])
     assert (await store.rollouts())["fraud"].verdict == {"low": None, "high": None}
+    assert (await store.verify()).broken == 0
 
 
-async def test_evidence_of_a_tick_replaces_the_last(store: Store, path: Path) -> None:
+async def test_evidence_of_a_tick_replaces_the_last(store: Store, place: Place, path: Path) -> None:
     """If broken, a restart forgets evidence, or the file grows with every second of a rollout."""
     await store.transition(STATE, None, 3, None, [])
     await store.keep_evidence("fraud", b"three", 3)
@@ -136,7 +147,8 @@ async def test_evidence_of_a_tick_replaces_the_last(store: Store, path: Path) ->
     for cursor in range(4, 104):
         await store.keep_evidence("fraud", blob, cursor)
     assert (await store.rollouts())["fraud"] == Kept(STATE, blob, 103)
-    assert sum(file.stat().st_size for file in path.parent.iterdir()) < 8 << 20
+    if place.server is None:
+        assert sum(file.stat().st_size for file in path.parent.iterdir()) < 8 << 20
 
 
 async def test_evidence_without_a_rollout_is_no_rollout(store: Store) -> None:
@@ -157,22 +169,146 @@ async def test_the_journal_is_paged_by_route(store: Store) -> None:
 
 
 @pytest.mark.parametrize("change", ["UPDATE journal SET text = 'never was'", "DELETE FROM journal"])
-async def test_the_journal_is_append_only(store: Store, path: Path, change: str) -> None:
+async def test_the_journal_is_append_only(store: Store, place: Place, change: str) -> None:
     """If broken, history can be rewritten."""
-    assert await store.record(entry("was")) == 1
-    with sqlite3.connect(path) as db, pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        db.execute(change)
-    db.close()
+    assert (await store.record(entry("was"))).id == 1
+    with pytest.raises((sqlite3.IntegrityError, asyncpg.RaiseError), match="append-only"):
+        await asyncio.to_thread(place.execute, change)
     assert [line.text for line in await store.journal(None, 10)] == ["was"]
+
+
+CHANGES = {
+    "text": "UPDATE journal SET text = 'never was' WHERE id = 3",
+    "actor": "UPDATE journal SET actor = 'bob' WHERE id = 3",
+    "configuration": "UPDATE journal SET config = 'another' WHERE id = 3",
+    "time": "UPDATE journal SET at_s = 13.0 WHERE id = 3",
+    "numbers": "UPDATE journal SET details = '{}' WHERE id = 3",
+    "hash": "UPDATE journal SET hash = 'ab' WHERE id = 3",
+    "verdict": "UPDATE verdicts SET body = '{\"abort\":true}'",
+    "evidence": "UPDATE verdicts SET evidence = NULL, digest = ''",
+    "question": "UPDATE verdicts SET question = '{}'",
+    "elapsed": "UPDATE verdicts SET elapsed_s = 8",
+    "link": "UPDATE journal SET verdict_id = NULL WHERE id = 3",
+}
+
+
+async def tampered(place: Place, change: str) -> None:
+    """What somebody does who may do everything: the database's own refusal is out of the way first."""
+    if place.server is None:
+        await asyncio.to_thread(place.execute, "DROP TRIGGER journal_refuses_update")
+        await asyncio.to_thread(place.execute, "DROP TRIGGER journal_refuses_delete")
+    else:
+        await asyncio.to_thread(place.execute, "ALTER TABLE journal DISABLE TRIGGER USER")
+    await asyncio.to_thread(place.execute, change)
+
+
+async def written(store: Store) -> None:
+    """Four entries, the third one a decision."""
+    await store.record(entry("1"))
+    await store.record(entry("2", route="spam"))
+    await store.transition(STATE, b"x", 1, basis(abort=False, low=float("nan")), [entry("3")])
+    await store.record(entry("4"))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_whatever_is_changed_breaks_the_chain_where_it_was(store: Store, place: Place, change: str) -> None:
+    """If broken, somebody who can write the store can make a decision look like another one."""
+    await written(store)
+    assert (await store.verify()).broken == 0
+    await tampered(place, CHANGES[change])
+    found = await store.verify()
+    assert found.broken == 3
+    assert found.reason
+    decision = await store.decision("fraud", 3)
+    assert decision is not None
+    assert decision.intact == (change not in ("verdict", "evidence", "question", "elapsed", "link"))
+
+
+async def test_an_entry_that_is_taken_away_breaks_the_chain(store: Store, place: Place) -> None:
+    """If broken, what was inconvenient can be left out. That the end is missing only a hash kept elsewhere tells."""
+    await written(store)
+    last = (await store.journal(None, 10))[0].hash
+    assert (await store.verify(last)).broken == 0
+    await tampered(place, "DELETE FROM journal WHERE id = 4")
+    assert (await store.verify()).broken == 0
+    lost = await store.verify(last)
+    assert (lost.broken, "its end was cut off" in lost.reason) == (3, True)
+    await asyncio.to_thread(place.execute, "DELETE FROM journal WHERE id = 2")
+    assert (await store.verify()).broken == 3
+
+
+async def test_instances_that_share_a_database_do_not_meet(place: Place) -> None:
+    """If broken, one of a fleet overwrites the rollouts of another, or its chain has the entries of both."""
+    one = await Store.open(place.url, instance="one")
+    two = await Store.open(place.url, instance="two")
+    for number, store in enumerate((one, two, one, two)):
+        state = replace(STATE, stage=number)
+        await store.transition(state, str(number).encode(), number, basis(n=number), [entry(str(number))])
+        await store.keep_evidence("fraud", b"tick of %d" % number, number + 10)
+        await store.keep_config(f"a: {number}", f"d{number}", "file")
+        assert await store.next_number("generation") == number // 2 + 1
+    for store, number in ((one, 2), (two, 3)):
+        kept = await store.rollouts()
+        assert kept == {"fraud": Kept(replace(STATE, stage=number), b"tick of %d" % number, number + 10, {"n": number})}
+        assert [line.text for line in await store.journal(None, 10)] == [str(number), str(number - 2)]
+        assert [line.text for line in await store.journal_after(0, 10)] == [str(number - 2), str(number)]
+        last = await store.last_config()
+        assert last is not None
+        assert last.digest == f"d{number}"
+        found = await store.verify()
+        assert (found.broken, found.entries) == (0, 2)
+    await one.forget("fraud")
+    assert list(await two.rollouts()) == ["fraud"]
+    mixed = await asyncio.gather(*(store.record(entry("x")) for store in (one, two) * 10))
+    assert len({line.hash for line in mixed}) == 20
+    assert (await one.verify()).entries == (await two.verify()).entries == 12
+    await one.close()
+    await two.close()
+
+
+async def test_the_last_one_to_take_charge_writes_alone(place: Place) -> None:
+    """If broken, two processes with the same instance name move the same rollout in turns."""
+    old = await Store.open(place.url)
+    await old.take_charge("process 1 on a")
+    await old.transition(STATE, b"x", 1, None, [entry("begins")])
+    new = await Store.open(place.url)
+    assert list(await new.rollouts()) == ["fraud"], "one may look without taking charge"
+    await old.record(entry("still in charge"))
+    await new.take_charge("process 2 on b")
+    refused = "process 2 on b is in charge of the instance 'understudy' now; give each .* its own store.instance"
+    with pytest.raises(StoreError, match=refused):
+        await old.transition(replace(STATE, stage=9), b"y", 2, None, [entry("late")])
+    with pytest.raises(StoreError, match=refused):
+        await old.keep_evidence("fraud", b"y", 2)
+    await new.transition(replace(STATE, stage=2), b"z", 2, None, [entry("goes on")])
+    assert (await old.rollouts())["fraud"].state.stage == 2
+    assert [line.text for line in await old.journal(None, 9)] == ["goes on", "still in charge", "begins"]
+    await old.take_charge("process 1 on a")
+    await old.record(entry("back"))
+    with pytest.raises(StoreError, match="process 1 on a is in charge"):
+        await new.record(entry("late"))
+    await old.close()
+    await new.close()
+
+
+async def test_texts_that_a_database_refuses_are_kept(store: Store) -> None:
+    """If broken, a reason with a NUL in it keeps an abort from being written, or breaks the chain."""
+    odd = replace(entry("a\0b"), actor="\0", details={"nan": float("nan"), "deep": {"b": 1, "a": 2}})
+    line = await store.record(odd)
+    assert (line.text, line.actor) == ("a\N{REPLACEMENT CHARACTER}b", "\N{REPLACEMENT CHARACTER}")
+    assert (await store.verify()).broken == 0
+    assert await store.journal(None, 5, before=2**62)
 
 
 async def test_a_forgotten_route_keeps_its_journal(store: Store) -> None:
     """If broken, a route that was removed from the file comes back with old progress, or its history is lost."""
-    await store.transition(STATE, b"x", 1, {"abort": False}, [entry("begins")])
+    await store.transition(STATE, b"x", 1, basis(abort=False), [entry("begins")])
     await store.forget("fraud")
     assert await store.rollouts() == {}
     (line,) = await store.journal("fraud", 10)
-    assert await store.verdict(line.id) == {"abort": False}
+    decision = await store.decision("fraud", line.id)
+    assert decision is not None
+    assert decision.verdict == {"abort": False}
 
 
 async def test_configurations_are_kept_once_each(store: Store) -> None:
@@ -186,14 +322,14 @@ async def test_configurations_are_kept_once_each(store: Store) -> None:
     assert (last.id, last.text, last.digest, last.actor, last.at_s) == (3, "a: 1", "d1", "ann", 99.0)
 
 
-async def test_numbers_never_repeat(path: Path) -> None:
+async def test_numbers_never_repeat(place: Place) -> None:
     """If broken, two snapshots share a generation, or two stages share a row of the ledger."""
-    store = await Store.open(f"sqlite:///{path}")
+    store = await Store.open(place.url)
     drawn = await asyncio.gather(*(store.next_number("tenant") for _ in range(20)))
     assert sorted(drawn) == list(range(1, 21))
     assert await store.next_number("generation") == 1
     await store.close()
-    again = await Store.open(f"sqlite:///{path}")
+    again = await Store.open(place.url)
     assert (await again.numbers("tenant"), await again.next_number("tenant")) == (20, 21)
     await again.close()
 
@@ -204,7 +340,7 @@ async def test_readers_and_writers_do_not_stop_each_other(store: Store) -> None:
 
     async def write(number: int) -> None:
         await store.keep_evidence("fraud", b"x", number)
-        await store.transition(replace(STATE, stage=number), b"x", number, {}, [entry(str(number))])
+        await store.transition(replace(STATE, stage=number), b"x", number, basis(), [entry(str(number))])
 
     await asyncio.gather(*(write(number) for number in range(1, 21)), *(store.journal(None, 5) for _ in range(20)))
     assert len(await store.journal(None, 100)) == 20
@@ -213,7 +349,9 @@ async def test_readers_and_writers_do_not_stop_each_other(store: Store) -> None:
 async def test_a_cancelled_transition_is_whole_or_absent(store: Store) -> None:
     """If broken, a controller that is stopped in the middle of a write leaves half of it, or a lock."""
     for pause in range(12):
-        task = asyncio.create_task(store.transition(replace(STATE, stage=pause), b"x", pause, {}, [entry(str(pause))]))
+        task = asyncio.create_task(
+            store.transition(replace(STATE, stage=pause), b"x", pause, basis(), [entry(str(pause))])
+        )
         for _ in range(pause):
             await asyncio.sleep(0)
         task.cancel()
@@ -225,7 +363,7 @@ async def test_a_cancelled_transition_is_whole_or_absent(store: Store) -> None:
     await store.transition(STATE, None, 0, None, [])
 
 
-@pytest.mark.parametrize("url", ["postgresql://db/understudy", "sqlite://", "sqlite:///", "sqlite:///:memory:", "x"])
+@pytest.mark.parametrize("url", ["mysql://db/understudy", "sqlite://", "sqlite:///", "sqlite:///:memory:", "x"])
 async def test_other_urls_are_refused(url: str) -> None:
     """If broken, a store that does not last, or does not exist yet, is taken for one."""
     with pytest.raises(StoreError, match=r"store\.url: .* is not supported; give sqlite:///PATH"):
@@ -303,7 +441,7 @@ async def _open_and_close(path: Path, entries: int = 0) -> None:
 
 async def test_a_store_that_is_held_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If broken, two controllers on one file look like a broken disk."""
-    monkeypatch.setattr("proxy.control.store.BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("proxy.control.database.BUSY_TIMEOUT_S", 0.05)
     store = await Store.open(f"sqlite:///{path}")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -315,13 +453,12 @@ async def test_a_store_that_is_held_says_so(path: Path, monkeypatch: pytest.Monk
     await store.close()
 
 
-async def test_a_state_of_a_newer_release_is_named(store: Store, path: Path) -> None:
+async def test_a_state_of_a_newer_release_is_named(store: Store, place: Place) -> None:
     """If broken, a state that this release cannot read ends in a stack trace without a route or a remedy."""
     await store.transition(STATE, None, 0, None, [])
-    with sqlite3.connect(path) as db:
-        db.execute("UPDATE rollouts SET state = json_set(state, '$.version', 7)")
-    db.close()
-    with pytest.raises(StoreError, match=f"rollout of route fraud: {path}: .*version 7 .*; run the release that wrote"):
+    newer = json.dumps({**state_codec.encode(STATE), "version": 7})
+    await asyncio.to_thread(place.execute, f"UPDATE rollouts SET state = '{newer}'")
+    with pytest.raises(StoreError, match=r"rollout of route fraud: .*version 7 .*; run the release that wrote"):
         await store.rollouts()
 
 
@@ -329,17 +466,18 @@ WRITER = """
 import asyncio, json, sys
 from dataclasses import replace
 from proxy.control import state_codec
-from proxy.control.store import Entry, Store
+from proxy.control.store import Basis, Entry, Store
 
-async def main(path, state):
-    store = await Store.open(f"sqlite:///{path}")
+async def main(url, state):
+    store = await Store.open(url)
     kept = (await store.rollouts()).get("fraud")
     number = kept.state.stage if kept else 0
     while True:
         number += 1
         entries = [Entry(0, 1.0, "fraud", "step", "", f"{number} {half}") for half in "ab"]
         blob = str(number).encode() * 20_000
-        await store.transition(replace(state, stage=number), blob, number, {"number": number}, entries)
+        basis = Basis({"number": number}, blob, {}, 1.0)
+        await store.transition(replace(state, stage=number), blob, number, basis, entries)
         print(number, flush=True)
 
 asyncio.run(main(sys.argv[1], state_codec.decode(json.loads(sys.argv[2]))))
@@ -347,24 +485,26 @@ asyncio.run(main(sys.argv[1], state_codec.decode(json.loads(sys.argv[2]))))
 
 
 @pytest.mark.slow
-async def test_kill_9_in_the_middle_of_writes_leaves_a_whole_transition(path: Path) -> None:
+async def test_kill_9_in_the_middle_of_writes_leaves_a_whole_transition(place: Place) -> None:
     """If broken, a killed controller comes back with a weight that its evidence, verdict or journal does not match."""
     for round_ in range(4):
-        acknowledged = await asyncio.to_thread(_write_and_kill, path, lines=5 + 7 * round_)
-        store = await Store.open(f"sqlite:///{path}")
+        acknowledged = await asyncio.to_thread(_write_and_kill, place.url, lines=5 + 7 * round_)
+        store = await Store.open(place.url)
         kept = (await store.rollouts())["fraud"]
         number = kept.state.stage
         assert number >= acknowledged
         assert kept == Kept(replace(STATE, stage=number), str(number).encode() * 20_000, number, {"number": number})
         texts = [line.text for line in await store.journal("fraud", 10_000)]
         assert texts == [f"{n} {half}" for n in range(number, 0, -1) for half in "ba"]
+        assert (await store.verify()).entries == 2 * number
+        assert (await store.verify()).broken == 0
         await store.close()
 
 
-def _write_and_kill(path: Path, lines: int) -> int:
+def _write_and_kill(url: str, lines: int) -> int:
     """The last transition that a writer acknowledged before it was killed."""
     state = json.dumps(state_codec.encode(STATE))
-    command = [sys.executable, "-c", WRITER, str(path), state]
+    command = [sys.executable, "-c", WRITER, url, state]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as writer:
         assert writer.stdout is not None
         for _ in range(lines):

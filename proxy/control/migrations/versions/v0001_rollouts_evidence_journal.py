@@ -54,7 +54,17 @@ def upgrade() -> None:
         sa.Column("value", sa.Integer, nullable=False),
     )
     for verb in ("UPDATE", "DELETE"):
-        op.execute(
-            f"CREATE TRIGGER journal_refuses_{verb.lower()} BEFORE {verb} ON journal "
-            "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
-        )
+        _refuse(verb)
+
+
+def _refuse(verb: str) -> None:
+    name = f"journal_refuses_{verb.lower()}"
+    if op.get_bind().dialect.name == "sqlite":
+        body = "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END"
+        op.execute(f"CREATE TRIGGER {name} BEFORE {verb} ON journal {body}")
+        return
+    op.execute(
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the journal is append-only'; END $$"
+    )
+    op.execute(f"CREATE TRIGGER {name} BEFORE {verb} ON journal FOR EACH ROW EXECUTE FUNCTION {name}()")

@@ -1,0 +1,37 @@
+"""What all handlers share: the controller, the route that a path names, and how an answer is made."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from aiohttp import web
+
+from proxy.admin.problems import unknown_route
+from proxy.admin.surface import Controls, Json
+
+CONTROLS: Final = web.AppKey("controls", Controls)
+
+
+def known(request: web.Request) -> Json:
+    """The route that the path names.
+
+    Raises:
+        RefusalError: there is none.
+    """
+    name, controls = request.match_info["name"], request.app[CONTROLS]
+    try:
+        return controls.route(name)
+    except KeyError as error:
+        raise unknown_route(name, names(controls)) from error
+
+
+def names(controls: Controls) -> list[str]:
+    """The names of all routes."""
+    return [str(route["name"]) for route in controls.routes()]
+
+
+def answer(value: Any) -> web.Response:
+    """A document as the answer."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return web.Response(text=text, content_type="application/json")

@@ -1,0 +1,203 @@
+"""The two kinds of database that a store may be in: a SQLite file, and PostgreSQL for a fleet.
+
+SQLite: one file in WAL mode. What must survive a power cut is written with `synchronous=FULL`, the evidence of an
+ordinary tick with `NORMAL`. PostgreSQL: the same by `synchronous_commit`. Everything else is the same SQL.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import URL, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+BUSY_TIMEOUT_S: Final = 5.0
+"""How long to wait for another process that writes to the same place (a backup, a person with `sqlite3`)."""
+STATEMENT_TIMEOUT_S: Final = 10.0
+"""How long PostgreSQL may take over one statement: rollouts stand still meanwhile."""
+WAL_LIMIT_BYTES: Final = 16 << 20
+"""What the write-ahead log may keep on disk after a checkpoint; ticks reuse it, so that it does not grow."""
+MIGRATING: Final = ""
+"""The name under which tables are changed: no instance has it."""
+_LOCKS: Final = 7_242_001
+"""What tells our locks from those of others in the same database."""
+GIVE_BACK_PAGES: Final = 64
+"""Pages of a file that are given back at once, within about 10 ms."""
+_ROW_BYTES: Final = 200
+"""Of a row in PostgreSQL, for what of it is no data: its head, its keys, its place in the indexes."""
+_POSTGRES: Final = ("postgresql", "postgres")
+_REMEDIES: Final = (
+    ("unable to open", "check that its folder exists and that this user may write there, or change store.url"),
+    ("readonly", "give this user the right to write the file and its folder, or change store.url"),
+    ("not a database", "it is no SQLite file: move it away to begin with an empty one, or change store.url"),
+    ("malformed", "it is damaged: restore a backup, or move it away to begin with an empty one"),
+    ("locked", "another process holds it: stop the other understudy that uses this file, or change store.url"),
+    ("disk is full", "make room on its disk"),
+    ("No space left", "make room on the disk of the database"),
+    ("disk I/O", "check the disk and its free space"),
+    ("password authentication", "check the user and the password in store.url"),
+    ("does not exist", "create it, or correct store.url"),
+    ("Connect call failed", "start the database, or correct the host and the port in store.url"),
+    ("Name or service not known", "correct the host in store.url"),
+    ("permission denied", "give the user of store.url the right to create tables in its schema"),
+    ("read-only transaction", "name the primary in store.url: this one is a replica"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Where a store is. `place` names it in messages, without a password."""
+
+    engine: AsyncEngine
+    place: str
+    is_sqlite: bool
+    errors: tuple[type[Exception], ...] = (DBAPIError, sqlite3.Error, OSError)
+    """What it raises where it cannot be reached, read or written."""
+
+    def insert(self, table: Any) -> Any:
+        """An INSERT that knows ON CONFLICT."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    @property
+    def reading(self) -> AsyncEngine:
+        """What reads: all statements of a transaction see the same moment."""
+        return self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
+
+    async def enter(self, db: AsyncConnection, name: str) -> None:
+        """Let one transaction at a time write under a name. SQLite has one writer at a time anyway."""
+        if not self.is_sqlite:
+            lock = text("SELECT pg_advisory_xact_lock(:ours, hashtext(:name))")
+            await db.execute(lock, {"ours": _LOCKS, "name": name})
+
+    async def damage(self, db: AsyncConnection) -> str:
+        """What a quick look finds to be broken, "" for nothing."""
+        if not self.is_sqlite:
+            return ""  # PostgreSQL says so itself, page by page
+        found = str((await db.exec_driver_sql("PRAGMA quick_check(1)")).scalar())
+        return "" if found == "ok" else found
+
+    async def used_bytes(self, db: AsyncConnection, instance: str) -> int:
+        """What the store takes on disk without the pages that are free; of PostgreSQL: what an instance has in it."""
+        if self.is_sqlite:
+            pages = (await db.exec_driver_sql("PRAGMA page_count")).scalar_one()
+            free = (await db.exec_driver_sql("PRAGMA freelist_count")).scalar_one()
+            return int(pages - free) * int((await db.exec_driver_sql("PRAGMA page_size")).scalar_one())
+        return int((await db.execute(text(_POSTGRESQL_BYTES), {"instance": instance})).scalar_one())
+
+    async def give_back(self, db: AsyncConnection) -> None:
+        """Give some of what is free back to the disk. PostgreSQL does so by itself."""
+        for _ in range(GIVE_BACK_PAGES if self.is_sqlite else 0):
+            # The driver takes one step of it, a page, whatever is asked for.
+            await db.exec_driver_sql("PRAGMA incremental_vacuum(1)")
+
+
+_POSTGRESQL_BYTES: Final = "SELECT " + " + ".join(  # noqa: S608 (of constants)
+    f"(SELECT coalesce(sum({size} + {_ROW_BYTES}), 0) FROM {table} WHERE instance = :instance)"  # noqa: S608
+    for table, size in (
+        ("slices", "octet_length(data)"),
+        ("verdicts", "coalesce(octet_length(evidence), 0) + octet_length(body::text)"),
+        ("journal", "octet_length(text) + octet_length(details::text)"),
+        ("configs", "octet_length(text)"),
+        ("evidence", "coalesce(octet_length(data), 0)"),
+    )
+)
+
+
+def connect(url: str) -> Database:
+    """The database of a URL `sqlite:///PATH` or `postgresql://user@host/name`. Nothing is opened yet.
+
+    Raises:
+        ValueError: the URL is of another kind, or what speaks to its database is not installed.
+    """
+    scheme, slashes, path = url.partition(":///")
+    if scheme == "sqlite" and slashes and path and path != ":memory:":
+        return Database(_sqlite(Path(path)), path, True)
+    if url.partition("://")[0] in _POSTGRES:
+        return _postgresql(url)
+    raise ValueError(
+        f"store.url: {url!r} is not supported; give sqlite:///PATH, for example sqlite:///understudy.db, "
+        "or postgresql://user@host/name"
+    )
+
+
+def remedy(said: str) -> str:
+    """What to do about an error of the database."""
+    return next((remedy for sign, remedy in _REMEDIES if sign in said), "check the database and its disk")
+
+
+def _sqlite(path: Path) -> AsyncEngine:
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(path)),
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        pool_size=2,
+        json_serializer=_encoded,
+        json_deserializer=msgspec.json.decode,
+    )
+    event.listen(engine.sync_engine, "connect", _connected)
+    event.listen(engine.sync_engine, "begin", _begun)
+    return engine
+
+
+def _postgresql(given: str) -> Database:
+    try:
+        url = make_url(given.replace("postgres://", "postgresql://", 1))
+    except ArgumentError as error:
+        raise ValueError(f"store.url: cannot be read: {error}") from error
+    try:
+        engine = create_async_engine(
+            url.set(drivername="postgresql+asyncpg"),
+            connect_args={"timeout": BUSY_TIMEOUT_S, "command_timeout": STATEMENT_TIMEOUT_S},
+            pool_size=2,
+            pool_pre_ping=True,  # a database that was restarted costs no failed tick
+            isolation_level="READ COMMITTED",
+            json_serializer=_encoded,
+            json_deserializer=msgspec.json.decode,
+        )
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"store.url: {url.render_as_string()} needs asyncpg: pip install 'understudy[postgresql]'"
+        ) from error
+    event.listen(engine.sync_engine, "begin", _begun_postgresql)
+    import asyncpg
+
+    return Database(
+        engine, url.render_as_string(), False, (DBAPIError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+    )
+
+
+def _encoded(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _connected(connection: Any, _: object) -> None:
+    # The driver's own idea of when a transaction begins leaves DDL and reads outside of it; `_begun` says BEGIN.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    # Of a file that is made now: what retention frees can be given back to the disk.
+    cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}")
+    cursor.close()
+
+
+def _begun(connection: Any) -> None:
+    synchronous = connection.get_execution_options().get("synchronous")
+    if synchronous is None:
+        connection.exec_driver_sql("BEGIN")
+        return
+    connection.exec_driver_sql(f"PRAGMA synchronous={synchronous}")
+    # The lock is taken at once: a transaction that first reads and then writes can find that it may not.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begun_postgresql(connection: Any) -> None:
+    if connection.get_execution_options().get("synchronous") == "NORMAL":
+        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
