@@ -1,0 +1,189 @@
+"""A store that fails under a rollout: traffic flows, the rollout stands still, it is said, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import resource
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from proxy.control.recording import decode
+from tests.support import postgres
+from tests.support.load import Load
+from tests.support.system import canary, fetch, models, understudy, wait_for
+
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(240)]
+
+STEPS = [{"setWeight": 20}, {"analysis": {"duration": "6s"}}, {"setWeight": 50}, {"analysis": {}}]
+METRICS = [{"name": "errors", "maxIncrease": "5pp"}]
+
+
+@contextlib.contextmanager
+def no_more_room(system) -> Iterator[None]:
+    """No file of the controller may grow: what a full disk or a quota does."""
+    (controller,) = system.pids("controller")
+    size = max(path.stat().st_size for path in system.folder.glob("understudy.db*"))
+    _, hard = resource.prlimit(controller, resource.RLIMIT_FSIZE)
+    resource.prlimit(controller, resource.RLIMIT_FSIZE, (size, hard))
+    yield
+    resource.prlimit(controller, resource.RLIMIT_FSIZE, (hard, hard))
+
+
+@contextlib.contextmanager
+def held_by_another(system) -> Iterator[None]:
+    """Somebody's transaction that does not end."""
+    with contextlib.closing(sqlite3.connect(system.folder / "understudy.db", isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        yield
+        db.execute("ROLLBACK")
+
+
+async def stands_still_and_heals(system, fault, says: str) -> None:
+    """The whole of it: before, meanwhile, and after."""
+    async with Load(system.port, rate=200) as load:
+        await asyncio.to_thread(wait_for, "evidence", lambda: system.route()["phase"] == "Progressing", 60)
+        with fault:
+            error = await asyncio.to_thread(wait_for, "the error", lambda: system.get("/status")["store"]["error"], 60)
+            assert says in error
+            before, answered = system.route(), load.tally.statuses[200]
+            await asyncio.sleep(8)
+            after = system.route()
+            for fact in ("phase", "step", "stage", "weight", "startedAt"):
+                assert after[fact] == before[fact], "a rollout moves that cannot be kept"
+            assert load.tally.statuses[200] > answered + 100, "traffic stands still"
+            status, problem = await asyncio.to_thread(
+                fetch, f"{system.admin}/api/v1/routes/m/abort", "POST", b"{}", 60.0
+            )
+            assert (status, problem["type"]) == (503, "urn:understudy:problem:store")
+            assert "nothing has changed" in problem["detail"]
+            assert "understudy_store_available 0.0" in fetch(f"{system.admin}/metrics")[1]
+            assert "the store fails: traffic flows on, rollouts stand still" in system.log.read_text()
+            assert system.route()["phase"] == before["phase"]
+        phase = await asyncio.to_thread(system.wait_phase, "Succeeded", "Aborted", "Failed", timeout_s=120)
+    route = system.route()
+    assert (phase, route["verdict"]) == ("Succeeded", "Successful"), route["reason"]
+    assert route["startedAt"] == before["startedAt"], "the rollout began anew"
+    assert system.get("/status")["store"]["error"] is None
+    assert "the store works again" in system.log.read_text()
+    assert (load.tally.failed, load.tally.broken) == (0, 0), load.tally.problems
+    assert system.get("/journal/verify")["holds"]
+    assert gaps(system) == [], "what was judged meanwhile was not kept"
+
+
+def gaps(system) -> list[float]:
+    """Seconds of the rollout of which no slice is recorded, stage by stage."""
+    (run,) = system.get("/routes/m/recordings")["runs"]
+    rows = system.get(f"/routes/m/recordings/{run['run']}")["rows"]
+    stages: dict[int, list[float]] = {}
+    for row in rows:
+        for looked in decode(base64.b64decode(row["data"])):
+            stages.setdefault(looked.slice.stage, []).append(looked.slice.at_s)
+    assert {1, 2} <= set(stages)
+    return [b for seconds in stages.values() for a, b in pairwise(seconds) if b - a != 1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"), [(no_more_room, "disk"), (held_by_another, "locked")], ids=["full", "locked"]
+)
+async def test_a_store_that_cannot_be_written(tmp_path, fault, says):
+    """If this fails, a full disk or a lock stops traffic, loses evidence, or a rollout runs away from its record."""
+    with models("v1", "v2") as (v1, v2), understudy(tmp_path, canary(v1, v2, STEPS, METRICS)) as system:
+        await stands_still_and_heals(system, fault(system), says)
+
+
+@pytest.fixture
+def server() -> Iterator[postgres.Postgres]:
+    with postgres.running() as server:
+        yield server
+
+
+async def test_a_database_that_is_away(tmp_path, server):
+    """If this fails, a restart of PostgreSQL stops traffic, or the rollout after it."""
+
+    @contextlib.contextmanager
+    def away(server) -> Iterator[None]:
+        server.stop()
+        yield
+        server.launch()
+
+    with models("v1", "v2") as (v1, v2):
+        url = await asyncio.to_thread(server.database)
+        config = canary(v1, v2, STEPS, METRICS) | {"store": {"url": url, "instance": "eu-1"}}
+        with understudy(tmp_path, config) as system:
+            await stands_still_and_heals(system, away(server), "cannot")
+            assert system.get("/status")["store"]["instance"] == "eu-1"
+
+
+@pytest.fixture
+def disk(tmp_path) -> Iterator[Path]:
+    """A disk of 4 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("only root may mount a small disk; a limit on files stands for it")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+async def test_a_disk_that_is_full(tmp_path, disk):
+    """If this fails, a disk without a byte left is another case than a limit on files."""
+    with models("v1", "v2") as (v1, v2):
+        config = canary(v1, v2, STEPS, METRICS) | {"store": {"url": f"sqlite:///{disk}/understudy.db"}}
+        with understudy(tmp_path, config) as system:
+            await stands_still_and_heals(system, no_byte_left(disk), "disk is full")
+
+
+@contextlib.contextmanager
+def no_byte_left(disk: Path) -> Iterator[None]:
+    """Somebody else's file takes all that there is."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"\0" * 4096):
+            pass
+    yield
+    ballast.unlink()
+
+
+async def test_a_damaged_store_and_its_backup(tmp_path):
+    """If this fails, a damaged file stops traffic, is written on, or a backup cannot be put in its place."""
+    with models("v1", "v2") as (v1, v2):
+        config = canary(v1, v2, [{"setWeight": 30}, {"pause": {}}], METRICS)
+        with understudy(tmp_path, config) as system:
+            await Load(system.port).send(500)
+            before = wait_for("the gate", lambda: r if (r := system.route())["phase"] == "Paused" else None, 60)
+            path, backup = tmp_path / "understudy.db", tmp_path / "backup.db"
+            with contextlib.closing(sqlite3.connect(path)) as db, contextlib.closing(sqlite3.connect(backup)) as other:
+                db.backup(other)
+            (controller,) = system.pids("controller")
+            system.kill("controller")
+            damaged = backup.read_bytes()[:4096] + b"\x5a" * (backup.stat().st_size - 4096)
+            for file in tmp_path.glob("understudy.db-*"):
+                file.unlink()
+            path.write_bytes(damaged)
+            wait_for("another controller", lambda: system.pids("controller") not in ([], [controller]), 30)
+            error = wait_for("the error", lambda: (fetched(system) or {}).get("store", {}).get("error"), 60)
+            assert "it is damaged: restore a backup" in error
+            tally = await Load(system.port).send(500)
+            assert (tally.failed, tally.backends["v2"] > 0) == (0, True), "workers serve their last snapshot"
+            assert path.read_bytes()[4096:] == damaged[4096:], "what is damaged is left alone"
+            shutil.copyfile(backup, path)
+            wait_for("the rollout", lambda: system.phase() == "Paused", 60)
+            route = system.route()
+            assert {fact: route[fact] for fact in ("phase", "weight", "startedAt")} == {
+                fact: before[fact] for fact in ("phase", "weight", "startedAt")
+            }
+
+
+def fetched(system):
+    """The status, None while the controller is away."""
+    status, body = fetch(f"{system.admin}/api/v1/status", timeout_s=5)
+    return body if status == 200 else None
