@@ -46,6 +46,8 @@ class Fault(enum.IntEnum):
     TLS_FAILED = 22
     PROXY_HEADER = 23
     HANDSHAKE = 24
+    HOLD_FULL = 25
+    HOLD_TIMEOUT = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,12 @@ FACTS: dict[Fault, Facts] = {
     Fault.HANDSHAKE: Facts(
         "tls-handshake", Side.CLIENT, 400, False, False, "the client and this listener did not agree on TLS"
     ),
+    Fault.HOLD_FULL: Facts(
+        "hold-full", Side.PROXY, 503, False, False, "the route is held, and too many requests wait already"
+    ),
+    Fault.HOLD_TIMEOUT: Facts(
+        "hold-timeout", Side.PROXY, 503, False, False, "the route is held for longer than the request can wait"
+    ),
     Fault.INJECTED: Facts("injected", Side.PROXY, 503, False, False, "this fault was injected on purpose"),
     Fault.TLS_FAILED: Facts(
         "tls-failed", Side.UPSTREAM, 503, True, True, "no TLS connection to the backend could be made"
@@ -154,6 +162,8 @@ ENVOY_FLAGS: dict[Fault, str] = {
     Fault.TLS_FAILED: "UF",
     Fault.PROXY_HEADER: "DPE",
     Fault.HANDSHAKE: "DPE",
+    Fault.HOLD_FULL: "UO",
+    Fault.HOLD_TIMEOUT: "UT",
 }
 """Each fault as Envoy's access log would have it (%RESPONSE_FLAGS%), or the nearest where Envoy has none of its own."""
 

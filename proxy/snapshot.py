@@ -243,11 +243,24 @@ class Retries(msgspec.Struct, frozen=True):
     budget_floor: int = 3
 
 
+class Hold(msgspec.Struct, frozen=True):
+    """How requests of a route wait, in each worker. `at_least_s` is how long the hold takes at least, 0 if unknown;
+    `release_rate` is per second, of all workers together. The first of `priorities` comes first."""
+
+    max_requests: int = 1000
+    max_bytes: int = 64 << 20
+    timeout_s: float = 30.0
+    at_least_s: float = 0.0
+    release_rate: float = 20.0
+    priorities: tuple[tuple[Match, ...], ...] = ()
+
+
 class Route(msgspec.Struct, frozen=True):
     """A match that leads to one model. `segments` cover the circle; `keys` empty means a fresh draw per request.
 
     `first_byte_s` 0 is no limit but that of `request_timeout_s`. `direct` index the backends that a client may ask for;
-    `names_backend` and `server_timing` say what answers tell of the way that they came.
+    `names_backend` and `server_timing` say what answers tell of the way that they came. While there is a
+    `hold`, no request goes on.
     """
 
     name: str
@@ -272,6 +285,7 @@ class Route(msgspec.Struct, frozen=True):
     direct: tuple[int, ...] = ()
     names_backend: bool = True
     server_timing: bool = False
+    hold: Hold | None = None
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -138,6 +138,12 @@ class _Exposition(Collector):
         limited = _counter("understudy_rate_limited", "Requests that a rate limit of the route turned away.", "route")
         injected = _counter("understudy_injected", "Faults injected on purpose, by kind.", "route", "kind")
         direct = _counter("understudy_direct_requests", "Requests for a version by name; no evidence of it.", "route")
+        waiting = _gauge("understudy_held_requests", "Requests that wait while their route is held.", "route")
+        held = _counter("understudy_held", "Requests that had to wait while their route was held.", "route")
+        ended = _counter("understudy_hold_ended", "Requests that wait no longer, by what became of them.",
+                         "route", "result")  # fmt: skip
+        refused = _counter("understudy_hold_refused", "Requests turned away at once while their route was held.",
+                           "route")  # fmt: skip
         reader = self._controls.reader
         for name in (route["name"] for route in routes):
             totals = [reader.guards(worker, name) for worker in reader.workers()]
@@ -145,7 +151,12 @@ class _Exposition(Collector):
             injected.add_metric([name, "delay"], sum(total.delayed for total in totals))
             injected.add_metric([name, "abort"], sum(total.aborted for total in totals))
             direct.add_metric([name], sum(total.direct for total in totals))
-        yield from (limited, injected, direct)
+            waiting.add_metric([name], sum(total.waiting for total in totals))
+            held.add_metric([name], sum(total.held for total in totals))
+            for result in ("released", "expired", "displaced", "left"):
+                ended.add_metric([name, result], sum(getattr(total, result) for total in totals))
+            refused.add_metric([name], sum(total.hold_refused for total in totals))
+        yield from (limited, injected, direct, waiting, held, ended, refused)
 
     def _durations(self) -> Metric:
         family = HistogramMetricFamily(

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from proxy.data.bodies import Piece, send
 from proxy.data.connection import Borrower, Connection
 from proxy.data.heads import to_backend
+from proxy.data.holding import Room
 from proxy.data.http1 import chunk
 from proxy.data.leftover import Leftover
 from proxy.data.pool import Pool
@@ -41,6 +42,9 @@ class Client(Protocol):
 
     def hold(self, held: bool) -> None:
         """Stop or go on reading from the client."""
+
+    def proceed(self) -> None:
+        """The request is taken up: a client that waits to be told so may send its body."""
 
     def abort(self) -> None:
         """Close the connection so that the client sees an incomplete answer."""
@@ -80,6 +84,7 @@ class Attempt(Borrower):
         "_pool",
         "_request_complete",
         "_retrying",
+        "_room",
         "_sent_head",
         "_sent_s",
         "_waiting_bytes",
@@ -108,12 +113,19 @@ class Attempt(Borrower):
     _request_complete: bool
     _retrying: Retrying | None
     """There once the first attempt has failed and another is due."""
+    _room: Room | None
+    """Where it waits while its route is held."""
     _sent_head: bool
     _sent_s: float
     """When the attempt under way began, where somebody wants to know."""
     _waiting_bytes: int
     deadline_s: float
     head: Head
+
+    @property
+    def waits(self) -> bool:
+        """Whether its route is held."""
+        return self._room is not None
 
     def request_flush(self) -> None:
         """Send on what is there, in one write."""
@@ -234,6 +246,9 @@ class Attempt(Borrower):
             connection.abandon(fault)
         elif self._pool is not None and self._answer == NOTHING:
             self._pool.cancel(self)
+        elif self._room is not None:
+            self._room.leave(self)
+            self._room = None
 
     def _who(self) -> str:
         if self._plan is None or self._arm is None:

@@ -144,6 +144,12 @@ class ClientConnection(Intake):
         elif not self._queue and not self._rest and not self._closing:
             self._transport.resume_reading()
 
+    def proceed(self) -> None:
+        """The request is taken up: a client that waits to be told so may send its body."""
+        exchange = self._exchange
+        if exchange is not None and exchange.head.expects and exchange is self._open and not exchange.waits:
+            self._transport.write(CONTINUE)
+
     def abort(self) -> None:
         """Close so that the client sees an incomplete answer."""
         self._closing = True
@@ -176,8 +182,7 @@ class ClientConnection(Intake):
             if not self._queue and not self._rest:
                 self._transport.resume_reading()
             exchange.start()
-            if exchange.head.expects and exchange is self._open and exchange is self._exchange:
-                self._transport.write(CONTINUE)
+            self.proceed()
         elif self._refused is not None:
             self._context.writer.refuse(self._refused.fault)
             if self._context.access_log is not None:

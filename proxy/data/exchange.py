@@ -19,6 +19,7 @@ from time import monotonic
 from proxy.data.attempt import DONE, HEAD, NOTHING, PENDING_BYTES, REPLAY_BYTES, Client
 from proxy.data.bodies import Piece
 from proxy.data.gathering import PIECE_BYTES, gather
+from proxy.data.holding import Room
 from proxy.data.http1 import chunk
 from proxy.data.injection import Strike
 from proxy.data.reply import Reply
@@ -53,6 +54,7 @@ class Exchange(Reply):
         self._body_bytes = self._waiting_bytes = self._answer_bytes = self._status = 0
         self._answer_kept = None
         self._answer = NOTHING
+        self._room = None
         self._request_complete = self._sent_head = self._chunk_out = self._paused_by_client = self._held = False
         self._response_headers = []
         self._arrived_s = self._complete_s = self._sent_s = self.deadline_s = 0.0
@@ -71,10 +73,43 @@ class Exchange(Reply):
             self._plan = plan
             self._refuse(Fault.RATE_LIMITED, f"the rate limit of route {route.name} is used up", ceil(wait_s))
             return
-        if plan.injector is not None and (strike := plan.injector.draw(head)) is not None:
+        if plan.room is None or not self._waits_in(plan.room, plan, now_s):
+            self._admit(plan)
+
+    def _waits_in(self, room: Room, plan: RoutePlan, now_s: float) -> bool:
+        """Whether the request waits, or may not even do that; it is looked at again when it is let go."""
+        most = plan.route.max_body_bytes
+        if most and (self.head.length or 0) > most:
+            return False  # it is refused as any other
+        if not room.takes(self, self.head, now_s):
+            return False
+        if self._answer == NOTHING:
+            self._room = room
+            self._context.live.add(self)
+        return True
+
+    def _admit(self, plan: RoutePlan) -> None:
+        """Go on, unless the route has a fault for the request."""
+        if plan.injector is not None and (strike := plan.injector.draw(self.head)) is not None:
             self._meet(strike, lambda: self._choose(plan, delayed=strike.delay_s > 0))
         else:
             self._choose(plan, delayed=False)
+
+    def released(self, now_s: float) -> None:
+        """The route is held no longer: a version is chosen by what routes now, and what was waited is not its time."""
+        self._room = None
+        self._arrived_s = now_s
+        plan = self._context.routing.find(self.head)
+        if plan is None:
+            self._refuse(Fault.NO_ROUTE, "the route that held the request is gone")
+            return
+        self._admit(plan)
+        self._client.proceed()
+
+    def turned_away(self, fault: Fault, detail: str, retry_after_s: int) -> None:
+        """The route is held, and the request cannot wait."""
+        self._room = None
+        self._refuse(fault, detail, retry_after_s)
 
     def _choose(self, plan: RoutePlan, delayed: bool) -> None:
         """Choose a version, count the arrival, and ask for a connection."""
@@ -202,7 +237,9 @@ class Exchange(Reply):
 
     def expire(self, now_s: float) -> None:
         """The deadline has passed: who is late?"""
-        if self._answer == NOTHING:
+        if self._room is not None:
+            self._room.expire(self, now_s)
+        elif self._answer == NOTHING:
             if not self._request_complete and not self._held:
                 self._refuse(Fault.CLIENT_TIMEOUT, "")
             elif not self._try_again(Fault.REQUEST_TIMEOUT, FACTS[Fault.REQUEST_TIMEOUT].status):

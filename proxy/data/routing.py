@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from proxy.answer_id import Stamp
 from proxy.data.access_log import AccessLog
 from proxy.data.admission import Admission
+from proxy.data.holding import Room
 from proxy.data.injection import DELAYED_LINE, Injector
 from proxy.data.limiting import Limiter, RouteLimit
 from proxy.data.listening import CLOSED, ListenerPlan, listener_plans
@@ -95,12 +96,13 @@ class RoutePlan:
     """What names the answers, where truths may be told of them."""
     direct: DirectAccess | None = None
     timed: bool = False
+    room: Room | None = None
 
 
 class Routing:
     """All routes of one snapshot."""
 
-    __slots__ = ("_past", "generation", "limits", "listeners", "names", "plans", "stamp", "upstreams")
+    __slots__ = ("_past", "generation", "limits", "listeners", "names", "plans", "rooms", "stamp", "upstreams")
 
     def __init__(
         self, snapshot: Snapshot, writer: Writer, previous: Routing | None = None, names: Names | None = None
@@ -130,7 +132,12 @@ class Routing:
             upstream.judge(unhealthy.get(number, frozenset()))
         limiters = {} if previous is None else previous.limiters()
         self.stamp: Stamp | None = _stamp(snapshot.feedback_key, None if previous is None else previous.stamp)
-        self.plans = tuple(_plan(route, ordered, writer, limiters, self.stamp) for route in snapshot.routes)
+        if previous is None or not previous.generation:
+            writer.guards.begin(route.name for route in snapshot.routes)
+        self.rooms: dict[str, Room] = _rooms(snapshot, writer, {} if previous is None else previous.rooms)
+        self.plans = tuple(
+            _plan(route, ordered, writer, limiters, self.stamp, self.rooms.get(route.name)) for route in snapshot.routes
+        )
 
     def connections(self) -> tuple[int, int]:
         """Connections opened, and used again, since the worker began: of backends that are gone too."""
@@ -161,12 +168,30 @@ def _stamp(key: bytes, held: Stamp | None) -> Stamp | None:
     return held if held is not None and held.key == key else Stamp(key)
 
 
+def _rooms(snapshot: Snapshot, writer: Writer, before: Mapping[str, Room]) -> dict[str, Room]:
+    """Where requests wait: of routes that are held, and of those in which some wait still."""
+    rooms: dict[str, Room] = {}
+    for route in snapshot.routes:
+        room = before.get(route.name)
+        if route.hold is not None:
+            room = room or Room(route.name, writer.guards.route(route.name), writer.shape.workers)
+            room.hold(route.hold)
+            rooms[route.name] = room
+    for name, room in before.items():
+        if name not in rooms:
+            room.open()
+            if not room.idle:
+                rooms[name] = room
+    return rooms
+
+
 def _plan(
     route: Route,
     upstreams: list[Upstream],
     writer: Writer,
     limiters: Mapping[tuple[str, RateLimit], Limiter],
     stamp: Stamp | None,
+    room: Room | None,
 ) -> RoutePlan:
     outputs = len(route.predictions.outputs) if route.predictions else 0
 
@@ -192,6 +217,7 @@ def _plan(
         stamp if route.feedback else None,
         _direct(route, upstreams, writer, injector) if route.direct else None,
         route.server_timing,
+        room,
     )
 
 
@@ -269,5 +295,7 @@ class Context:
         """End what is past its deadline and close connections that were idle for too long."""
         for timed in [timed for timed in self.live if timed.deadline_s < now_s]:
             timed.expire(now_s)
+        for room in self.routing.rooms.values():
+            room.sweep(now_s)
         for upstream in self.routing.upstreams.values():
             upstream.sweep(now_s)

@@ -82,8 +82,8 @@ class Worker:
         self._sweep()
         gc.freeze()
         await self._stop.wait()
+        await self._drain(drain_timeout_s)  # meanwhile it hears when a hold ends
         listener.cancel()
-        await self._drain(drain_timeout_s)
 
     async def adopt(self, snapshot: Snapshot) -> None:
         """Route by this snapshot from now on; the first one opens the doors."""
@@ -95,7 +95,7 @@ class Worker:
             self._acceptors = [
                 Acceptor(self.context, self._clients, index, sock, log) for index, sock in enumerate(self._listening)
             ]
-        for acceptor in self._acceptors:
+        for acceptor in () if self._stop.is_set() else self._acceptors:
             await acceptor.adopt()
         self._writer.set_worker(W_GENERATION, snapshot.generation)  # last: it says that clients are taken
         if first:
@@ -176,6 +176,8 @@ class Worker:
             for client in list(self._clients):
                 client.drain(now_s)
             await asyncio.sleep(DRAIN_LOOK_S)
+        for room in self.context.routing.rooms.values():
+            room.clear(monotonic())
         if self.context.access_log is not None:
             self.context.access_log.close(access_log.CLOSE_S)
         log("info", "stopped", cut=self.context.admission.total, worker=self._index)

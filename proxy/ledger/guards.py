@@ -31,6 +31,17 @@ those that asked for a version by its name."""
 DELAYED: Final = 2
 ABORTED: Final = 3
 DIRECT: Final = 4
+HELD: Final = 5
+"""Requests that waited while their route was held, and what became of them: each ends in one of the next four cells,
+unless its worker dies."""
+RELEASED: Final = 6
+EXPIRED: Final = 7
+DISPLACED: Final = 8
+LEFT: Final = 9
+HOLD_REFUSED: Final = 10
+"""Requests that could not wait, for want of room or of time."""
+WAITING: Final = 11
+"""How many wait now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,13 @@ class GuardTotals:
     delayed: int = 0
     aborted: int = 0
     direct: int = 0
+    held: int = 0
+    released: int = 0
+    expired: int = 0
+    displaced: int = 0
+    left: int = 0
+    hold_refused: int = 0
+    waiting: int = 0
 
 
 class RouteCounts:
@@ -55,6 +73,10 @@ class RouteCounts:
     def add(self, cell: int) -> None:
         """Count one."""
         self._cells[self._at + cell] += 1
+
+    def put(self, cell: int, value: int) -> None:
+        """Say how many there are."""
+        self._cells[self._at + cell] = value
 
 
 class SharedTimes:
@@ -108,13 +130,23 @@ class Guards:
                 return RouteCounts(self._cells, at)
         return RouteCounts(self._cells, self._base + GUARD_ROUTES * GUARD_ROUTE_CELLS)
 
+    def begin(self, names: Iterable[str]) -> None:
+        """The worker has just started: nobody waits in it, whatever its predecessor left behind."""
+        for name in names:
+            tag = _tag(xxh3_64_intdigest(name.encode()))
+            for at in _places(self._base, tag):
+                if self._cells[at] == tag:
+                    self._cells[at + WAITING] = 0.0
+                if self._cells[at] in (0.0, tag):
+                    break
+
 
 def totals(cells: memoryview[float], base: int, name: str) -> GuardTotals:
     """What the table of a worker, whose guards begin at `base`, says of a route."""
     tag = _tag(xxh3_64_intdigest(name.encode()))
     for at in _places(base, tag):
         if cells[at] == tag:
-            return GuardTotals(*(int(cells[at + cell]) for cell in (RATE_LIMITED, DELAYED, ABORTED, DIRECT)))
+            return GuardTotals(*(int(cells[at + cell]) for cell in range(RATE_LIMITED, WAITING + 1)))
         if not cells[at]:
             break
     return GuardTotals()

@@ -59,8 +59,8 @@ WORKER_CELLS: Final = 64
 # --- guards: counts of routes, and times of rate-limited keys; both are found by hash
 GUARD_ROUTES: Final = 2048
 """Twice as many as a file may have routes: names that are gone keep their place."""
-GUARD_ROUTE_CELLS: Final = 5
-"""Tag, rate-limited, delayed, aborted, direct."""
+GUARD_ROUTE_CELLS: Final = 16
+"""Tag, then the cells that `proxy.ledger.guards` names."""
 GUARD_KEYS: Final = 8192
 """Pairs of (tag, time) of keys of rate limits."""
 G_KEYS: Final = (GUARD_ROUTES + 1) * GUARD_ROUTE_CELLS
@@ -157,7 +157,7 @@ LANE_CELLS: Final = L_OUTPUTS + OUTPUTS * OUTPUT_CELLS
 ROW_CELLS: Final = R_LANES + LANES * LANE_CELLS
 
 _HEADER_CELLS: Final = 512
-_MAGIC: Final = 0x5553_4C34
+_MAGIC: Final = 0x5553_4C35
 INV_LOG_BASE: Final = 1.0 / log(LATENCY_BASE)
 LATENCY_OFFSET: Final = -log(LATENCY_LOWEST_S) * INV_LOG_BASE
 INV_LOG_RATIO: Final = 1.0 / log(RATIO_BASE)

@@ -73,6 +73,10 @@ def test_what_stable_was_asked_twice_is_counted_by_result(controller):
 def test_what_a_rate_limit_turned_away_is_counted_by_route(controller):
     """Broken: nobody sees which limit is too low."""
     assert scrape(controller)("understudy_rate_limited_total", route="fraud") == 2
+    assert scrape(controller)("understudy_held_total", route="fraud") == 2
+    assert scrape(controller)("understudy_hold_ended_total", route="fraud", result="left") == 2
+    assert scrape(controller)("understudy_held_requests", route="fraud") == 6
+    assert scrape(controller)("understudy_hold_refused_total", route="fraud") == 0
 
 
 def test_requests_for_a_version_by_name_are_counted_apart(controller):
