@@ -28,10 +28,13 @@ def _digest(value: str) -> str:
 
 
 def _variable(value: str) -> str:
-    """What is refused is not shown: it may be the token itself."""
+    """What is refused is not shown: it may be the secret itself."""
     if not _VARIABLE.fullmatch(value):
         raise refusal("is no name of an environment variable", "write letters, digits and _, such as ADMIN_TOKEN")
     return value
+
+
+EnvName = Annotated[str, Parsed(_variable, str, {"title": "name of an environment variable"}, form=str)]
 
 
 class Token(Section):
@@ -48,7 +51,7 @@ class Token(Section):
     """The SHA-256 of the token in hexadecimal digits. The token should be random, such as of `openssl rand -hex 32`:
     what a person can remember, others can guess from this."""
 
-    env: Annotated[str, Parsed(_variable, str, {"title": "name of an environment variable"}, form=str)] | None = None
+    env: EnvName | None = None
     """The environment variable of Understudy that has the token itself, of 16 characters at least. Where it is not set,
     nobody is let in by this."""
 

@@ -275,6 +275,16 @@ def _limits(route: Route) -> Iterator[Finding]:
             yield Finding(("rateLimits", place), f"is the same as rateLimits[{first}]", "keep one of them")
 
 
+def _webhooks(route: Route) -> Iterator[Finding]:
+    names = [hook.name for hook in route.webhooks]
+    for place, hook in enumerate(route.webhooks):
+        if (first := names.index(hook.name)) < place:
+            message = f"{shown(hook.name)} is the name of webhooks[{first}] already"
+            yield Finding(("webhooks", place, "name"), message, "give each its own name")
+        if route.strategy is None:
+            yield Finding(("webhooks", place), "has no rollout to be asked about", "give the route a `strategy`")
+
+
 _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
     (frozenset({"backendRefs", "mirrors", "strategy"}), _once),
     (frozenset({"backendRefs", "strategy"}), _roles),
@@ -287,5 +297,6 @@ _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
     (frozenset({"retries", "timeouts"}), _tries),
     (frozenset({"backendRefs", "fault"}), _fault),
     (frozenset({"rateLimits"}), _limits),
+    (frozenset({"webhooks", "strategy"}), _webhooks),
 )
 """Each check with the keys of a route that must be valid for it."""

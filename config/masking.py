@@ -19,8 +19,10 @@ from config.problems import ConfigError, Loc, Problem
 SECRETS: Final[tuple[tuple[str | None, ...], ...]] = (
     ("admin", "tokens", None, "sha256"),
     ("routes", None, "mirrors", None, "headers", "set", None),
+    ("routes", None, "webhooks", None, "url"),
 )
-"""Places of secrets; None is any index or key. A header field that copies get may be a credential."""
+"""Places of secrets; None is any index or key. A header field that copies get may be a credential, and so may the path
+of a webhook."""
 _MASK: Final = re.compile("masked-[0-9a-f]{16}")
 _ANCHOR: Final = re.compile(r"&\S+\s+")
 

@@ -22,6 +22,7 @@ from config.durations import duration, format_duration
 from config.fault_injection import FaultInjection
 from config.feedback import Feedback
 from config.health import HealthCheck, OutlierDetection
+from config.hold import Hold
 from config.limits import Limits
 from config.listening import Listen
 from config.matching import Match, Method, SessionAffinity
@@ -39,6 +40,7 @@ from config.retries import Retries
 from config.section import Section, refusals
 from config.storing import Store
 from config.strategy import Strategy
+from config.webhooks import Webhook
 
 DurationS = Annotated[float, duration(0.001, 86_400)]
 DelayS = Annotated[float, duration(0.0, 3600)]
@@ -231,6 +233,9 @@ class Route(Section):
     response_headers: ResponseHeaders = ResponseHeaders()
     """What answers tell clients of the way that they came."""
 
+    hold: Hold = Hold()
+    """How requests wait while a strategy holds the route, as `recreate` does."""
+
     predictions: Predictions | None = None
     """What is read from answers. Without it versions are compared by errors and latency alone."""
 
@@ -243,6 +248,9 @@ class Route(Section):
 
     analysis: Analysis = Analysis()
     """How versions are compared."""
+
+    webhooks: Annotated[tuple[Webhook, ...], Field(max_length=32)] = ()
+    """Who is asked before the rollout goes on, and who is told of it."""
 
     seed: Text | None = None
     """What users are hashed with, by default the route's name. Routes with the same seed send a user to the same

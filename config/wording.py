@@ -68,7 +68,7 @@ def _is(item: ErrorDetails, kind: str) -> bool:
 
 def _unknown_key(loc: Loc, close: str | None) -> Finding:
     key, known = str(loc[-1]), list(known_keys(loc[:-1]))
-    places = homes(key)
+    places = [place for place in homes(key) if not place.endswith(".secret")]  # its keys are words of every day
     if close is not None:
         remedy = f"did you mean {close}?"
     elif places:

@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 
 from config.access import Role
-from proxy.admin import documents, recollection, recorded
+from proxy.admin import documents, process, recollection, recorded
 from proxy.admin.events import NEWS, stream
 from proxy.admin.feedback import NDJSON, Intake, Taken, Truths
 from proxy.admin.handling import CONTROLS, answer, known, names
@@ -249,7 +249,7 @@ ENDPOINTS: Final = (
         "/api/v1/status",
         _status,
         "the process, its workers, the endpoints of backends, a summary of each route",
-        documents.Status,
+        process.Status,
     ),
     Endpoint("GET", "/api/v1/routes", _routes, "a summary of each route, in order of precedence", documents.Routes),
     Endpoint(

@@ -100,6 +100,7 @@ class _Exposition(Collector):
         yield from _arms(_sums(controls))
         yield from self._guards(routes)
         yield from _feedback(controls, routes)
+        yield from self._webhooks(routes)
         yield self._durations()
         yield from _weights(routes)
         yield from _rollouts(routes)
@@ -157,6 +158,19 @@ class _Exposition(Collector):
                 ended.add_metric([name, result], sum(getattr(total, result) for total in totals))
             refused.add_metric([name], sum(total.hold_refused for total in totals))
         yield from (limited, injected, direct, waiting, held, ended, refused)
+
+    @staticmethod
+    def _webhooks(routes: list[Json]) -> Iterator[Metric]:
+        waiting = _gauge("understudy_webhook_waiting", "News that a webhook has yet to be told.", "route", "webhook")
+        told = _counter("understudy_webhook_told", "News that a webhook was told.", "route", "webhook")
+        lost = _counter("understudy_webhook_given_up", "News that a webhook was not told in time.", "route", "webhook")
+        for route in routes:
+            for hook in route["webhooks"]:
+                labels = [route["name"], hook["name"]]
+                waiting.add_metric(labels, hook["waiting"])
+                told.add_metric(labels, hook["told"])
+                lost.add_metric(labels, hook["givenUp"])
+        yield from (waiting, told, lost)
 
     def _durations(self) -> Metric:
         family = HistogramMetricFamily(

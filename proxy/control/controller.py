@@ -307,7 +307,7 @@ class Controller:
         async with self._turn:
             subject = self._subject(route)
             await self._plane.command(subject, event_of(verb, actor, full, reason))
-            return views.route(subject, self.reader)
+            return self._plane.view(subject)
 
     # --- questions
     @property
@@ -383,7 +383,7 @@ class Controller:
 
     def route(self, name: str) -> Json:
         """All that is known of a route. Raises KeyError if there is none of this name."""
-        return views.route(self._subject(name), self.reader)
+        return self._plane.view(self._subject(name))
 
     def _subject(self, name: str) -> Subject:
         return self._plane.subjects[name]

@@ -24,6 +24,7 @@ from proxy.control import steps
 from proxy.control.evidence import GRID
 from proxy.snapshot import CIRCLE
 
+_STEPS: Final = frozenset({"confirm-rollout", "pre-rollout", "confirm-traffic-increase", "confirm-promotion"})
 _PER_PERCENT: Final = CIRCLE // 100
 
 
@@ -36,6 +37,7 @@ def plan(config: schema.Config, route: schema.Route) -> steps.Plan | None:
     backends = {backend.name: backend for backend in config.backends}
     analysis = route.analysis
     ending = _ending(route.strategy)
+    gates = frozenset(hook.type for hook in route.webhooks if not hook.told)
     ends_itself = isinstance(ending, steps.Report | steps.Contest)
     return steps.Plan(
         route=route.name,
@@ -54,6 +56,7 @@ def plan(config: schema.Config, route: schema.Route) -> steps.Plan | None:
         progress_deadline_s=analysis.progress_deadline,
         on_no_traffic=analysis.on_no_traffic,
         on_ratio=analysis.on_srm,
+        gates=gates,
     )
 
 
@@ -63,7 +66,9 @@ def plan_steps(route: schema.Route) -> tuple[steps.Step, ...]:
         return ()
     switch = route.strategy.blue_green
     first = () if switch is None else (steps.Smoke(len(switch.smoke)),)
-    return (*first, *map(_step, route.strategy.steps))
+    gates = frozenset(hook.type for hook in route.webhooks)
+    unasked = isinstance(ending := _ending(route.strategy), steps.Promotion) and not ending.proof
+    return steps.gated([*first, *map(_step, route.strategy.steps)], gates, asks_at_end=unasked)
 
 
 def question(route: schema.Route) -> Question:
@@ -92,6 +97,8 @@ def _digest(route: schema.Route, stable_version: str | None) -> str:
     facts["stableVersion"] = stable_version
     if _repeats(route):  # how often is a matter of speed, and that it is done a matter of what is asked
         facts["repeats"] = True
+    if stands := sorted({hook.type for hook in route.webhooks} & _STEPS):
+        facts["gates"] = stands  # they are steps: others would be at their places
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

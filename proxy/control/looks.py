@@ -7,10 +7,11 @@ and acted on as its plan wants. Only then may a step be done.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
-from proxy.control import moves, steps
-from proxy.control.state import Decision, Look, Phase, Record, State
+from proxy.control import gates, moves, steps
+from proxy.control.gates import ALWAYS
+from proxy.control.state import Ask, Decision, Look, Phase, Record, State
 from proxy.control.steps import Plan
 from proxy.snapshot import CIRCLE
 
@@ -18,13 +19,27 @@ if TYPE_CHECKING:
     from analysis.verdict import Verdict
 
 
+_PROMOTION: Final = "confirm-promotion"
+_ASKING: Final = frozenset({Phase.WAITING, Phase.PROGRESSING, Phase.PAUSED})
+
+
 def look(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
     """A look before the rollout is decided."""
+    after, actions = _look(plan, state, event, now_s)
+    asked = (plan.gates & ALWAYS) | {moves.gate_at(plan, after)} - {""}
+    if steps.is_last(plan.steps, after.step) and after.reason == _waits(_at_promotion(plan, event)):
+        asked |= {_PROMOTION}
+    return after, (*actions, Ask(frozenset(asked))) if asked and after.phase in _ASKING else actions
+
+
+def _look(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
+    if (harm := _harm(state, event, now_s)) is not None:
+        return harm
     verdict = event.verdict
-    if verdict is not None and verdict.abort:
-        return moves.end(state, Phase.ABORTED, "Failed", verdict.decided_by, verdict.reason, now_s)
     if (stuck := _stuck(plan, state, event, now_s)) is not None:
         return stuck
+    if (gate := moves.gate_at(plan, state)) and state.phase is not Phase.PAUSED:
+        return _look_at_gate(plan, state, event, gate, now_s)
     if verdict is None:
         return _blind(plan, state, event, now_s)
     recovered = state.verdict == "Error"
@@ -33,25 +48,28 @@ def look(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
     if state.phase is Phase.WAITING:
         after, actions = _look_waiting(plan, state, verdict, now_s)
     elif state.phase is Phase.PAUSED:
-        after, actions = _look_paused(plan, state, verdict, now_s)
+        after, actions = _look_paused(plan, state, event, verdict, now_s)
     else:
-        after, actions = _look_progressing(plan, state, verdict, now_s)
+        after, actions = _look_progressing(plan, state, event, verdict, now_s)
     return after, (Record("recovered", "the evidence can be judged again"), *actions) if recovered else actions
 
 
 def look_promoting(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
     """A look while the candidate takes over: only harm counts now."""
-    verdict = event.verdict
-    if verdict is None or not verdict.abort:
-        return state, ()
-    return moves.end(state, Phase.ABORTED, "Failed", verdict.decided_by, verdict.reason, now_s)
+    harm = _harm(state, event, now_s)
+    return (state, _asks(plan)) if harm is None else harm
 
 
 def look_baking(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
     """A look while the candidate bakes: harm takes it back, and time ends it, if there was anything to be seen."""
+    after, actions = _look_baking(plan, state, event, now_s)
+    return after, (*actions, *_asks(plan)) if after.phase is Phase.BAKING else actions
+
+
+def _look_baking(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
+    if (harm := _harm(state, event, now_s)) is not None:
+        return harm
     verdict = event.verdict
-    if verdict is not None and verdict.abort:
-        return moves.end(state, Phase.ABORTED, "Failed", verdict.decided_by, verdict.reason, now_s)
     if verdict is None:
         return _said(state, event.error)
     recovered = (Record("recovered", "the evidence can be judged again"),) if state.verdict == "Error" else ()
@@ -77,21 +95,35 @@ def _look_waiting(plan: Plan, state: State, verdict: Verdict, now_s: float) -> D
     return replace(state, reason=f"waits for {lack}" if lack else record.text), (record,)
 
 
-def _look_progressing(plan: Plan, state: State, verdict: Verdict, now_s: float) -> Decision:
+def _look_at_gate(plan: Plan, state: State, event: Look, gate: str, now_s: float) -> Decision:
+    """A look at a step that waits for webhooks."""
+    if event.verdict is not None and state.phase is Phase.PROGRESSING and (state.weight_ppm or state.mirror_ppm):
+        held = _held(plan, state, event.verdict, now_s)
+        if held is not None:
+            return held
+    if lack := gates.waiting(gate, event.hooks):
+        return replace(state, reason=_waits(lack)), ()
+    after, actions = moves.advance(plan, state, now_s)
+    return after, (Record("confirmed", f"{gate}: every webhook has said yes"), *actions)
+
+
+def _look_progressing(plan: Plan, state: State, event: Look, verdict: Verdict, now_s: float) -> Decision:
     if moves.at_smoke(plan, state):
         return state, ()
     if (held := _held(plan, state, verdict, now_s)) is not None:
         return held
     state = replace(state, verdict="")
     lack = steps.lacking(plan, moves.standing(state, now_s), verdict)
+    last = steps.is_last(plan.steps, state.step)
+    lack = lack or _unchecked(plan, event) or (_at_promotion(plan, event) if last else "")
     if lack:
-        return replace(state, reason=f"waits for {lack}"), ()
-    if steps.is_last(plan.steps, state.step):
+        return replace(state, reason=_waits(lack)), ()
+    if last:
         return _conclude(plan, state, verdict, now_s)
     return moves.advance(plan, state, now_s)
 
 
-def _look_paused(plan: Plan, state: State, verdict: Verdict, now_s: float) -> Decision:
+def _look_paused(plan: Plan, state: State, event: Look, verdict: Verdict, now_s: float) -> Decision:
     pause_s = moves.pause_s(plan, state)
     if state.paused_by != "gate" or pause_s is None or now_s - state.step_started_s < pause_s:
         return state, ()
@@ -99,6 +131,8 @@ def _look_paused(plan: Plan, state: State, verdict: Verdict, now_s: float) -> De
         return replace(state, reason=f"the pause is over: waits for a sample in stage {state.stage}"), ()
     if (held := _held(plan, state, verdict, now_s)) is not None:
         return held
+    if lack := _unchecked(plan, event):
+        return replace(state, reason=f"the pause is over: {_waits(lack)}"), ()
     return moves.advance(plan, replace(state, verdict=""), now_s)
 
 
@@ -123,6 +157,41 @@ def _conclude(plan: Plan, state: State, verdict: Verdict, now_s: float) -> Decis
             assert_never(plan.ending)
 
 
+# --- what webhooks say
+
+
+def _harm(state: State, event: Look, now_s: float) -> Decision | None:
+    """What takes the candidate back at once: harm that is proven, or a webhook that asks for it."""
+    verdict = event.verdict
+    if verdict is not None and verdict.abort:
+        return moves.end(state, Phase.ABORTED, "Failed", verdict.decided_by, verdict.reason, now_s)
+    if event.hooks.harm:
+        return moves.end(state, Phase.ABORTED, "Failed", "webhook", event.hooks.harm, now_s)
+    return None
+
+
+def _asks(plan: Plan) -> tuple[Ask, ...]:
+    asked = plan.gates & {"rollback"}
+    return (Ask(asked),) if asked else ()
+
+
+def _unchecked(plan: Plan, event: Look) -> str:
+    """What the checks of the rollout still lack; "" for nothing."""
+    return gates.waiting("rollout", event.hooks) if "rollout" in plan.gates else ""
+
+
+def _at_promotion(plan: Plan, event: Look) -> str:
+    """What a promotion that everything else speaks for still lacks; "" for nothing, and where none would follow."""
+    follows = isinstance(plan.ending, steps.Promotion)
+    if isinstance(plan.ending, steps.Contest) and event.verdict is not None:
+        follows = plan.ending.on_winner == "promote" and event.verdict.winner not in ("", "none")
+    return gates.waiting(_PROMOTION, event.hooks) if follows and _PROMOTION in plan.gates else ""
+
+
+def _waits(lack: str) -> str:
+    return f"waits for {lack}"
+
+
 # --- what holds a rollout up
 
 
@@ -131,6 +200,8 @@ def _stuck(plan: Plan, state: State, event: Look, now_s: float) -> Decision | No
     limit_s = plan.progress_deadline_s
     if limit_s is None or state.phase is Phase.PAUSED or state.verdict == "Inconclusive":
         return None
+    if moves.gate_at(plan, state) and not (state.weight_ppm or state.mirror_ppm):
+        return None  # a person may take the time that they need
     if moves.at_smoke(plan, state):
         if now_s - state.step_started_s < limit_s:
             return None

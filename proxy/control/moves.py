@@ -70,7 +70,9 @@ def stand(plan: Plan, state: State) -> State:
 
 def wait(plan: Plan, state: State) -> State:
     """The state before its first sample, or before its first checks."""
-    if at_smoke(plan, state):
+    if gate := gate_at(plan, state):
+        reason = f"waits for {gate}"
+    elif at_smoke(plan, state):
         reason = state.reason if state.reason.startswith(_CHECKS) else _CHECKS
     else:
         reason = _FIRST_SAMPLE if state.weight_ppm or state.mirror_ppm else _NO_SAMPLES
@@ -139,6 +141,12 @@ def hold(state: State, decided_by: str, why: str) -> Decision:
 def at_smoke(plan: Plan, state: State) -> bool:
     """Whether the step is one that asks the candidate's endpoints."""
     return state.step < len(plan.steps) and isinstance(plan.steps[state.step], steps.Smoke)
+
+
+def gate_at(plan: Plan, state: State) -> str:
+    """The gate of the step; empty where it is none."""
+    here = plan.steps[state.step] if state.step < len(plan.steps) else None
+    return here.gate if isinstance(here, steps.Confirm) else ""
 
 
 def pause_s(plan: Plan, state: State) -> float | None:

@@ -26,9 +26,10 @@ from proxy.control.compile import layout
 from proxy.control.feedback import Desk
 from proxy.control.fleet import Fleet
 from proxy.control.health import Checks
+from proxy.control.hooks import Hooks
 from proxy.control.keeper import Keeper
 from proxy.control.lending import Lending, Loan
-from proxy.control.rollout import TERMINAL, Action, Applied, Checked, Event, Phase, Record, Route, State
+from proxy.control.rollout import TERMINAL, Action, Applied, Ask, Checked, Event, Phase, Record, Route, State
 from proxy.control.smoke import Smokes
 from proxy.control.store import Basis, Entry, Kept, Store, StoreError
 from proxy.control.subject import Collected, Subject
@@ -55,6 +56,7 @@ class Plane:
     ) -> None:
         self._reader, self._fleet, self._keeper, self._checks = reader, fleet, keeper, checks
         self._places = places
+        self.hooks = Hooks(keeper, clock, monotonic)
         self._clock, self._monotonic = clock, monotonic
         self._smokes = Smokes(monotonic)
         self._loaded: Loaded | None = None
@@ -76,6 +78,7 @@ class Plane:
         await self._keeper.ask(lambda store: store.take_charge(_holder(self._clock())))
         self._kept = await self._keeper.ask(lambda store: store.rollouts())
         self._feedback_key = await self._keeper.ask(lambda store: store.secret("feedback", KEY_BYTES))
+        await self.hooks.recover()
         self._frozen = False
         for subject in self.subjects.values():
             self._give_back(subject.collected.holdings.loans.values())
@@ -106,6 +109,7 @@ class Plane:
         await self._forget(set(self.subjects) - {subject.name for subject in subjects})
         self.subjects = {subject.name: subject for subject in subjects}
         self._loaded = loaded
+        self.hooks.follow(loaded.config.routes)
         wanted = {(subject.name, output) for subject in subjects for output in holdings.output_kinds(subject.route)}
         self.lending.keep_tables(wanted, self._monotonic())
         _warn(loaded.config)
@@ -133,8 +137,9 @@ class Plane:
             await self._reroute(rerouted_s)
 
     async def close(self) -> None:
-        """Ask no endpoint any more."""
+        """Ask no endpoint and no webhook any more."""
         await self._smokes.close()
+        await self.hooks.close()
 
     async def command(self, subject: Subject, event: Event) -> None:
         """Carry out what an operator wants.
@@ -190,6 +195,10 @@ class Plane:
             holdings.cut(subject.tracks, subject.collected.holdings.loans, slice_)
         return self._fleet.holds(snapshot.generation)
 
+    def view(self, subject: Subject) -> views.Json:
+        """All that is known of a route, for people and programs."""
+        return views.route(subject, self._reader) | {"webhooks": self.hooks.view(subject.route)}
+
     # --- one route
     def _subject(self, config: schema.Config, route: schema.Route) -> Subject:
         """The route as configured now, with what is known of it from before."""
@@ -244,7 +253,8 @@ class Plane:
         if not subject.is_due(now_s):
             return rerouted
         subject.looked_s = now_s
-        return await self._step(subject, subject.look(self._clock())) or rerouted
+        look = replace(subject.look(self._clock()), hooks=self.hooks.answers(subject.route.webhooks, subject.state))
+        return await self._step(subject, look) or rerouted
 
     async def _check(self, subject: Subject) -> bool:
         """Ask the candidate's endpoints where the step wants it, and tell what they answered."""
@@ -263,10 +273,13 @@ class Plane:
         if subject.plan is None or subject.state is None:
             return False
         state, actions = rollout.step(subject.plan, subject.state, event, self._clock())
-        if state == subject.state and not actions:
-            return False
-        config = self._loaded.digest if self._loaded else ""
-        self._install(subject, state, await self._kept_change(subject, state, actions, config))
+        asked = [action for action in actions if isinstance(action, Ask)]
+        actions = tuple(action for action in actions if not isinstance(action, Ask))
+        if state != subject.state or actions:
+            config = self._loaded.digest if self._loaded else ""
+            self._install(subject, state, await self._kept_change(subject, state, actions, config))
+        for ask in asked:
+            self.hooks.ask(subject.route.webhooks, state, ask.gates)
         return any(isinstance(action, Route) for action in actions)
 
     async def _kept_change(
@@ -290,9 +303,10 @@ class Plane:
         changes = seen.changes()
         basis = None if fresh or always else _basis(subject)
         entries = [self._entry(state, record, config, basis) for record in actions if isinstance(record, Record)]
+        letters = self.hooks.letters(subject.route.webhooks, subject.state, state, entries)
         try:
             entries = await self._keeper.ask(
-                lambda store: store.transition(state, blob, int(now_s), basis, entries, changes, fresh)
+                lambda store: store.transition(state, blob, int(now_s), basis, entries, changes, fresh, letters)
             )
         except StoreError:
             self._give_back(collected.holdings.returned(subject.collected.holdings))
@@ -300,6 +314,7 @@ class Plane:
         seen.kept(changes)
         verdict = None if fresh else basis.verdict if basis else views.kept_verdict(subject)
         self._kept[subject.name] = Kept(state, blob, int(now_s), verdict)
+        self.hooks.take(letters)
         for entry in entries:
             _LOG.info(entry.kind, route=entry.route, actor=entry.actor, text=entry.text, phase=str(state.phase),
                       entry=entry.id, hash=entry.hash)  # fmt: skip

@@ -6,7 +6,8 @@ What was recorded was recorded at some weight, and says nothing of another one. 
 slices that were recorded at its weight (and with copies, if it makes copies), from where the stage before has stopped.
 Where a step is done earlier than it was then, the rest of its slices is left out and the clock stands still meanwhile:
 leaving out what nobody has looked at is no selection, and every guarantee holds. Where a step needs more than was
-recorded, the replay ends and says so. People who went on at a gate are taken to do so again.
+recorded, the replay ends and says so. People who went on at a gate are taken to do so again, and so are webhooks: where
+they are asked nothing is waited for.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from proxy.control import rollout
 from proxy.control.recording import Looked
 from proxy.control.rollout import TERMINAL, Applied, Checked, Event, IllegalEvent, Look, Phase, Record, Resume, State
 from proxy.control.silence import Silence
-from proxy.control.steps import Plan, Smoke
+from proxy.control.steps import Plan, Smoke, ungated
 from proxy.snapshot import CIRCLE
 
 STRAGGLERS: Final = 12
@@ -80,7 +81,7 @@ class Replay:
     @classmethod
     def of(cls, plan: Plan, question: Question, interval_s: float) -> Replay:
         """A replay of a plan, with nothing seen yet."""
-        return cls(plan, contest.begin(question), interval_s)
+        return cls(ungated(plan), contest.begin(question), interval_s)
 
     @property
     def ended(self) -> bool:

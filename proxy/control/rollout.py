@@ -25,6 +25,7 @@ from proxy.control.state import (
     Abort,
     Action,
     Applied,
+    Ask,
     Checked,
     Decision,
     Event,
@@ -43,7 +44,7 @@ from proxy.control.state import (
 from proxy.control.steps import Plan
 
 __all__ = [
-    "TABLE", "TAKEN_OVER", "TERMINAL", "Abort", "Action", "Applied", "Arrow", "Checked", "Decision", "Event",
+    "TABLE", "TAKEN_OVER", "TERMINAL", "Abort", "Action", "Applied", "Arrow", "Ask", "Checked", "Decision", "Event",
     "IllegalEvent", "Look", "Pause", "Phase", "Plan", "Promote", "Record", "Resume", "Retry", "Route", "State", "Undo",
     "adopt", "begin", "diagram", "step",
 ]  # fmt: skip
@@ -86,7 +87,8 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
         Look: Arrow(
             {
                 Phase.PROGRESSING: "first sample",
-                Phase.PAUSED: "no traffic, or deadline over",
+                Phase.PAUSED: "no traffic, or deadline over, or confirmed and a pause is next",
+                Phase.PROMOTING: "confirmed, and nothing else is asked",
                 Phase.ABORTED: "harm proven, or no traffic",
                 Phase.FAILED: "deadline over",
             },

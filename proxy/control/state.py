@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from proxy.control.gates import UNASKED, Answers
+
 if TYPE_CHECKING:
     from analysis.verdict import Verdict
 
@@ -59,13 +61,14 @@ class Look:
     """A tick has looked at the evidence. No verdict and no error means that there was nothing to look at.
 
     `idle_s` is how long the route has had no request at all, `unseen_s` how long it has had requests of which enough
-    should have reached the candidate, and none has.
+    should have reached the candidate, and none has. `hooks` is what webhooks say.
     """
 
     verdict: Verdict | None
     error: str = ""
     idle_s: float = 0.0
     unseen_s: float = 0.0
+    hooks: Answers = UNASKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,14 @@ class Record:
     actor: str = "rollout"
 
 
-Action = Route | Record
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Have the webhooks of these gates asked; it changes nothing that has to be kept."""
+
+    gates: frozenset[str]
+
+
+Action = Route | Record | Ask
 
 
 class IllegalEvent(Exception):  # noqa: N818 - named for what it is about, as the event itself is

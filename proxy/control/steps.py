@@ -5,9 +5,11 @@ Pure values and pure questions about them; `rollout` decides what happens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, assert_never
 
+from proxy.control.gates import BEFORE
 from proxy.snapshot import CIRCLE
 
 if TYPE_CHECKING:
@@ -59,7 +61,14 @@ class Followed:
     """Stand still until somebody else goes on: in a simulation, the records."""
 
 
-Step = SetMirror | SetWeight | Pause | Analysis | Smoke | Followed
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Stand still until all webhooks of a gate have said yes."""
+
+    gate: str
+
+
+Step = SetMirror | SetWeight | Pause | Analysis | Smoke | Followed | Confirm
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +109,8 @@ class Plan:
     `candidate_digest` names the version that is judged, `digest` the steps, metrics, margins and limits that it is
     judged by. `min_samples` is per version and stage, `min_duration_s` is of the last stage, `max_duration_s` of the
     whole rollout, from its first sample on and pauses included, a bake not. `progress_deadline_s` is how long nothing
-    may reach the candidate, or a `Smoke` may take; None is no limit.
+    may reach the candidate, or a `Smoke` may take; None is no limit. `gates` are those that its route has webhooks for
+    (`proxy.control.gates`).
     """
 
     route: str
@@ -119,6 +129,7 @@ class Plan:
     progress_deadline_s: float | None = None
     on_no_traffic: Literal["wait", "pause", "abort"] = "wait"
     on_ratio: Literal["pause", "continue", "abort"] = "continue"
+    gates: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +168,8 @@ def describe(step: Step) -> str:
             return f"check every endpoint of the candidate{asked}"
         case Followed():
             return "as recorded"
+        case Confirm(gate):
+            return f"wait for {gate}"
         case _:
             assert_never(step)
 
@@ -194,6 +207,32 @@ def after(plan: Plan) -> str:
 def percent(ppm: int) -> str:
     """Parts of a million as a percentage."""
     return f"{ppm * 100 / CIRCLE:g} %"
+
+
+def gated(steps: Sequence[Step], gates: frozenset[str], asks_at_end: bool) -> tuple[Step, ...]:
+    """Steps with a `Confirm` wherever a gate of the plan has its place: before anything else, and before each higher
+    weight; with `asks_at_end` also after the last step, where a promotion follows without a question.
+
+    >>> gated([SetWeight(5), SetWeight(2)], frozenset({"pre-rollout", "confirm-traffic-increase"}), False)[:2]
+    (Confirm(gate='pre-rollout'), Confirm(gate='confirm-traffic-increase'))
+    """
+    found: list[Step] = [Confirm(gate) for gate in BEFORE if gate in gates]
+    weight_ppm = 0
+    for step in steps:
+        if isinstance(step, SetWeight):
+            if step.ppm > weight_ppm and "confirm-traffic-increase" in gates:
+                found.append(Confirm("confirm-traffic-increase"))
+            weight_ppm = step.ppm
+        found.append(step)
+    if asks_at_end and "confirm-promotion" in gates:
+        found.append(Confirm("confirm-promotion"))
+    return tuple(found)
+
+
+def ungated(plan: Plan) -> Plan:
+    """The plan of a rollout that is only recorded: there is nobody to be asked, and every gate is passed."""
+    steps = tuple(step for step in plan.steps if not isinstance(step, Confirm))
+    return replace(plan, steps=steps, gates=frozenset())
 
 
 def settle(steps: tuple[Step, ...], index: int, weight_ppm: int, mirror_ppm: int) -> tuple[int, int, int]:

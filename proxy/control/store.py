@@ -24,11 +24,12 @@ from sqlalchemy import delete, insert, or_, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy.control import journal, kept_seen, pruning, slices, state_codec
+from proxy.control import journal, kept_seen, post, pruning, slices, state_codec
 from proxy.control.chain import Verified
 from proxy.control.database import MIGRATING, Database, connect, remedy
 from proxy.control.journal import Basis, Decision, Entry
 from proxy.control.migrations import upgrade as migrations
+from proxy.control.post import Letter
 from proxy.control.pruning import Limits, Pruned
 from proxy.control.recording import Recording, Row
 from proxy.control.seen import Changes, Chunk
@@ -36,7 +37,7 @@ from proxy.control.slices import Run
 from proxy.control.state import State
 from proxy.control.tables import CHARGES, CONFIGS, EVIDENCE, NUMBERS, ROLLOUTS, SECRETS, VERDICTS
 
-__all__ = ["Basis", "Decision", "Entry", "Kept", "Revision", "Store", "StoreError"]
+__all__ = ["Basis", "Decision", "Entry", "Kept", "Letter", "Revision", "Store", "StoreError"]
 
 INSTANCE: Final = "understudy"
 """The name of an instance that was given none."""
@@ -166,8 +167,10 @@ class Store:
         entries: Sequence[Entry],
         seen: Changes | None = None,
         fresh: bool = False,
+        letters: Sequence[Letter] = (),
     ) -> list[Entry]:
-        """Keep a new state with the evidence, the basis and the journal entries of it: all or, if it fails, nothing.
+        """Keep a new state with the evidence, the basis and the journal entries of it, and with what webhooks are to be
+        told: all or, if it fails, nothing.
 
         Without a basis the verdict that stood before stands on, unless the rollout is `fresh`. `evidence` None drops
         what was kept, `seen` are answers that were heard of in it. It is on disk when this returns; answers the entries
@@ -187,6 +190,7 @@ class Store:
             await self._put(db, EVIDENCE, route=state.route, data=evidence, cursor=cursor)
             if seen is not None:
                 await kept_seen.keep(db, self._database, self._instance, state.route, seen)
+            await post.add(db, self._instance, letters)
             return kept
 
     async def keep_evidence(
@@ -302,6 +306,16 @@ class Store:
             await db.execute(delete(ROLLOUTS).where(*self._of(ROLLOUTS, route)))
             await db.execute(delete(EVIDENCE).where(*self._of(EVIDENCE, route)))
             await kept_seen.drop(db, self._instance, route)
+
+    async def letters(self) -> list[Letter]:
+        """What webhooks have yet to be told, the oldest first."""
+        async with self._read() as db:
+            return await post.waiting(db, self._instance)
+
+    async def forget_letter(self, id_: str) -> None:
+        """Drop what a webhook was told, or will never be."""
+        async with self._write("drop a letter", durable=True) as db:
+            await post.drop(db, self._instance, id_)
 
     # --- transactions
     @asynccontextmanager

@@ -141,3 +141,17 @@ SEEN: Final = Table(
     Column("bits", LargeBinary, nullable=False),
 )
 """Which answers were heard of already (`proxy.control.seen`): a tick writes what changed, and not all of it."""
+
+LETTERS: Final = Table(
+    "letters",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("instance", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("hook", Text, nullable=False),
+    Column("at_s", Float, nullable=False),
+    Column("facts", JSON, nullable=False),
+    Index("letters_by_id", "instance", "id", unique=True),
+)
+"""What webhooks have yet to be told (see `post`), in the order of their numbers."""

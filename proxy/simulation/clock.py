@@ -20,12 +20,11 @@ from msgspec import UNSET
 
 from config import schema
 from proxy.control import compile as compiler
-from proxy.control import holdings, rollout, tally
+from proxy.control import holdings, rollout, steps, tally
 from proxy.control.evidence import TICK_AFTER_S
 from proxy.control.lending import Lending, Loan
 from proxy.control.rollout import TERMINAL, Action, Applied, Event, Phase, Route, State
 from proxy.control.rollout import Record as Entry
-from proxy.control.steps import Smoke
 from proxy.control.subject import Subject
 from proxy.control.truths import SPANS
 from proxy.ledger import layout as at
@@ -69,8 +68,10 @@ class Simulation:
         plan = self.subject.plan
         if plan is None:
             raise ValueError(f"route {route.name} has no strategy, so that no candidate is judged")
-        # Nobody can ask a recorded endpoint whether it is well, and after the promotion there is nothing to compare.
-        plan = replace(plan, steps=tuple(step for step in plan.steps if not isinstance(step, Smoke)), bake=None)
+        # Nobody can ask a recorded endpoint whether it is well, nor a webhook what it says of a rollout that there is
+        # not, and after the promotion there is nothing to compare.
+        plan = steps.ungated(plan)
+        plan = replace(plan, steps=tuple(step for step in plan.steps if not isinstance(step, steps.Smoke)), bake=None)
         self.plan = self._file_plan = plan
         self._fd = at.create(workers=1, rows=_ROWS, tables=at.OUTPUTS)
         self.reader = Reader(self._fd)

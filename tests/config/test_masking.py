@@ -63,6 +63,20 @@ def test_masks_tell_nothing():
     assert Masks().hide(TEXT) != Masks().hide(TEXT)
 
 
+def test_the_address_of_a_webhook_is_masked():
+    """Broken: who may read the configuration could write into somebody's chat."""
+    text = (
+        "routes:\n  - webhooks:\n"
+        "      - {name: chat, url: https://hooks.slack.com/services/T0/B0/xyz, metadata: {a: shown}}\n"
+    )
+    masks = Masks()
+    hidden = masks.hide(text)
+    assert "xyz" not in hidden
+    assert "slack.com" not in hidden
+    assert "shown" in hidden
+    assert masks.reveal(hidden, text, "f") == text
+
+
 @given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=30), st.sampled_from("'\""))
 def test_any_value_comes_back(value, quote):
     """Broken: a secret with quotes, colons or hashes in it is cut."""

@@ -175,6 +175,7 @@ class World:
         """The controller is gone, without a word to anybody."""
         assert self.controller is not None
         await self.controller._checks.close()
+        await self.controller._plane.hooks.close()
         await self.controller._push.close()
         await self.controller._keeper.close()
         self.controller = None

@@ -425,6 +425,9 @@ def route_document() -> dict[str, Any]:
         "abortNeeded": 20.0,
         "contest": "",
         "error": "",
+        "webhooks": [
+            {"name": "chat", "type": "event", "answer": "", "answeredAt": None, "waiting": 1, "told": 7, "givenUp": 2}
+        ],
         "distances": [
             {"name": "latency", "psi": 0.012, "jensenShannon": 0.03, "wasserstein": 0.05, "ks": 0.021},
             {"name": "prediction.label", "psi": 0.25, "jensenShannon": 0.11, "wasserstein": None, "ks": None},
@@ -476,6 +479,7 @@ def plain_document() -> dict[str, Any]:
         "abortNeeded": None,
         "contest": "",
         "error": "",
+        "webhooks": [],
         "pairs": None,
         "feedback": None,
         "distances": [],

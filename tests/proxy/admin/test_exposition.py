@@ -77,6 +77,9 @@ def test_what_a_rate_limit_turned_away_is_counted_by_route(controller):
     assert scrape(controller)("understudy_hold_ended_total", route="fraud", result="left") == 2
     assert scrape(controller)("understudy_held_requests", route="fraud") == 6
     assert scrape(controller)("understudy_hold_refused_total", route="fraud") == 0
+    assert scrape(controller)("understudy_webhook_waiting", route="fraud", webhook="chat") == 1
+    assert scrape(controller)("understudy_webhook_told_total", route="fraud", webhook="chat") == 7
+    assert scrape(controller)("understudy_webhook_given_up_total", route="fraud", webhook="chat") == 2
 
 
 def test_requests_for_a_version_by_name_are_counted_apart(controller):

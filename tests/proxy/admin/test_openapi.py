@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from proxy.admin import documents
+from proxy.admin import documents, process
 from proxy.admin.endpoints import ENDPOINTS
 from proxy.admin.openapi import document
 from tests.support.fake_controller import FakeController, history_entries, problem
@@ -48,7 +48,7 @@ def test_operations_have_names_of_their_own():
 @pytest.mark.parametrize(
     ("model", "value"),
     [
-        (documents.Status, lambda fake: fake.status()),
+        (process.Status, lambda fake: fake.status()),
         (documents.Routes, lambda fake: {"routes": fake.routes()}),
         (documents.Route, lambda fake: fake.document),
         (documents.Route, lambda fake: fake.plain),

@@ -159,6 +159,18 @@ async def test_whoever_went_on_at_a_gate_does_so_again(world: World) -> None:
     assert answer["skipped"] == 0
 
 
+async def test_webhooks_are_not_waited_for(world: World) -> None:
+    """If broken, nobody with a webhook can try another configuration: a recording has nobody who could be asked."""
+    await world.until("Succeeded")
+    source = await recorded(world)
+    plain = tried(source, other())["replayed"]
+    asking = other()
+    types = ("confirm-rollout", "pre-rollout", "rollout", "confirm-traffic-increase", "confirm-promotion", "rollback")
+    asking["routes"][0]["webhooks"] = [{"name": type_, "type": type_, "url": "http://h/"} for type_ in types]
+    assert plain["phase"] == "Succeeded"
+    assert tried(source, asking)["replayed"] == plain
+
+
 async def test_attempts_are_recorded_apart_and_survive_a_crash(world: World) -> None:
     """If broken, the evidence of two rollouts is mixed, or a kill of the controller loses or doubles a slice."""
     await world.until("Aborted", fail={"v2": 4})

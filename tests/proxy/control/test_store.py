@@ -20,7 +20,7 @@ import pytest
 from proxy.control import rollout, state_codec, steps
 from proxy.control.rollout import Phase, Plan
 from proxy.control.seen import Changes, Chunk
-from proxy.control.store import Basis, Entry, Kept, Store, StoreError
+from proxy.control.store import Basis, Entry, Kept, Letter, Store, StoreError
 from tests.support.postgres import Place
 
 ROOT = Path(__file__).parents[3]
@@ -263,6 +263,25 @@ async def test_instances_that_share_a_database_do_not_meet(place: Place) -> None
     assert len({line.hash for line in mixed}) == 20
     assert (await one.verify()).entries == (await two.verify()).entries == 12
     await one.close()
+    await two.close()
+
+
+async def test_letters_wait_in_their_order_for_their_own_instance(place: Place) -> None:
+    """If broken, one of a fleet tells the news of another, or a webhook hears the end before the begin."""
+    one = await Store.open(place.url, instance="one")
+    two = await Store.open(place.url, instance="two")
+    news = [Letter(f"id{n}", "fraud", "chat", 9.0 - n, {"kind": "step", "n": n}) for n in range(4)]
+    await one.transition(STATE, b"x", 1, None, [entry("begins")], letters=news[:2])
+    await two.transition(STATE, b"x", 1, None, [entry("begins")], letters=news[:1])
+    await one.transition(STATE, b"x", 1, None, [entry("goes on")], letters=news[2:])
+    assert await one.letters() == news
+    await two.forget_letter("id0")
+    await one.forget_letter("id1")
+    assert await two.letters() == []
+    await one.close()
+    again = await Store.open(place.url, instance="one")
+    assert await again.letters() == [news[0], *news[2:]]
+    await again.close()
     await two.close()
 
 

@@ -166,6 +166,19 @@ def test_without_stages_the_file_decides() -> None:
     assert found["sampleRatio"]["checked"] == "not checked"
 
 
+@pytest.mark.slow
+def test_webhooks_are_not_waited_for() -> None:
+    """Broken: a route with a webhook waits for ever, as records have nobody who could be asked."""
+    types = ("confirm-rollout", "pre-rollout", "rollout", "confirm-traffic-increase", "confirm-promotion", "rollback")
+
+    def asking(route: Route) -> None:
+        ramp_steps(route)
+        route["webhooks"] = [{"name": type_, "type": type_, "url": "http://h/"} for type_ in types]
+
+    for span in (Span(200, stage=None, weight=None), Span(150, stage=0, weight=50.0)):
+        assert simulate(traffic(span), config(asking)) == simulate(traffic(span), config(ramp_steps))
+
+
 def test_a_weight_that_rises_within_a_stage_leaves_the_split_unchecked() -> None:
     """Broken: the split is held against the first weight, and flagged."""
     spans = [Span(5, stage=0, weight=weight) for weight in (5.0, 20.0, 40.0)]
