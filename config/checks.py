@@ -25,7 +25,7 @@ def findings_in(sketch: Sketch) -> list[Finding]:
     found = [*_addresses(sketch), *_names(sketch), *_reachable(sketch)]
     known = set(sketch.backends.values()) if sketch.all_backends else None
     for item in sketch.routes:
-        of_route = list(_known(item, known))
+        of_route = [*_known(item, known), *_awaited(item, sketch.unchecked)]
         for needs, check in _CHECKS:
             if needs.isdisjoint(item.damaged):
                 of_route += check(item.route)
@@ -92,6 +92,18 @@ def _known(item: RouteSketch, known: set[str] | None) -> Iterator[Finding]:
             close = get_close_matches(name, known, 1)
             remedy = f"did you mean {close[0]}?" if close else f"the backends are {', '.join(sorted(known)[:8])}"
             yield Finding(loc, f"no backend has the name {shown(name)}", remedy)
+
+
+def _awaited(item: RouteSketch, unchecked: frozenset[str]) -> Iterator[Finding]:
+    """A version that is started has to say when it is there."""
+    if not item.damaged.isdisjoint({"backendRefs", "strategy"}):
+        return
+    if item.route.strategy is None or item.route.strategy.recreate is None:
+        return
+    for ref in item.route.backend_refs:
+        if ref.role != "shadow" and ref.name in unchecked:
+            message = f"nobody can tell when {ref.name} is there again: it has no health check"
+            yield Finding(("strategy", "recreate"), message, f"give the backend {ref.name} a `healthCheck`")
 
 
 def _once(route: Route) -> Iterator[Finding]:
@@ -276,13 +288,12 @@ def _limits(route: Route) -> Iterator[Finding]:
 
 
 def _webhooks(route: Route) -> Iterator[Finding]:
+    """Without a strategy they have nothing to say: they may stay where a promotion takes the strategy away."""
     names = [hook.name for hook in route.webhooks]
     for place, hook in enumerate(route.webhooks):
         if (first := names.index(hook.name)) < place:
             message = f"{shown(hook.name)} is the name of webhooks[{first}] already"
             yield Finding(("webhooks", place, "name"), message, "give each its own name")
-        if route.strategy is None:
-            yield Finding(("webhooks", place), "has no rollout to be asked about", "give the route a `strategy`")
 
 
 _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
@@ -297,6 +308,6 @@ _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
     (frozenset({"retries", "timeouts"}), _tries),
     (frozenset({"backendRefs", "fault"}), _fault),
     (frozenset({"rateLimits"}), _limits),
-    (frozenset({"webhooks", "strategy"}), _webhooks),
+    (frozenset({"webhooks"}), _webhooks),
 )
 """Each check with the keys of a route that must be valid for it."""

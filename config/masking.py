@@ -20,6 +20,7 @@ SECRETS: Final[tuple[tuple[str | None, ...], ...]] = (
     ("admin", "tokens", None, "sha256"),
     ("routes", None, "mirrors", None, "headers", "set", None),
     ("routes", None, "webhooks", None, "url"),
+    ("routes", None, "strategy", "recreate", "hook", "url"),
 )
 """Places of secrets; None is any index or key. A header field that copies get may be a credential, and so may the path
 of a webhook."""

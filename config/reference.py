@@ -13,7 +13,7 @@ __all__ = ["EXAMPLES", "NAMES", "reference_markdown", "schema_json"]
 
 EXAMPLES: Final = Path(__file__).with_name("examples")
 """The folder of whole files."""
-NAMES: Final = ("canary", "blue-green", "rehearsal", "ab-test", "weights", "mirror")
+NAMES: Final = ("canary", "blue-green", "recreate", "rehearsal", "ab-test", "weights", "mirror")
 """Of whole files, in the order in which they are shown."""
 
 _HEAD: Final = """\
@@ -52,6 +52,7 @@ For completion and checks while you type, run `understudy schema > understudy.sc
   no `pair` metric without copies before it, no output that is not declared under `predictions`.
 - A mirror with `repeat` stands in a route with `predictions`: without them there is nothing to compare.
 - The waits of the steps fit within `analysis.maxDuration`.
+- Versions that a strategy starts, as `recreate` does, have a `healthCheck`.
 """
 
 

@@ -31,13 +31,15 @@ class RouteSketch:
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """A file as far as it is valid. `backends` has a name by place, `all_backends` says if none is missing there."""
+    """A file as far as it is valid. `backends` has a name by place, `all_backends` says if none is missing there;
+    `unchecked` are the names of those without a health check."""
 
     listen: tuple[Listen, ...]
     admin: Admin | None
     backends: dict[int, str]
     all_backends: bool
     routes: tuple[RouteSketch, ...]
+    unchecked: frozenset[str] = frozenset()
 
 
 def whole(config: Config) -> Sketch:
@@ -48,6 +50,7 @@ def whole(config: Config) -> Sketch:
         {place: backend.name for place, backend in enumerate(config.backends)},
         True,
         tuple(RouteSketch(place, route, frozenset()) for place, route in enumerate(config.routes)),
+        frozenset(backend.name for backend in config.backends if backend.health_check is None),
     )
 
 
@@ -71,6 +74,11 @@ def partly(data: object, damaged: Iterable[Loc]) -> Sketch:
             sketch
             for place, item in enumerate(_items(top, "routes"))
             if isinstance(item, dict) and (sketch := _route(place, item, places)) is not None
+        ),
+        frozenset(
+            item["name"]
+            for item in _items(top, "backends")
+            if isinstance(item, dict) and isinstance(item.get("name"), str) and "healthCheck" not in item
         ),
     )
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from config.contest import AbTest
 from config.problems import Finding
+from config.recreate import Recreate
 from config.section import OneKey, Section, refusals
 from config.steps import AnalysisStep, Copies, Pause, SetMirror, SetWeight, Step
 from config.takeover import Bake, BakeTime, BlueGreen
@@ -70,6 +71,9 @@ class Strategy(OneKey):
     blue_green: BlueGreen | None = None
     """It is checked while it is idle, and takes over at once."""
 
+    recreate: Recreate | None = None
+    """It takes the place of the old version, which is stopped for it, while requests wait."""
+
     mirror: Copies | None = Field(default=None, examples=["{percent: 100}"])
     """It gets copies, and no live traffic ever. The rollout ends with a verdict: every guardrail is proven, harm is
     proven, or the time is over; then the copies end."""
@@ -91,10 +95,12 @@ class Strategy(OneKey):
     @property
     def bake(self) -> BakeTime | None:
         """What comes after the promotion."""
+        if self.recreate is not None:
+            return None if self.recreate.bake is None else BakeTime(self.recreate.bake, 0.0)
         by_steps = self.canary or self.blue_green
         return None if by_steps is None else by_steps.bake
 
     @property
     def wants_proof(self) -> bool:
         """Whether it does not end well without a proof."""
-        return self.blue_green is None or self.blue_green.mirror is not None
+        return self.recreate is None and (self.blue_green is None or self.blue_green.mirror is not None)

@@ -91,7 +91,29 @@ class WebhookRetries(Section):
     metrics say."""
 
 
-class Webhook(Section):
+class Receiver(Section):
+    """A receiver of HTTP POST requests: where it is, and how it is reached."""
+
+    url: Annotated[
+        str, Parsed(_url, str, {"type": "string", "title": "URL, http or https", "pattern": "^https?://"})
+    ] = Field(examples=["https://hooks.example.com/understudy"])
+    """Where it is sent. It is kept out of logs, and is masked where the configuration is shown: of some services it is
+    all that a sender needs. Redirects are not followed."""
+
+    timeout: Annotated[float, duration(0.1, 300)] = 10.0
+    """How long the receiver may take to answer one request."""
+
+    retries: WebhookRetries = WebhookRetries()
+    """How often it is tried."""
+
+    secret: WebhookSecret | None = None
+    """The key that requests are signed with, in the header field x-understudy-signature. Without it they are not."""
+
+    metadata: dict[str, Text] = Field(default={}, max_length=64)
+    """What is sent along, word for word. Secrets do not belong here."""
+
+
+class Webhook(Receiver):
     """A receiver of HTTP POST requests that has a say in a rollout, or is told of it.
 
     2xx is yes, everything else is no, and so is silence. A question that waits for a yes never keeps the candidate:
@@ -103,35 +125,18 @@ class Webhook(Section):
 
     type: WebhookType = Field(examples=["confirm-promotion"])
     """confirm-rollout: asked before the rollout begins; until yes the candidate gets nothing. pre-rollout: asked after
-    that, before the candidate gets anything, such as for tests. rollout: asked at every look; without yes no step is
+    that, before the candidate gets anything, such as for tests. rollout: asked every `interval`; without yes no step is
     taken and nothing is promoted. confirm-traffic-increase: asked before each higher weight. confirm-promotion: asked
-    when everything else speaks for the promotion. rollback: asked at every look; yes aborts. post-rollout: told that
+    when everything else speaks for the promotion. rollback: asked every `interval`; yes aborts. post-rollout: told that
     the rollout has ended, and how. event: told of every entry in the route's journal."""
 
-    url: Annotated[
-        str, Parsed(_url, str, {"type": "string", "title": "URL, http or https", "pattern": "^https?://"})
-    ] = Field(examples=["https://hooks.example.com/understudy"])
-    """Where it is sent. It is kept out of logs, and is masked where the configuration is shown: of some services it is
-    all that a sender needs. Redirects are not followed."""
-
-    timeout: Annotated[float, duration(0.1, 300)] = 10.0
-    """How long the receiver may take to answer one request."""
-
     interval: Annotated[float, duration(1, 3600)] = 10.0
-    """How long after an answer the question is asked again, as long as the rollout waits for it."""
-
-    retries: WebhookRetries = WebhookRetries()
-    """How often it is tried."""
+    """How long after an answer the question is asked again: as long as the rollout waits for it, and of types rollout
+    and rollback as long as it goes on."""
 
     abort_after: Annotated[int, whole(1, 10_000)] | None = None
     """Of type rollout: aborts after so many answers in a row that are not yes. Without it such answers only hold the
     rollout up."""
-
-    secret: WebhookSecret | None = None
-    """The key that requests are signed with, in the header field x-understudy-signature. Without it they are not."""
-
-    metadata: dict[str, Text] = Field(default={}, max_length=64)
-    """What is sent along, word for word. Secrets do not belong here."""
 
     format: Literal["json", "slack"] = "json"
     """json: all that is known, with the keys of Flagger among it. slack: a message as Slack, Mattermost and

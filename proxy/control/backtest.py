@@ -12,6 +12,7 @@ from proxy.control import judging, views
 from proxy.control.recording import Looked, decode
 from proxy.control.replay import Replay, Segment
 from proxy.control.rollout import TERMINAL
+from proxy.control.steps import Swap
 
 Json = dict[str, Any]
 _DECISIVE: Final = ("abort", "failed", "promote", "succeeded", "inconclusive")
@@ -40,6 +41,8 @@ def backtest(config: schema.Config, name: str, source: Source, number: int | Non
     plan = judging.plan(config, route)
     if plan is None:
         raise ValueError(f"route {name} of the file has no strategy, so that nothing would be decided")
+    if isinstance(plan.ending, Swap):
+        raise ValueError(f"route {name} of the file swaps its versions (recreate), so that nothing would be compared")
     runs = source.recordings(name)
     run = next((each for each in reversed(runs) if number in (None, each["run"])), None)
     if run is None:

@@ -21,6 +21,7 @@ from proxy import snapshot
 from proxy.control import guards
 from proxy.control.matches import copied, keys_of, match_of
 from proxy.control.rollout import State
+from proxy.control.swaps import HELD
 from proxy.snapshot import CIRCLE, RowRef, TableRef
 
 ArmKey = tuple[str, str, str]
@@ -271,6 +272,7 @@ def _route(
         direct=_direct(route, numbers),
         names_backend=route.response_headers.backend,
         server_timing=route.response_headers.server_timing,
+        hold=guards.hold(route.hold) if state is not None and state.phase in HELD else None,
     )
 
 

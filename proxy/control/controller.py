@@ -147,7 +147,7 @@ class Controller:
             await self._health_news.wait()
             self._health_news.clear()
             async with self._turn:
-                await self._plane.publish()
+                await self._plane.follow()
 
     async def _try_again(self) -> None:
         """A file that the configuration names may come later than the configuration: what was refused is looked at

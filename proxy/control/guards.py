@@ -7,6 +7,7 @@ from typing import Final
 
 from config.access_log import AccessLog
 from config.fault_injection import FaultInjection
+from config.hold import Hold
 from config.rate_limits import RateLimit
 from proxy import snapshot
 from proxy.control.matches import keys_of, match_of
@@ -36,6 +37,18 @@ def injection(fault: FaultInjection, numbers: Mapping[str, int]) -> snapshot.Inj
         abort_share=round(fault.abort.percent * _PER_PERCENT) if fault.abort else 0,
         backend=-1 if fault.backend is None else numbers[fault.backend],
         matches=tuple(match_of(match) for match in fault.match),
+    )
+
+
+def hold(given: Hold) -> snapshot.Hold:
+    """How requests wait."""
+    return snapshot.Hold(
+        max_requests=given.max_requests,
+        max_bytes=given.max_bytes,
+        timeout_s=given.timeout,
+        at_least_s=given.at_least or 0.0,
+        release_rate=given.release_rate,
+        priorities=tuple(tuple(match_of(match) for match in one.match) for one in given.priorities),
     )
 
 

@@ -91,6 +91,11 @@ class Checks:
         self._probes: dict[Key, _Probe] = {}
         self._conditions: dict[Key, Condition] = {}
 
+    @property
+    def news(self) -> Callable[[], None]:
+        """What is called when something has changed that workers have to be told."""
+        return self._changed
+
     def inherit(self, snapshot: Snapshot | None) -> None:
         """Take up what the workers hold."""
         if snapshot is None:

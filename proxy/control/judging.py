@@ -67,7 +67,8 @@ def plan_steps(route: schema.Route) -> tuple[steps.Step, ...]:
     switch = route.strategy.blue_green
     first = () if switch is None else (steps.Smoke(len(switch.smoke)),)
     gates = frozenset(hook.type for hook in route.webhooks)
-    unasked = isinstance(ending := _ending(route.strategy), steps.Promotion) and not ending.proof
+    ending = _ending(route.strategy)
+    unasked = isinstance(ending, steps.Swap) or (isinstance(ending, steps.Promotion) and not ending.proof)
     return steps.gated([*first, *map(_step, route.strategy.steps)], gates, asks_at_end=unasked)
 
 
@@ -110,6 +111,8 @@ def _repeats(route: schema.Route) -> float:
 
 
 def _ending(given: Strategy) -> steps.Ending:
+    if (swap := given.recreate) is not None:
+        return steps.Swap(swap.drain_timeout, swap.deadline)
     if given.ab_test is not None:
         return steps.Contest(given.ab_test.on_winner)
     if given.mirror is not None:

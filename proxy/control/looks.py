@@ -153,6 +153,8 @@ def _conclude(plan: Plan, state: State, verdict: Verdict, now_s: float) -> Decis
                 return moves.promote(plan, state, now_s, "evidence", reason)
             kept = f"{reason}; it keeps {steps.percent(state.weight_ppm)} of the traffic"
             return moves.succeed(state, now_s, state.weight_ppm, kept)
+        case steps.Swap():
+            return moves.advance(plan, state, now_s)
         case _:
             assert_never(plan.ending)
 

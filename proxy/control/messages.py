@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from config.recreate import SwapHook
 from config.webhooks import Webhook
 from proxy.control.rollout import TERMINAL, State
 from proxy.control.store import Entry, Letter
@@ -78,7 +79,7 @@ def letters(
     return found
 
 
-def body(hook: Webhook, known: Mapping[str, Any], id_: str) -> bytes:
+def body(hook: Webhook | SwapHook, known: Mapping[str, Any], id_: str) -> bytes:
     """What is sent."""
     if hook.format == "slack":
         return msgspec.json.encode(_slack(hook, known))
@@ -96,7 +97,7 @@ def signature(secret: bytes, body: bytes, now_s: float) -> str:
     return f"t={at},v1={digest}"
 
 
-def _slack(hook: Webhook, known: Mapping[str, Any]) -> Json:
+def _slack(hook: Webhook | SwapHook, known: Mapping[str, Any]) -> Json:
     """An attachment, which other chats understand as well; blocks are Slack's alone."""
     fields = {
         "Phase": known["phase"],

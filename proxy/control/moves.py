@@ -43,6 +43,9 @@ def start(plan: Plan, now_s: float, *, attempt: int, stage: int, text: str, acto
         attempt=attempt,
     )
     state = _enter(plan, state, 0, now_s)
+    if isinstance(plan.ending, steps.Swap) and steps.is_unasked(plan, state.step):
+        state, actions = swap(state, now_s, actor)
+        return state, (actions[0], Record("begin", text, actor), *actions[1:])
     if state.phase is Phase.PROGRESSING:
         state = wait(plan, state)
     return state, (Route(), Record("begin", f"{text}; {_place(plan, state)}", actor))
@@ -52,6 +55,8 @@ def advance(plan: Plan, state: State, now_s: float, actor: str = "rollout") -> D
     """To the next step that waits; to the promotion where the plan asks nothing more."""
     after = _enter(plan, state, state.step + 1, now_s)
     if steps.is_unasked(plan, after.step):
+        if isinstance(plan.ending, steps.Swap):
+            return swap(after, now_s, actor)
         by = "steps" if actor == "rollout" else "operator"
         text = "all checks have passed" if actor == "rollout" else f"{actor} has let it go on"
         return promote(plan, after, now_s, by, f"{state.candidate} takes over: {text}", actor)
@@ -89,6 +94,18 @@ def promote(plan: Plan, state: State, now_s: float, decided_by: str, reason: str
     state = _reroute(state, CIRCLE, plan.bake.mirror_ppm if plan.bake else 0, now_s)
     state = replace(state, phase=Phase.PROMOTING, verdict="", paused_by="", decided_by=decided_by, reason=reason)
     return state, (Route(), Record("promote", reason, actor))
+
+
+def swap(state: State, now_s: float, actor: str = "rollout") -> Decision:
+    """Hold the route, to put the candidate in the place of stable (`proxy.control.swaps`)."""
+    state = replace(state, phase=Phase.SWAPPING, step_started_s=now_s, started_s=now_s, paused_by="", verdict="")
+    return hold_route(state, now_s, f"{state.candidate} takes the place of {state.stable}: the route is held", actor)
+
+
+def hold_route(state: State, now_s: float, text: str, actor: str) -> Decision:
+    """Requests wait from now on. The stage counts up, so that it is known when all workers hold."""
+    state = replace(state, doing="hold", doing_since_s=now_s, stage=state.stage + 1, stage_started_s=now_s, reason=text)
+    return state, (Route(), Record("swap", text, actor))
 
 
 def bake(plan: Plan, state: State, now_s: float) -> Decision:

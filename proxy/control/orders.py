@@ -55,6 +55,8 @@ def promote(plan: Plan, state: State, event: Promote, now_s: float) -> Decision:
     """
     if event.full and isinstance(plan.ending, steps.Report):
         raise IllegalEvent(state, event, "a mirror never takes over; give the route a canary or a blueGreen strategy")
+    if event.full and isinstance(plan.ending, steps.Swap):
+        return moves.swap(state, now_s, event.actor)
     if event.full:
         return moves.promote(plan, state, now_s, "operator", f"promoted in full by {event.actor}", event.actor)
     if steps.is_last(plan.steps, state.step):

@@ -21,7 +21,7 @@ from config import schema
 from config.loader import Loaded
 from proxy.answer_id import KEY_BYTES
 from proxy.control import compile as compiler
-from proxy.control import holdings, rollout, tally, views, why
+from proxy.control import holdings, journaling, rollout, tally, views
 from proxy.control.compile import layout
 from proxy.control.feedback import Desk
 from proxy.control.fleet import Fleet
@@ -29,12 +29,13 @@ from proxy.control.health import Checks
 from proxy.control.hooks import Hooks
 from proxy.control.keeper import Keeper
 from proxy.control.lending import Lending, Loan
-from proxy.control.rollout import TERMINAL, Action, Applied, Ask, Checked, Event, Phase, Record, Route, State
+from proxy.control.rollout import TERMINAL, Action, Applied, Ask, Checked, Event, Record, Route, State
 from proxy.control.smoke import Smokes
-from proxy.control.store import Basis, Entry, Kept, Store, StoreError
+from proxy.control.store import Kept, Store, StoreError
 from proxy.control.subject import Collected, Subject
+from proxy.control.swapping import Swapper
+from proxy.control.swaps import HELD
 from proxy.ledger.reader import Reader, Totals
-from proxy.snapshot import CIRCLE
 
 _LOG = structlog.get_logger("understudy.plane")
 _NEW_EVIDENCE: Final = "begin"
@@ -59,6 +60,7 @@ class Plane:
         self.hooks = Hooks(keeper, clock, monotonic)
         self._clock, self._monotonic = clock, monotonic
         self._smokes = Smokes(monotonic)
+        self._swapper = Swapper(checks, fleet, reader, clock)
         self._loaded: Loaded | None = None
         self._kept: dict[str, Kept] = {}
         self._inherited = fleet.snapshot
@@ -135,10 +137,17 @@ class Plane:
                 continue  # the keeper has said so; the rollout stands still
         if rerouted_s is not None:
             await self._reroute(rerouted_s)
+        await self._swap()
+
+    async def follow(self) -> bool:
+        """Take in what the checks have found, and go on with what waits for it."""
+        await self._swap()
+        return await self.publish()
 
     async def close(self) -> None:
         """Ask no endpoint and no webhook any more."""
         await self._smokes.close()
+        await self._swapper.close()
         await self.hooks.close()
 
     async def command(self, subject: Subject, event: Event) -> None:
@@ -250,6 +259,8 @@ class Plane:
             subject.applied_stage = state.stage
             rerouted |= await self._step(subject, Applied(state.stage))
         rerouted |= await self._check(subject)
+        fallen = self._swapper.fallen(subject)
+        rerouted |= fallen is not None and await self._step(subject, fallen)
         if not subject.is_due(now_s):
             return rerouted
         subject.looked_s = now_s
@@ -267,6 +278,21 @@ class Plane:
         known = [self._checks.condition(backend.name, endpoint) for endpoint in backend.endpoints]
         failure = self._smokes.ask((subject.name, state.stage, state.step), backend, smoke, known)
         return failure is not None and await self._step(subject, Checked(state.stage, state.step, failure))
+
+    async def _swap(self) -> None:
+        """Go on with every swap as far as it goes now: clients wait for it, and so no tick is waited for."""
+        for subject in self.subjects.values():
+            try:
+                while not self._frozen and subject.state is not None and subject.state.phase in HELD:
+                    before = subject.state
+                    if (event := self._swapper.event(subject)) is None:
+                        break
+                    if await self._step(subject, event):
+                        await self.publish()
+                    if subject.state == before:
+                        break
+            except StoreError:
+                self._swapper.look_again()  # the keeper has said so; requests go on to wait
 
     async def _step(self, subject: Subject, event: Event) -> bool:
         """Fire one event; whether the routing is another one now."""
@@ -301,8 +327,9 @@ class Plane:
             subject.begin_clock(now_s, self._clock())
         blob, seen = subject.dump(self._reader, collected), collected.truths.seen
         changes = seen.changes()
-        basis = None if fresh or always else _basis(subject)
-        entries = [self._entry(state, record, config, basis) for record in actions if isinstance(record, Record)]
+        basis = None if fresh or always else journaling.basis(subject)
+        records = (action for action in actions if isinstance(action, Record))
+        entries = [journaling.entry(state, record, self._clock(), config, basis) for record in records]
         letters = self.hooks.letters(subject.route.webhooks, subject.state, state, entries)
         try:
             entries = await self._keeper.ask(
@@ -325,14 +352,6 @@ class Plane:
         if subject.active and subject.verdict is None:
             subject.look(self._clock())  # for people: what is asked, and what of it is known already
 
-    def _entry(self, state: State, record: Record, config: str, basis: Basis | None) -> Entry:
-        details = {
-            "phase": str(state.phase), "verdict": state.verdict, "decidedBy": state.decided_by, "step": state.step,
-            "stage": state.stage, "weight": state.weight_ppm * 100 / CIRCLE, "mirror": state.mirror_ppm * 100 / CIRCLE,
-            **({} if basis is None else why.numbers(basis.verdict)),
-        }  # fmt: skip
-        return Entry(0, self._clock(), state.route, record.kind, record.actor, record.text, details, config)
-
     # --- the rest
     async def _forget(self, names: set[str]) -> None:
         """Routes that are gone. What is decided stays decided if they come back; what was going on does not."""
@@ -340,6 +359,7 @@ class Plane:
             subject = self.subjects[name]
             self._give_back(subject.collected.holdings.loans.values())
             self._smokes.forget(name)
+            self._swapper.forget(name)
             if subject.state is not None and subject.state.phase not in TERMINAL:
                 self._kept.pop(name, None)
                 await self._keeper.ask(partial(Store.forget, route=name))
@@ -368,16 +388,6 @@ class Plane:
 def _holder(now_s: float) -> str:
     since = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds")
     return f"process {os.getpid()} on {socket.gethostname()} (since {since})"
-
-
-def _basis(subject: Subject) -> Basis | None:
-    """What a change is made on now. While the candidate takes over, what decided for it stands, unless harm speaks."""
-    judge, judged, state = subject.collected.judge, subject.judged, subject.state
-    if judge is None or judged is None or state is None:
-        return None
-    if state.phase is Phase.PROMOTING and not judged[0].abort:
-        return None
-    return why.basis(judge, *judged)
 
 
 def _warn(config: schema.Config) -> None:

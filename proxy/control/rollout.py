@@ -11,7 +11,10 @@ What holds whatever happens:
 - A look that cannot decide never raises the weight.
 - Aborted and Failed stay so, for this version of the candidate, until an operator retries; Succeeded stays so until
   an operator undoes it.
-- `stage` counts up exactly when the weight or the mirror changes, and then there is a `Route` action.
+- `stage` counts up exactly when the weight or the mirror changes, or the route begins or ceases to be held, and then
+  there is a `Route` action.
+- While one version takes the place of another, requests wait. They go on to a version that is known to be well, or to
+  stable where nothing was stopped.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from proxy.control import looks, moves, orders
+from proxy.control import looks, moves, orders, steps, swaps
 from proxy.control.state import (
     Abort,
     Action,
@@ -39,14 +42,15 @@ from proxy.control.state import (
     Retry,
     Route,
     State,
+    Swapped,
     Undo,
 )
 from proxy.control.steps import Plan
 
 __all__ = [
     "TABLE", "TAKEN_OVER", "TERMINAL", "Abort", "Action", "Applied", "Arrow", "Ask", "Checked", "Decision", "Event",
-    "IllegalEvent", "Look", "Pause", "Phase", "Plan", "Promote", "Record", "Resume", "Retry", "Route", "State", "Undo",
-    "adopt", "begin", "diagram", "step",
+    "IllegalEvent", "Look", "Pause", "Phase", "Plan", "Promote", "Record", "Resume", "Retry", "Route", "State",
+    "Swapped", "Undo", "adopt", "begin", "diagram", "step",
 ]  # fmt: skip
 """The rollout's whole vocabulary can be had from here."""
 
@@ -75,11 +79,28 @@ _WON: Final = Arrow(refusal="it has succeeded; undo it, or give the route anothe
 _TAKING_OVER: Final = Arrow(refusal="the candidate is taking over; abort it instead")
 _BAKING: Final = Arrow(refusal="the candidate has all traffic: abort takes it back, promote ends the bake")
 _NOT_PROMOTED: Final = Arrow(refusal="nothing is promoted yet; abort it instead")
-_UNDO: Final = Arrow({Phase.ABORTED: "by hand"}, orders.undo)
+_UNDO: Final = Arrow({Phase.ABORTED: "by hand", Phase.REVERTING: "by hand, after a swap"}, orders.undo)
+_TAKE_BACK: Final = Arrow({Phase.ABORTED: "by hand", Phase.REVERTING: "by hand, after a swap"}, orders.abort)
 _ABORT: Final = Arrow({Phase.ABORTED: "by hand"}, orders.abort)
-_BEGIN: Final = Arrow({Phase.WAITING: "from the first step", Phase.PAUSED: "a pause comes first"}, orders.retry)
+_BEGIN: Final = Arrow(
+    {
+        Phase.WAITING: "from the first step",
+        Phase.PAUSED: "a pause comes first",
+        Phase.SWAPPING: "a swap comes first",
+    },
+    orders.retry,
+)
+_SWAPPING: Final = Arrow(refusal="one version takes the place of the other: abort, or wait for the end of it")
+_REVERTING: Final = Arrow(refusal="stable is being put back: wait for the end of it")
+_FALLEN: Final = Arrow({Phase.REVERTING: "not well after a swap"}, swaps.fallen)
 _PROMOTE: Final = Arrow(
-    {Phase.PROGRESSING: "one step", Phase.PAUSED: "one step, to a pause", Phase.PROMOTING: "full"}, orders.promote
+    {
+        Phase.PROGRESSING: "one step",
+        Phase.PAUSED: "one step, to a pause",
+        Phase.PROMOTING: "full",
+        Phase.SWAPPING: "full, or the last step, where versions are swapped",
+    },
+    orders.promote,
 )
 
 TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
@@ -89,6 +110,7 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
                 Phase.PROGRESSING: "first sample",
                 Phase.PAUSED: "no traffic, or deadline over, or confirmed and a pause is next",
                 Phase.PROMOTING: "confirmed, and nothing else is asked",
+                Phase.SWAPPING: "confirmed, and versions are swapped",
                 Phase.ABORTED: "harm proven, or no traffic",
                 Phase.FAILED: "deadline over",
             },
@@ -99,9 +121,11 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
                 Phase.WAITING: "all well",
                 Phase.PAUSED: "all well, a pause is next",
                 Phase.PROMOTING: "all well, and nothing else is asked",
+                Phase.SWAPPING: "all well, and versions are swapped",
             },
             orders.checked,
         ),
+        Swapped: _NOTHING,
         Applied: _NOTHING,
         Promote: _PROMOTE,
         Abort: _ABORT,
@@ -115,6 +139,7 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
             {
                 Phase.PAUSED: "step done, a pause is next, or inconclusive",
                 Phase.PROMOTING: "last step done and proven",
+                Phase.SWAPPING: "last step done, and versions are swapped",
                 Phase.SUCCEEDED: "last step done, and nothing takes over",
                 Phase.ABORTED: "harm proven, or inconclusive",
                 Phase.FAILED: "time or deadline over",
@@ -122,9 +147,14 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
             looks.look,
         ),
         Checked: Arrow(
-            {Phase.PAUSED: "all well, a pause is next", Phase.PROMOTING: "all well, and nothing else is asked"},
+            {
+                Phase.PAUSED: "all well, a pause is next",
+                Phase.PROMOTING: "all well, and nothing else is asked",
+                Phase.SWAPPING: "all well, and versions are swapped",
+            },
             orders.checked,
         ),
+        Swapped: _NOTHING,
         Applied: _NOTHING,
         Promote: _PROMOTE,
         Abort: _ABORT,
@@ -138,25 +168,32 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
             {
                 Phase.PROGRESSING: "time of the pause over",
                 Phase.PROMOTING: "time of the last pause over",
+                Phase.SWAPPING: "time of the last pause over, and versions are swapped",
                 Phase.ABORTED: "harm proven, or inconclusive",
             },
             looks.look,
         ),
         Checked: _NOTHING,
+        Swapped: _NOTHING,
         Applied: _NOTHING,
         Promote: _PROMOTE,
         Abort: _ABORT,
         Pause: Arrow(fire=orders.pause),
         Resume: Arrow(
-            {Phase.PROGRESSING: "by hand", Phase.PROMOTING: "by hand, at the last step that asks for nothing more"},
+            {
+                Phase.PROGRESSING: "by hand",
+                Phase.PROMOTING: "by hand, at the last step that asks for nothing more",
+                Phase.SWAPPING: "by hand, at the last step, where versions are swapped",
+            },
             orders.resume,
         ),
         Retry: _NOT_ENDED,
         Undo: _NOT_PROMOTED,
     },
     Phase.PROMOTING: {
-        Look: Arrow({Phase.ABORTED: "harm proven"}, looks.look_promoting),
+        Look: Arrow({Phase.ABORTED: "harm proven", Phase.REVERTING: "harm proven, after a swap"}, looks.look_promoting),
         Checked: _NOTHING,
+        Swapped: _FALLEN,
         Applied: Arrow(
             {
                 Phase.SUCCEEDED: "all workers route to the candidate",
@@ -165,26 +202,59 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
             orders.applied,
         ),
         Promote: _NOTHING,
-        Abort: _ABORT,
+        Abort: _TAKE_BACK,
         Pause: _TAKING_OVER,
         Resume: _NOT_PAUSED,
         Retry: _NOT_ENDED,
         Undo: _UNDO,
     },
     Phase.BAKING: {
-        Look: Arrow({Phase.SUCCEEDED: "time of the bake over", Phase.ABORTED: "harm proven"}, looks.look_baking),
+        Look: Arrow(
+            {
+                Phase.SUCCEEDED: "time of the bake over",
+                Phase.ABORTED: "harm proven",
+                Phase.REVERTING: "harm proven, after a swap",
+            },
+            looks.look_baking,
+        ),
         Checked: _NOTHING,
+        Swapped: _FALLEN,
         Applied: _NOTHING,
         Promote: Arrow({Phase.SUCCEEDED: "by hand"}, orders.end_bake),
-        Abort: _ABORT,
+        Abort: _TAKE_BACK,
         Pause: _BAKING,
         Resume: _NOT_PAUSED,
         Retry: _NOT_ENDED,
         Undo: _UNDO,
     },
+    Phase.SWAPPING: {
+        Look: Arrow({Phase.ABORTED: "time over, nothing stopped yet", Phase.REVERTING: "time over"}, swaps.look),
+        Checked: _NOTHING,
+        Swapped: Arrow({Phase.PROMOTING: "the candidate is there"}, swaps.swapped),
+        Applied: Arrow(fire=swaps.applied),
+        Promote: _SWAPPING,
+        Abort: Arrow({Phase.ABORTED: "by hand, nothing stopped yet", Phase.REVERTING: "by hand"}, swaps.abort),
+        Pause: _SWAPPING,
+        Resume: _NOT_PAUSED,
+        Retry: _NOT_ENDED,
+        Undo: _NOT_PROMOTED,
+    },
+    Phase.REVERTING: {
+        Look: Arrow(fire=swaps.look),
+        Checked: _NOTHING,
+        Swapped: Arrow({Phase.ABORTED: "stable is there again"}, swaps.swapped),
+        Applied: Arrow(fire=swaps.applied),
+        Promote: _REVERTING,
+        Abort: _NOTHING,
+        Pause: _REVERTING,
+        Resume: _NOT_PAUSED,
+        Retry: _NOT_ENDED,
+        Undo: _NOTHING,
+    },
     Phase.SUCCEEDED: {
         Look: _NOTHING,
         Checked: _NOTHING,
+        Swapped: _NOTHING,
         Applied: _NOTHING,
         Promote: _NOTHING,
         Abort: _WON,
@@ -196,6 +266,7 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
     Phase.ABORTED: {
         Look: _NOTHING,
         Checked: _NOTHING,
+        Swapped: _NOTHING,
         Applied: _NOTHING,
         Promote: _ENDED,
         Abort: _NOTHING,
@@ -207,6 +278,7 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
     Phase.FAILED: {
         Look: _NOTHING,
         Checked: _NOTHING,
+        Swapped: _NOTHING,
         Applied: _NOTHING,
         Promote: _ENDED,
         Abort: _NOTHING,
@@ -240,12 +312,17 @@ def adopt(plan: Plan, kept: State | None, now_s: float) -> Decision:
     same_plan = (kept.stable, kept.plan_digest) == (plan.stable, plan.digest)
     if same_candidate and same_plan:
         return kept, ()
-    if same_candidate and (kept.phase in TERMINAL | TAKEN_OVER):
+    if same_candidate and (kept.phase in TERMINAL | TAKEN_OVER | swaps.HELD):
         text = f"the plan has changed; {plan.candidate} stays {kept.phase}"
         return replace(kept, stable=plan.stable, plan_digest=plan.digest), (Route(), Record("plan", text))
     why = "its steps, its analysis or stable has changed" if same_candidate else f"it takes over from {kept.candidate}"
     text = f"rollout of {plan.candidate} against {plan.stable} begins: {why}"
-    return moves.start(plan, now_s, attempt=1, stage=kept.stage, text=text)
+    after, actions = moves.start(plan, now_s, attempt=1, stage=kept.stage, text=text)
+    if kept.phase in swaps.HELD and isinstance(plan.ending, steps.Swap) and after.phase is not Phase.SWAPPING:
+        # Nobody knows what runs in the place of stable: requests go on to wait, and no gate is asked.
+        after, others = moves.swap(after, now_s)
+        actions = (*actions, *others)
+    return after, actions
 
 
 def step(plan: Plan, state: State, event: Event, now_s: float) -> Decision:
@@ -263,13 +340,17 @@ def step(plan: Plan, state: State, event: Event, now_s: float) -> Decision:
     if arrow.fire is None:
         return state, ()
     after, actions = arrow.fire(plan, state, event, now_s)
+    if swaps.is_to_be_reverted(plan, state, after):
+        after, others = swaps.revert(state, after, now_s)
+        actions = (*(action for action in actions if not isinstance(action, Route)), *others)
     assert after.phase is state.phase or after.phase in arrow.to, f"{state.phase} to {after.phase} is not in the table"
     return after, actions
 
 
 def diagram() -> str:
     """The table as a Mermaid state diagram."""
-    lines = ["stateDiagram-v2", "    [*] --> Waiting: begin", "    [*] --> Paused: begin (a pause comes first)"]
+    lines = ["stateDiagram-v2", "    [*] --> Waiting: begin", "    [*] --> Paused: begin (a pause comes first)",
+             "    [*] --> Swapping: begin (a swap comes first)"]  # fmt: skip
     for phase, arrows in TABLE.items():
         for event, arrow in arrows.items():
             lines += [f"    {phase} --> {to}: {event.__name__} ({why})" for to, why in arrow.to.items()]

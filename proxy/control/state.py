@@ -20,6 +20,8 @@ class Phase(enum.StrEnum):
     PAUSED = "Paused"
     PROMOTING = "Promoting"
     BAKING = "Baking"
+    SWAPPING = "Swapping"
+    REVERTING = "Reverting"
     SUCCEEDED = "Succeeded"
     ABORTED = "Aborted"
     FAILED = "Failed"
@@ -33,6 +35,8 @@ class State:
     counts from 0; `len(plan.steps)` is the analysis implied at the end. `stage` 0 has neither weight nor mirror. The
     mirror copies stable's requests to the candidate, or the candidate's to stable once it has all of the weight.
     `attempt` counts from 1. `verdict` "Inconclusive" while Progressing says that an operator goes on regardless.
+    `doing` is the part of a swap or of its reversal that goes on, since `doing_since_s`; `ended_reason` is why it is
+    reverted.
     """
 
     route: str
@@ -54,6 +58,9 @@ class State:
     stage_started_s: float
     paused_by: Literal["", "gate", "operator", "inconclusive"]
     attempt: int
+    doing: str = ""
+    doing_since_s: float = 0.0
+    ended_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,15 @@ class Checked:
 
     stage: int
     step: int
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """A part of a swap is done, or why it is not yet; of the part `watch`, why the candidate is not well any more."""
+
+    stage: int
+    doing: str
     failure: str = ""
 
 
@@ -132,7 +148,7 @@ class Undo:
     reason: str = ""
 
 
-Event = Look | Checked | Applied | Promote | Abort | Pause | Resume | Retry | Undo
+Event = Look | Checked | Swapped | Applied | Promote | Abort | Pause | Resume | Retry | Undo
 
 
 @dataclass(frozen=True, slots=True)

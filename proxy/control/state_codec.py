@@ -1,7 +1,8 @@
 """A rollout's state as JSON-able values and back, with a version that is checked.
 
-Version 1 is the fields of `State` under their own names. A change of those fields is a new version, and `decode`
-learns to read the old one: a test holds version 1 to the letter.
+Version 1 is the fields of `State` under their own names, without those of a swap; version 2 has these too, and is only
+written where there is something in them, so that an older release can read all else. A change of the fields is a new
+version, and `decode` learns to read the old one: tests hold versions 1 and 2 to the letter.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ import msgspec
 
 from proxy.control.state import State
 
-VERSION: Final = 1
+VERSION: Final = 2
+_SWAP: Final = {"doing": "", "doing_since_s": 0.0, "ended_reason": ""}
+"""What version 1 does not have, as it is where nothing was swapped."""
 
 
 def encode(state: State) -> dict[str, Any]:
     """The state as values that JSON knows, with the version."""
     fields: dict[str, Any] = msgspec.to_builtins(state)
+    if fields.items() >= _SWAP.items():
+        return {"version": 1, **{name: value for name, value in fields.items() if name not in _SWAP}}
     return {"version": VERSION, **fields}
 
 
@@ -30,8 +35,10 @@ def decode(values: object) -> State:
     if not isinstance(values, dict):
         raise ValueError(f"a rollout's state is a mapping, not {type(values).__name__}")
     version = values.get("version")
-    if version != VERSION:
-        raise ValueError(f"a rollout's state of version {version!r} is unknown to this release, which reads {VERSION}")
+    if version not in (1, VERSION):
+        raise ValueError(
+            f"a rollout's state of version {version!r} is unknown to this release, which reads up to {VERSION}"
+        )
     try:
         return msgspec.convert({name: value for name, value in values.items() if name != "version"}, State)
     except msgspec.ValidationError as error:

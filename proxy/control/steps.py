@@ -91,7 +91,18 @@ class Contest:
     on_winner: Literal["promote", "keep"]
 
 
-Ending = Promotion | Report | Contest
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """After the last step the candidate takes the place of stable, which is stopped for it, while requests wait.
+
+    `drain_s` is how long requests under way may take to end, `deadline_s` how long all else may take.
+    """
+
+    drain_s: float
+    deadline_s: float
+
+
+Ending = Promotion | Report | Contest | Swap
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +203,8 @@ def _last_analysis(plan: Plan) -> str:
             return "analysis until the candidate is proven"
         case Contest():
             return "analysis until there is a winner, or proof that there is none"
+        case Swap():
+            return "hold requests, stop stable, start the candidate, check it, let the requests go"
         case _:
             assert_never(plan.ending)
 
@@ -259,7 +272,8 @@ def is_last(steps: tuple[Step, ...], index: int) -> bool:
 
 def is_unasked(plan: Plan, index: int) -> bool:
     """Whether the plan ends there without a question: all steps are done, and no proof is wanted."""
-    return index == len(plan.steps) and isinstance(plan.ending, Promotion) and not plan.ending.proof
+    ends = isinstance(plan.ending, Swap) or (isinstance(plan.ending, Promotion) and not plan.ending.proof)
+    return index == len(plan.steps) and ends
 
 
 def is_decided(plan: Plan, verdict: Verdict) -> bool:

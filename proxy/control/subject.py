@@ -19,6 +19,7 @@ from analysis.plan import Plan as Question
 from analysis.summaries import Repeats, Slice
 from analysis.verdict import Judge, Verdict
 from config import schema
+from config.recreate import Recreate
 from config.takeover import SmokeRequest
 from proxy.control import dossier, holdings, judging, moves, steps, tally
 from proxy.control.compile import Layout, layout
@@ -99,6 +100,11 @@ class Subject:
     def tracks(self) -> tuple[Track, ...]:
         """What is read of it."""
         return self.collected.holdings.tracks
+
+    @property
+    def swap(self) -> Recreate | None:
+        """How one version takes the place of another; None where none does."""
+        return self.route.strategy.recreate if self.route.strategy else None
 
     @property
     def smoke(self) -> Sequence[SmokeRequest] | None:

@@ -20,6 +20,7 @@ from tenacity.stop import stop_base
 from tenacity.wait import wait_random_exponential
 
 from config.durations import format_duration
+from config.recreate import SwapHook
 from config.webhooks import Webhook, WebhookSecret
 from proxy.control import messages
 
@@ -43,11 +44,11 @@ class Sender:
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
 
-    async def ask(self, hook: Webhook, facts: Mapping[str, Any], id_: str) -> Answer:
+    async def ask(self, hook: Webhook | SwapHook, facts: Mapping[str, Any], id_: str) -> Answer:
         """Send a question; the answer of the last attempt."""
         return await self._send(hook, facts, id_, stop_after_attempt(1 + hook.retries.attempts), only_transient=True)
 
-    async def tell(self, hook: Webhook, facts: Mapping[str, Any], id_: str, left_s: float) -> Answer:
+    async def tell(self, hook: Webhook | SwapHook, facts: Mapping[str, Any], id_: str, left_s: float) -> Answer:
         """Send news until it is taken, for so many seconds at most."""
         return await self._send(hook, facts, id_, stop_after_delay(max(0.0, left_s)), only_transient=False)
 
@@ -58,7 +59,7 @@ class Sender:
             self._session = None
 
     async def _send(
-        self, hook: Webhook, facts: Mapping[str, Any], id_: str, stop: stop_base, only_transient: bool
+        self, hook: Webhook | SwapHook, facts: Mapping[str, Any], id_: str, stop: stop_base, only_transient: bool
     ) -> Answer:
         retrying = AsyncRetrying(
             stop=stop,
@@ -69,7 +70,7 @@ class Sender:
         answer: Answer = await retrying(self._post, hook, facts, id_)
         return answer
 
-    async def _post(self, hook: Webhook, facts: Mapping[str, Any], id_: str) -> Answer:
+    async def _post(self, hook: Webhook | SwapHook, facts: Mapping[str, Any], id_: str) -> Answer:
         body = messages.body(hook, facts, id_)
         headers = {
             "content-type": "application/json",

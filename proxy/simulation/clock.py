@@ -68,6 +68,10 @@ class Simulation:
         plan = self.subject.plan
         if plan is None:
             raise ValueError(f"route {route.name} has no strategy, so that no candidate is judged")
+        if isinstance(plan.ending, steps.Swap):
+            raise ValueError(
+                f"route {route.name} swaps its versions (recreate), so that none is judged beside the other"
+            )
         # Nobody can ask a recorded endpoint whether it is well, nor a webhook what it says of a rollout that there is
         # not, and after the promotion there is nothing to compare.
         plan = steps.ungated(plan)

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,10 +37,12 @@ class Got:
 
 @dataclass
 class Receiver:
-    """`answers` are statuses by path; a list is used up from its front, and its last one stays."""
+    """`answers` are statuses by path; a list is used up from its front, and its last one stays. `acts` are what is
+    done on a request, which may take its time, and answers the status."""
 
     answers: dict[str, int | list[int]] = field(default_factory=dict)
     delays_s: dict[str, float] = field(default_factory=dict)
+    acts: dict[str, Callable[[dict[str, Any]], int]] = field(default_factory=dict)
     got: list[Got] = field(default_factory=list)
     port: int = 0
 
@@ -82,4 +85,6 @@ class Receiver:
         if isinstance(status, list):
             status = status.pop(0) if len(status) > 1 else status[0]
         await asyncio.sleep(self.delays_s.get(request.path, 0.0))
+        if (act := self.acts.get(request.path)) is not None:
+            status = await asyncio.to_thread(act, self.got[-1].json)
         return web.Response(status=status, headers={"location": self.url("/elsewhere")} if status == 307 else None)

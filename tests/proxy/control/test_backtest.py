@@ -195,9 +195,14 @@ async def test_attempts_are_recorded_apart_and_survive_a_crash(world: World) -> 
 async def test_what_cannot_be_tried_is_said(world: World) -> None:
     """If broken, a wrong name ends in a stack trace."""
     source = await recorded(world)
+    swapped = config(*STEPS)
+    swapped["routes"][0]["strategy"] = {"recreate": {"hook": {"url": "http://h/"}}}
+    for backend in swapped["backends"]:
+        backend["healthCheck"] = {"path": "/"}
     for document, run, text in (
         (world.config, None, "nothing of route r is recorded: it is while a rollout goes on"),
         (config(), None, "route r of the file has no strategy"),
+        (swapped, None, r"route r of the file swaps its versions \(recreate\)"),
         (config(*STEPS, name="q"), None, "the file has no route r; it has q"),
     ):
         with pytest.raises(ValueError, match=text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,10 +46,20 @@ def test_version_1_to_the_letter() -> None:
     assert state_codec.decode(json.loads(VERSION_1)) == STATE
 
 
+def test_version_2_to_the_letter() -> None:
+    """If broken, a controller that starts in the middle of a swap does not know that stable is stopped."""
+    swapping = replace(STATE, doing="start", doing_since_s=19.5, ended_reason="errors rose")
+    written = json.loads(VERSION_1) | {
+        "version": 2, "doing": "start", "doing_since_s": 19.5, "ended_reason": "errors rose",
+    }  # fmt: skip
+    assert state_codec.encode(swapping) == written
+    assert state_codec.decode(written) == swapping
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "version 2 is unknown to this release, which reads 1"),
+        ({"version": 3}, "version 3 is unknown to this release, which reads up to 2"),
         ({"version": None}, "version None is unknown"),
         ({"phase": "Dancing"}, "damaged: Invalid enum value 'Dancing'"),
         ({"stage": "four"}, r"damaged: Expected `int`, got `str` - at `\$.stage`"),

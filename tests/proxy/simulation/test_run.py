@@ -94,3 +94,19 @@ def test_a_route_without_a_candidate_is_wrong_usage(tmp_path: Path) -> None:
     path = tmp_path / "plain.yaml"
     path.write_text(config(plain))
     assert understudy(path, given=RECORDS).exit_code == 2
+
+
+def test_a_route_that_swaps_its_versions_is_wrong_usage(tmp_path: Path) -> None:
+    """Broken: it waits for ever for a swap that nobody carries out."""
+
+    def swapped(route: dict[str, object]) -> None:
+        route["strategy"] = {"recreate": {"hook": {"url": "http://h/"}}}
+
+    document = json.loads(config(swapped))
+    for backend in document["backends"]:
+        backend["healthCheck"] = {"path": "/"}
+    path = tmp_path / "swapped.yaml"
+    path.write_text(json.dumps(document))
+    result = understudy(path, given=RECORDS)
+    assert result.exit_code == 2
+    assert "swaps its versions" in result.stderr

@@ -1,0 +1,207 @@
+"""One model in the place of another, on one accelerator, under load: nobody is lost who can wait."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.one_slot import OneSlot, Steady, swapping
+from tests.support.receiver import Receiver
+from tests.support.system import Understudy, fetch, understudy, wait_for
+
+pytestmark = pytest.mark.system
+SWAP_S = float(os.environ.get("SWAP_S", "3"))
+"""How long the new model takes to load; `SWAP_S=10` is the promise of the README."""
+
+
+def confirmed(config: dict[str, Any], receiver: Receiver) -> dict[str, Any]:
+    """The swap begins when `/begin` says yes."""
+    hook = {"name": "begin", "type": "confirm-rollout", "url": receiver.url("/begin"), "interval": "1s"}
+    config["routes"][0]["webhooks"] = [hook]
+    receiver.answers["/begin"] = 403
+    return config
+
+
+async def phase(system: Understudy, *phases: str, timeout_s: float = 60.0) -> str:
+    return await asyncio.to_thread(system.wait_phase, *phases, timeout_s=timeout_s)
+
+
+async def test_a_swap_loses_nobody(tmp_path: Path) -> None:
+    """If this fails, each new version of a model that fills its accelerator costs its users some seconds of errors."""
+    with OneSlot(SWAP_S) as slot, Receiver() as receiver:
+        receiver.acts["/swap"] = slot.told
+        config = confirmed(swapping(slot, receiver.url("/swap")), receiver)
+        with understudy(tmp_path, config) as system:
+            async with Steady(system.port, 50.0) as steady:
+                await phase(system, "Waiting")
+                await asyncio.sleep(1.0)
+                assert steady.versions["v1"] > 20
+                receiver.answers["/begin"] = 200
+                await phase(system, "Succeeded")
+                await asyncio.sleep(1.0)
+            metrics = fetch(f"{system.admin}/metrics")[1]
+            entries = system.get("/routes/m/history")["entries"]
+    assert slot.orders == ["stop v1", "start v2"]
+    assert slot.overlaps == []
+    assert not steady.lost
+    assert set(steady.statuses) == {200}, steady
+    assert steady.versions["v2"] > 50 * SWAP_S
+    assert SWAP_S < steady.longest_s < SWAP_S + 5.0
+    held = next(line for line in metrics.splitlines() if line.startswith('understudy_held_total{route="m"}'))
+    assert float(held.split()[-1]) > 40 * SWAP_S
+    assert 'understudy_held_requests{route="m"} 0.0' in metrics
+    assert [entry["text"] for entry in entries if entry["kind"] == "swap"][::-1] == [
+        "v2 takes the place of v1: the route is held",
+        "waits for the requests that v1 has under way",
+        "stops v1",
+        "starts v2",
+        "waits until every endpoint of v2 is well",
+    ]
+
+
+async def test_a_version_that_does_not_come_up_is_put_back(tmp_path: Path) -> None:
+    """If this fails, a broken model takes the place of one that worked, and stays there."""
+    with OneSlot(0.5, broken={"v2"}) as slot, Receiver() as receiver:
+        receiver.acts["/swap"] = slot.told
+        config = confirmed(swapping(slot, receiver.url("/swap"), deadline="2s", drainTimeout="1s"), receiver)
+        with understudy(tmp_path, config) as system:
+            async with Steady(system.port, 50.0) as steady:
+                await phase(system, "Waiting")
+                receiver.answers["/begin"] = 200
+                await phase(system, "Aborted")
+                await asyncio.sleep(1.0)
+            route = system.route()
+    assert slot.orders == ["stop v1", "start v2", "stop v2", "start v1"]
+    assert route["reason"].startswith("the swap was not done within 3 s: waits until every endpoint of v2 is well: ")
+    assert (route["verdict"], route["decidedBy"], route["weight"]) == ("Failed", "swap", 0.0)
+    assert not steady.lost
+    assert set(steady.statuses) == {200}
+    assert set(steady.versions) == {"v1"}
+
+
+async def test_a_version_that_dies_while_it_bakes_is_put_back(tmp_path: Path) -> None:
+    """If this fails, a model that crashes a minute after its promotion stays where it is."""
+    with OneSlot(0.3) as slot, Receiver() as receiver:
+        receiver.acts["/swap"] = slot.told
+        with understudy(tmp_path, swapping(slot, receiver.url("/swap"), bake="10m")) as system:
+            async with Steady(system.port, 20.0) as steady:
+                await phase(system, "Baking")
+                await asyncio.to_thread(slot.stop, "v2")
+                await phase(system, "Aborted")
+                served = steady.versions["v1"]
+                await asyncio.to_thread(wait_for, "v1 to serve", lambda: steady.versions["v1"] > served + 10)
+            route = system.route()
+    assert slot.orders == ["stop v1", "start v2", "stop v2", "start v1"]
+    assert route["decidedBy"] == "healthCheck"
+    assert route["reason"].startswith("no endpoint of v2 is well")
+
+
+async def test_a_killed_controller_goes_on_with_the_swap(tmp_path: Path) -> None:
+    """If this fails, a crash at the wrong moment leaves the route without any version, and its requests waiting."""
+    with OneSlot(1.5) as slot, Receiver() as receiver:
+        receiver.acts["/swap"] = slot.told
+        config = confirmed(swapping(slot, receiver.url("/swap")), receiver)
+        with understudy(tmp_path, config) as system:
+            async with Steady(system.port, 30.0) as steady:
+                await phase(system, "Waiting")
+                receiver.answers["/begin"] = 200
+                await asyncio.to_thread(wait_for, "the order to start", lambda: "start v2" in slot.orders)
+                (controller,) = system.pids("controller")
+                os.kill(controller, signal.SIGKILL)
+                await phase(system, "Succeeded")
+            assert not steady.lost
+            assert set(steady.statuses) == {200}
+    assert slot.overlaps == []
+    assert slot.orders[0] == "stop v1"
+    assert slot.orders[-1] == "start v2"
+
+
+async def test_who_cannot_wait_is_told_so(tmp_path: Path) -> None:
+    """If this fails, clients wait in vain, or come back at once and again."""
+    with OneSlot(2.0) as slot, Receiver() as receiver:
+        receiver.acts["/swap"] = slot.told
+        config = swapping(slot, receiver.url("/swap"), workers=1, hold={"timeout": "500ms", "maxRequests": 5})
+        with understudy(tmp_path, confirmed(config, receiver)) as system:
+            async with Steady(system.port, 50.0) as steady:
+                await phase(system, "Waiting")
+                receiver.answers["/begin"] = 200
+                await phase(system, "Succeeded")
+            metrics = fetch(f"{system.admin}/metrics")[1]
+    assert not steady.lost
+    assert set(steady.statuses) == {200, 503}
+    assert steady.longest_s < 2.0
+    lines = [line for line in metrics.splitlines() if line.startswith("understudy_hold")]
+    values = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+    assert values['understudy_hold_refused_total{route="m"}'] > 10
+    assert values['understudy_hold_ended_total{result="expired",route="m"}'] > 1
+
+
+async def test_a_worker_that_is_replaced_holds_nobody_and_loses_only_its_own(tmp_path: Path) -> None:
+    """If this fails, what a killed worker held is shown as waiting for ever, or the swap does not go on."""
+    with OneSlot(1.5) as slot, Receiver() as receiver:
+        receiver.acts["/swap"] = slot.told
+        with understudy(tmp_path, confirmed(swapping(slot, receiver.url("/swap")), receiver)) as system:
+            async with Steady(system.port, 30.0) as steady:
+                await phase(system, "Waiting")
+                receiver.answers["/begin"] = 200
+                await asyncio.to_thread(wait_for, "the order to start", lambda: "start v2" in slot.orders)
+                os.kill(system.pids("worker")[0], signal.SIGKILL)
+                await phase(system, "Succeeded")
+                await asyncio.sleep(1.0)
+            held = 'understudy_held_requests{route="m"} 0.0'
+            await asyncio.to_thread(wait_for, "nobody waits", lambda: held in fetch(f"{system.admin}/metrics")[1])
+    assert set(steady.statuses) == {200}
+    assert sum(steady.lost.values()) < 30 * 3.0
+
+
+async def test_a_drain_hears_the_end_of_the_hold(tmp_path: Path) -> None:
+    """If this fails, a restart of the proxy in the middle of a swap loses all who wait, though there was time."""
+    with OneSlot(1.5) as slot, Receiver() as receiver:
+        receiver.acts["/swap"] = slot.told
+        with understudy(tmp_path, confirmed(swapping(slot, receiver.url("/swap")), receiver)) as system:
+            steady = Steady(system.port, 20.0)
+            await steady.__aenter__()
+            await phase(system, "Waiting")
+            receiver.answers["/begin"] = 200
+            await asyncio.to_thread(wait_for, "the order to start", lambda: "start v2" in slot.orders)
+            await asyncio.sleep(0.3)
+            steady._stop.set()
+            assert await asyncio.to_thread(system.stop) == 0
+            await steady.__aexit__()
+    assert steady.versions["v2"] > 3
+    assert set(steady.statuses) == {200}
+    assert not steady.lost
+
+
+async def test_what_is_under_way_ends_before_its_version_is_stopped(tmp_path: Path) -> None:
+    """If this fails, whoever was being served when a swap began gets an error in place of an answer."""
+    with OneSlot(0.5) as slot, Receiver() as receiver:
+        receiver.acts["/swap"] = slot.told
+        slot.running["v1"].control(delayMs=1200)
+        with understudy(tmp_path, confirmed(swapping(slot, receiver.url("/swap")), receiver)) as system:
+            async with Steady(system.port, 20.0) as steady:
+                await phase(system, "Waiting")
+                await asyncio.sleep(1.5)
+                receiver.answers["/begin"] = 200
+                await phase(system, "Succeeded")
+    assert steady.versions["v1"] > 30
+    assert set(steady.statuses) == {200}
+    assert not steady.lost
+
+
+async def test_a_bake_without_news_ends_well(tmp_path: Path) -> None:
+    """If this fails, a swap that went well never comes to an end, or is undone for nothing."""
+    with OneSlot(0.3) as slot, Receiver() as receiver:
+        receiver.acts["/swap"] = slot.told
+        with understudy(tmp_path, swapping(slot, receiver.url("/swap"), bake="3s")) as system:
+            async with Steady(system.port, 20.0) as steady:
+                await phase(system, "Baking")
+                await phase(system, "Succeeded", "Aborted", "Reverting")
+            assert system.phase() == "Succeeded"
+    assert slot.orders == ["stop v1", "start v2"]
+    assert set(steady.statuses) == {200}
