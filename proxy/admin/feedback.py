@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
-from pydantic import Field, RootModel, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic import ConfigDict, Field, RootModel, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from analysis.feedback import log_loss
 from proxy.admin.documents import Count, Document
@@ -65,8 +65,18 @@ class TruthRecord(Parameters):
     """-ln of the probability that the answer gave to the truth, where probabilities are not told."""
 
 
+def _each_by_itself(schema: Json) -> None:
+    """What fits no record is counted as invalid and costs no other one: nothing else is refused as a whole."""
+    one, many = schema["anyOf"]
+    many["items"] = {"anyOf": [many["items"], {"description": "refused by itself, as invalid"}]}
+    many["description"] = f"Up to {many.pop('maxItems')} of them; more are refused with 413."
+    schema["anyOf"] = [one, {"type": "object", "description": "refused, as invalid"}, many]
+
+
 class Truths(RootModel[TruthRecord | Annotated[list[TruthRecord], Field(max_length=MOST_RECORDS)]]):
     """One truth, or a list of them."""
+
+    model_config = ConfigDict(json_schema_extra=_each_by_itself)
 
 
 class TruthProblem(Document):

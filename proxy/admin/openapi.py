@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
+from pydantic import ValidationError
 from pydantic.json_schema import models_json_schema
 
 from proxy.admin.documents import Problem
@@ -58,7 +59,7 @@ def _operation(endpoint: Endpoint, described: dict[Any, Json], schemas: Json) ->
     content = {} if endpoint.body is None else {"application/json": {"schema": described[endpoint.body]}}
     content |= {endpoint.takes: {"schema": {}}} if endpoint.takes else {}
     if content:
-        operation["requestBody"] = {"content": content}
+        operation["requestBody"] = {"required": _needs_body(endpoint), "content": content}
     operation["security"] = [] if endpoint.role == "public" else [{"token": []}]
     refusals = {500, *endpoint.problems} | (set() if endpoint.role == "public" else {401, 403, 421, 429, 503})
     refusals |= {404} if named else set()
@@ -68,6 +69,17 @@ def _operation(endpoint: Endpoint, described: dict[Any, Json], schemas: Json) ->
         **{str(status): _problem(status, described) for status in sorted(refusals)},
     }
     return operation
+
+
+def _needs_body(endpoint: Endpoint) -> bool:
+    """Whether a request without a body is refused; where all members have defaults, it stands for an empty object."""
+    if endpoint.body is None:
+        return False
+    try:
+        endpoint.body.model_validate({})
+    except ValidationError:
+        return True
+    return False
 
 
 def _content(endpoint: Endpoint, described: dict[Any, Json]) -> Json:

@@ -86,6 +86,10 @@ class DecidedVerdict(Document):
     stage_pairs: float | None
     stage_seconds: float | None
     slices: Count | None
+    contest: str | None
+    """How far a contest (`abTest`) is; empty without one."""
+    winner: str | None
+    """Of a contest: `candidate` or `none` (neither is better), empty as long as it is open."""
 
 
 class Differs(Document):

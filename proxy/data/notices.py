@@ -20,7 +20,8 @@ def log(level: str, event: str, **facts: object) -> None:
     """One line."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     line = {"at": at, "level": level, "process": "worker", "pid": os.getpid(), "event": event, **facts}
-    print(json.dumps(line), file=sys.stderr, flush=True)  # noqa: T201 - this is the log
+    sys.stderr.write(f"{json.dumps(line)}\n")  # in one write: other processes share the file
+    sys.stderr.flush()
 
 
 class Seldom:

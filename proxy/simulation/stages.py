@@ -119,7 +119,7 @@ class Stages:
 
 def followed(plan: steps.Plan, is_last: bool) -> steps.Plan:
     """The plan while stages come from the records: stand still; in the last one do what the file's last step asks."""
-    gate = plan.steps[-1:] if isinstance(plan.steps[-1], steps.Analysis) else ()
+    gate = tuple(step for step in plan.steps[-1:] if isinstance(step, steps.Analysis))
     return replace(plan, steps=gate if is_last else (steps.Followed(),))
 
 

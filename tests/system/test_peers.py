@@ -103,6 +103,7 @@ async def nginx(folder: Path) -> AsyncIterator[tuple[int, Callable[[], int]]]:
         f"daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log; events {{}}\n"
         f"http {{ access_log {log}; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n"
         f"fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n"
+        f"client_max_body_size 0;\n"  # a length is no reason to answer before the body is there
         f"server {{ listen 127.0.0.1:{port}; location / {{ return 200 x; }} }} }}\n"
     )
     start = subprocess.Popen  # it returns at once
