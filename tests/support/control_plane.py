@@ -88,6 +88,8 @@ class PlayedWorker:
                         self._adopt(decode(message.snapshot))
                         if self.acknowledges:
                             writer.write(encode(Ack(self.index, self.snapshot.generation)))
+            except ConnectionError:
+                pass  # a controller that is killed with something unread resets; real workers connect again as well
             finally:
                 writer.close()
             await asyncio.sleep(0.01)

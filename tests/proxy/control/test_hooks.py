@@ -109,8 +109,8 @@ async def test_looks_while_a_webhook_is_silent_keep_nothing(world: World, receiv
     receiver.delays_s["/confirm-rollout"] = 30.0
     controller = await world.start()
     await seconds(world, lambda route: "no answer yet" in route["reason"])
-    before = await controller.journal(100, None)
+    before = await controller.records.journal(100, None)
     for _ in range(5):
         await world.second()
-    assert await controller.journal(100, None) == before
+    assert await controller.records.journal(100, None) == before
     assert len(receiver.at("/confirm-rollout")) == 1
