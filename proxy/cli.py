@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -29,9 +29,6 @@ from proxy.terminal import (
     print_json,
     show,
 )
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="understudy",
