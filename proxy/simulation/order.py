@@ -1,7 +1,8 @@
 """Whole seconds of records, in time order.
 
 Several processes may have written one log, so records may be a little out of order: by LATENESS_S at most. A record
-that comes later than that belongs to a second which is judged already, and is refused.
+that comes later than that belongs to a second which is judged already, and is refused. So is one that comes MOST_GAP_S
+after all before it: the clock ticks through every second, and what looks like a gap of years is another unit of time.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from analysis.summaries import FloatArray
 from proxy.simulation.records import Ints, Lines, Record, RefusedError
 
 LATENESS_S: Final = 1.0
 """How much older than the newest record before it a record may be."""
+MOST_GAP_S: Final = 7 * 86_400.0
+"""How long the records may be silent: some minutes of computing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,10 +46,10 @@ def seconds(blocks: Iterable[tuple[int, bytes]], reader: Lines) -> Iterator[Seco
         more, numbers, refused = reader.decode(first_line, text)
         times = np.array([record.t for record in more])
         before = np.maximum.accumulate(np.concatenate(([newest], times)))
-        early = np.flatnonzero(times < before[:-1] - LATENESS_S)
-        if early.size:
-            at = int(early[0])
-            refused = _out_of_order(int(numbers[at]), float(times[at]), float(before[at]))
+        astray = np.flatnonzero((times < before[:-1] - LATENESS_S) | (times > _latest(before[:-1])))
+        if astray.size:
+            at = int(astray[0])
+            refused = _astray(int(numbers[at]), float(times[at]), float(before[at]))
             more, numbers, before = more[:at], numbers[:at], before[: at + 1]
         newest = float(before[-1])
         records, lines = records + more, np.concatenate((lines, numbers))
@@ -72,6 +76,15 @@ def _groups(records: list[Record[Any]], lines: Ints, until: float) -> tuple[list
     return found, records[last:], lines[last:]
 
 
-def _out_of_order(line: int, t: float, newest: float) -> RefusedError:
-    message = f"t: {t:g} is {newest - t:g} s before a record above it, {LATENESS_S:g} s is allowed"
+def _latest(before: FloatArray) -> FloatArray:
+    """The latest time at which a record may follow these; the first one may have any."""
+    return np.where(np.isfinite(before), before + MOST_GAP_S, np.inf)
+
+
+def _astray(line: int, t: float, newest: float) -> RefusedError:
+    if t > newest:
+        days, allowed = (t - newest) / 86_400, MOST_GAP_S / 86_400
+        message = f"t: {t:.15g} is {days:.6g} days after the record above it, {allowed:g} are allowed"
+        return RefusedError(line, message, "give t in seconds, or simulate what is before the gap and after it alone")
+    message = f"t: {t:.15g} is {newest - t:g} s before a record above it, {LATENESS_S:g} s is allowed"
     return RefusedError(line, message, "sort the records by t, the time of arrival")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.simulation.order import LATENESS_S, Second, seconds
+from proxy.simulation.order import LATENESS_S, MOST_GAP_S, Second, seconds
 from proxy.simulation.records import Lines, RefusedError
 
 
@@ -51,6 +51,17 @@ def test_more_disorder_is_refused_with_its_line(block: int) -> None:
         next(stream)
     assert refused.value.line == 4
     assert found == [8], "seconds that were complete before it were answered"
+
+
+@pytest.mark.parametrize("block", [1, 100])
+def test_a_gap_of_years_is_refused_with_its_line(block: int) -> None:
+    """Broken: one record whose clock was not set (or milliseconds for seconds) makes the simulation tick for weeks."""
+    lines = text([0.0, 1.0, MOST_GAP_S + 1.0, 1.76e9, 1.76e9 + 1.0]).splitlines(keepends=True)
+    given = [(at + 1, b"".join(lines[at : at + block])) for at in range(0, len(lines), block)]
+    stream = seconds(given, Lines([]))
+    assert [next(stream).second for _ in range(2)] == [0, 1]
+    with pytest.raises(RefusedError, match=r"line 4: t: 1760000000 is 20363\.4 days after .* 7 are allowed; give t in"):
+        list(stream)
 
 
 def test_times_before_zero_are_times() -> None:
