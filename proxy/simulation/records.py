@@ -87,7 +87,7 @@ class Lines:
         """The records of some lines with their line numbers, up to the first that is refused, and why it is."""
         try:
             records: list[Record[Any]] = self._decoder.decode_lines(text)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._one_by_one(first_line, text)
         lines = text.count(b"\n") + (not text.endswith(b"\n"))
         mixed = any(word in text for word in _WORDS) or None in [record.backend for record in records]
@@ -105,9 +105,7 @@ class Lines:
             try:
                 record = self._record(each)
             except ValueError as error:
-                path, said = _place(str(error))
-                remedy = "docs/simulate.md says what may stand there" if path else "write one JSON object on each line"
-                refused = RefusedError(line, f"{path}: {said}" if path else said, remedy)
+                refused = _unusable(line, error, each)
                 break
             if _kinds(record) != 1:
                 refused = _unkind(line, record)
@@ -124,7 +122,7 @@ class Lines:
         """
         try:
             record: Record[Any] = self._decoder.decode(line)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeDecodeError):
             raise
         except (msgspec.DecodeError, RecursionError) as error:
             try:
@@ -154,6 +152,29 @@ def _unkind(line: int, record: Record[Any]) -> RefusedError:
     found += ["truth"] if record.truth is not UNSET else []
     said = f"is of several kinds: {', '.join(found)}" if found else "is of no kind that is known"
     return RefusedError(line, said, _KINDS)
+
+
+def _unusable(line: int, error: ValueError, text: bytes) -> RefusedError:
+    if isinstance(error, UnicodeDecodeError):
+        byte = error.object[error.start]
+        return RefusedError(line, f"byte 0x{byte:02x} is not UTF-8", "write the records as UTF-8, as JSON has to be")
+    path, said = _place(str(error))
+    if not path:
+        return RefusedError(line, said, "write one JSON object on each line")
+    if ", got " not in said:  # of a value that is out of bounds the decoder tells the bounds alone
+        said += _got(text, path)
+    return RefusedError(line, f"{path}: {said}", "docs/simulate.md says what may stand there")
+
+
+def _got(text: bytes, path: str) -> str:
+    """The value at a path of a line, in words; nothing where that is not to be had."""
+    try:
+        found = json.loads(text)
+        for key in path.split("."):
+            found = found[key]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return f", got {found!r:.40}" if isinstance(found, int | float) else ""
 
 
 def _place(said: str) -> tuple[str, str]:

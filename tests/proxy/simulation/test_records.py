@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -47,6 +48,30 @@ def test_not_a_number_is_read_as_python_writes_it() -> None:
     """Broken: one NaN of a model, in a log written by Python, would make the whole log useless."""
     record = one(b'{"t": 1, "backend": "v1", "outputs": {"score": NaN}}')
     assert record.outputs.o1 != record.outputs.o1
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'{"t": 2, "backend": "v1", "latencyMs": -5}', "latencyMs: expected `float` >= 0.0, got -5"),
+        (b'{"t": 2, "backend": "v1", "latencyMs": NaN}', "latencyMs: expected `float` >= 0.0, got nan"),
+        (b'{"t": 1760000000000, "backend": "v1"}', "t: expected `float` <= 100000000000.0, got 1760000000000"),
+        (b'{"t": 2, "pair": {"stable": {}, "shadow": {"latencyMs": -1}}}', "pair.shadow.latencyMs: .* got -1"),
+    ],
+)
+def test_a_value_that_is_out_of_bounds_is_named(line: bytes, said: str) -> None:
+    """Broken: people are told a bound, and have to look for what is beyond it."""
+    _, _, refused = LINES.decode(1, GOOD + b"\n" + line + b"\n")
+    assert refused is not None
+    assert refused.line == 2
+    assert re.match(said, refused.message)
+
+
+def test_text_of_another_encoding_is_refused_with_its_line() -> None:
+    """Broken: a log in Latin-1 is refused as a misspelt route, and nobody says where."""
+    _, _, refused = LINES.decode(1, GOOD + b"\n" + '{"t": 2, "backend": "v1", "user": "Müller"}\n'.encode("latin-1"))
+    assert refused is not None
+    assert (refused.line, refused.message) == (2, "byte 0xfc is not UTF-8")
 
 
 def test_empty_lines_count_as_lines_and_are_no_records() -> None:
