@@ -88,7 +88,7 @@ def backtest(
 
     if run is not None and route is None:
         raise typer.BadParameter("--run is of one route: name it with --route")
-    loaded = checked(config)
+    loaded = checked(config, as_json)
     with asking(admin, as_json) as client:
         names = [route] if route is not None else _recorded_routes(client, loaded.config)
         try:

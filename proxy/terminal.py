@@ -59,14 +59,16 @@ def asking(admin: str, as_json: bool) -> Iterator[Client]:
         raise typer.Exit(EXIT_REFUSED) from error
 
 
-def checked(file: Path) -> Loaded:
-    """A configuration file; its problems become lines on stderr and an exit."""
+def checked(file: Path, as_json: bool = False) -> Loaded:
+    """A configuration file; its problems become lines on stderr (with --json: also JSON on stdout) and an exit."""
     from config import loader
     from config.problems import ConfigError
 
     try:
         return loader.load(file)
     except ConfigError as error:
+        if as_json:
+            print_json({"problems": [members(problem) for problem in error.problems]})
         for problem in error.problems:
             typer.echo(str(problem), err=True)
         raise typer.Exit(EXIT_REFUSED) from error

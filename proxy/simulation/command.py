@@ -22,7 +22,7 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Tell what a rollout would have come to on recorded requests (NDJSON; see docs/simulate.md)."""
-    loaded = checked(config)
+    loaded = checked(config, as_json)
     from proxy.simulation.run import simulate as on_records
 
     on_records(loaded, route, samples, last_stage, as_json)

@@ -87,9 +87,10 @@ def _quietly() -> Iterator[None]:
 @contextlib.contextmanager
 def _opened(samples: str | None) -> Iterator[tuple[str, IO[bytes]]]:
     """The records, and what they are called."""
-    if samples is None and sys.stdin.isatty():
-        raise typer.BadParameter("where are the records? name a file, or pipe them in", param_hint="--samples")
     if samples in (None, STDIN):
+        # Where the standard input was closed Python has none.
+        if sys.stdin is None or (samples is None and sys.stdin.isatty()):
+            raise typer.BadParameter("where are the records? name a file, or pipe them in", param_hint="--samples")
         yield "stdin", sys.stdin.buffer
         return
     try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,6 +84,26 @@ def test_what_cannot_be_simulated_is_wrong_usage(file: Path, tmp_path: Path) -> 
     result = CliRunner().invoke(app, ["simulate", "--config", str(file), "--route", "none", "--samples", "-"])
     assert result.exit_code == 2
     assert "there is no route 'none'; there are fraud" in result.stderr.replace("\n", " ").replace("│", "")
+
+
+def test_where_nothing_is_piped_in_it_is_wrong_usage(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: a cron job, whose standard input is closed, gets a traceback."""
+    monkeypatch.setattr("proxy.simulation.run.sys", SimpleNamespace(stdin=None, stdout=sys.stdout))
+    for options in ((), ("--samples", "-")):
+        result = understudy(file, *options)
+        assert result.exit_code == 2
+        assert "where are the records?" in result.stderr
+
+
+def test_problems_of_the_file_are_json_too(tmp_path: Path) -> None:
+    """Broken: a program that asks for JSON gets nothing, and has to read what is meant for people."""
+    path = tmp_path / "bad.yaml"
+    path.write_text("routs: []\n")
+    result = understudy(path, "--json", given=RECORDS)
+    assert result.exit_code == 1
+    problems = json.loads(result.stdout)["problems"]
+    assert "routs" in {problem["path"] for problem in problems}
+    assert all(problem["source"] == str(path) and problem["remedy"] for problem in problems)
 
 
 def test_a_route_without_a_candidate_is_wrong_usage(tmp_path: Path) -> None:
