@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import structlog
@@ -51,3 +54,9 @@ class Keeper:
         if self._store is not None:
             await self._store.close()
             self._store = None
+
+
+def holder(now_s: float) -> str:
+    """Which process this is, for those who ask who is in charge of a store."""
+    since = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds")
+    return f"process {os.getpid()} on {socket.gethostname()} (since {since})"

@@ -6,11 +6,8 @@ not installed, and the rows that it was lent are given back.
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -27,11 +24,11 @@ from proxy.control.feedback import Desk
 from proxy.control.fleet import Fleet
 from proxy.control.health import Checks
 from proxy.control.hooks import Hooks
-from proxy.control.keeper import Keeper
+from proxy.control.keeper import Keeper, holder
 from proxy.control.lending import Lending, Loan
 from proxy.control.rollout import TERMINAL, Action, Applied, Ask, Checked, Event, Record, Route, State
 from proxy.control.smoke import Smokes
-from proxy.control.store import Kept, Store, StoreError
+from proxy.control.store import Kept, Letter, Store, StoreError
 from proxy.control.subject import Collected, Subject
 from proxy.control.swapping import Swapper
 from proxy.control.swaps import HELD
@@ -58,6 +55,8 @@ class Plane:
         self._reader, self._fleet, self._keeper, self._checks = reader, fleet, keeper, checks
         self._places = places
         self.hooks = Hooks(keeper, clock, monotonic)
+        self._letters: list[Letter] = []
+        """Of changes by a configuration, for webhooks that are known once it is live."""
         self._clock, self._monotonic = clock, monotonic
         self._smokes = Smokes(monotonic)
         self._swapper = Swapper(checks, fleet, reader, clock)
@@ -77,7 +76,7 @@ class Plane:
         Raises:
             StoreError: the store cannot be read.
         """
-        await self._keeper.ask(lambda store: store.take_charge(_holder(self._clock())))
+        await self._keeper.ask(lambda store: store.take_charge(holder(self._clock())))
         self._kept = await self._keeper.ask(lambda store: store.rollouts())
         self._feedback_key = await self._keeper.ask(lambda store: store.secret("feedback", KEY_BYTES))
         await self.hooks.recover()
@@ -112,6 +111,7 @@ class Plane:
         self.subjects = {subject.name: subject for subject in subjects}
         self._loaded = loaded
         self.hooks.follow(loaded.config.routes)
+        self._tell()
         wanted = {(subject.name, output) for subject in subjects for output in holdings.output_kinds(subject.route)}
         self.lending.keep_tables(wanted, self._monotonic())
         _warn(loaded.config)
@@ -341,7 +341,9 @@ class Plane:
         seen.kept(changes)
         verdict = None if fresh else basis.verdict if basis else views.kept_verdict(subject)
         self._kept[subject.name] = Kept(state, blob, int(now_s), verdict)
-        self.hooks.take(letters)
+        self._letters += letters
+        if not always:
+            self._tell()
         for entry in entries:
             _LOG.info(entry.kind, route=entry.route, actor=entry.actor, text=entry.text, phase=str(state.phase),
                       entry=entry.id, hash=entry.hash)  # fmt: skip
@@ -353,6 +355,10 @@ class Plane:
             subject.look(self._clock())  # for people: what is asked, and what of it is known already
 
     # --- the rest
+    def _tell(self) -> None:
+        self.hooks.take(self._letters)
+        self._letters = []
+
     async def _forget(self, names: set[str]) -> None:
         """Routes that are gone. What is decided stays decided if they come back; what was going on does not."""
         for name in names:
@@ -383,11 +389,6 @@ class Plane:
         except StoreError:
             counted = 0
         return max(counted, self._fleet.generation + 1)
-
-
-def _holder(now_s: float) -> str:
-    since = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds")
-    return f"process {os.getpid()} on {socket.gethostname()} (since {since})"
 
 
 def _warn(config: schema.Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -114,3 +115,27 @@ async def test_looks_while_a_webhook_is_silent_keep_nothing(world: World, receiv
         await world.second()
     assert await controller.records.journal(100, None) == before
     assert len(receiver.at("/confirm-rollout")) == 1
+
+
+async def test_a_webhook_that_comes_with_a_new_rollout_is_told_of_it(tmp_path: Path, receiver: Receiver) -> None:
+    """Broken: the first news for a webhook is given up as nobody's, since its configuration is about to be live."""
+    document = config(*STEPS)
+    (last,) = document["routes"]
+    others = [last | {"name": name, "match": [{"path": {"prefix": f"/{name}"}}]} for name in "abcdef"]
+    document["routes"] = [*others, last]
+    world = World(tmp_path, document)
+    try:
+        await world.start()
+        edited = copy.deepcopy(document)
+        edited["backends"][1]["version"] = "2"
+        for route in edited["routes"]:
+            hook = {"name": "news", "type": "event", "url": receiver.url(f"/{route['name']}"), "retries": QUICK}
+            route["webhooks"] = [hook]
+        world.write(edited)
+        assert (await world.controller.reload("ann"))["ok"]
+        await told(lambda: all(receiver.at(f"/{name}") for name in "abcdefr"))
+        assert {receiver.at(f"/{name}")[0].json["kind"] for name in "abcdefr"} == {"begin"}
+        entries = await world.controller.records.journal(100, None)
+        assert not [entry["text"] for entry in entries if "was not told" in entry["text"]]
+    finally:
+        await world.close()
