@@ -69,7 +69,7 @@ class Dossier(msgspec.Struct, frozen=True):
     """All of it. `judge` is the judge's own dump, `pairs` and `repeated` are by output what ended tracks compared.
 
     `past` is what arms did in rows that were given back, `sums` what they did altogether: with the memory of the rows
-    gone, it is the past.
+    gone, it is the past. `of` says of which rollout it is; it is empty in what an earlier release kept.
     """
 
     boot: int
@@ -84,6 +84,7 @@ class Dossier(msgspec.Struct, frozen=True):
     pairs: dict[str, tuple[float, float]] = {}
     truths: KeptTruths = KeptTruths()
     repeated: dict[str, Repeats] = {}
+    of: str = ""
     version: int = VERSION
 
 

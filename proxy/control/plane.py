@@ -325,7 +325,7 @@ class Plane:
             return collected
         if fresh:
             subject.begin_clock(now_s, self._clock())
-        blob, seen = subject.dump(self._reader, collected), collected.truths.seen
+        blob, seen = subject.dump(self._reader, state, collected), collected.truths.seen
         changes = seen.changes()
         basis = None if fresh or always else journaling.basis(subject)
         records = (action for action in actions if isinstance(action, Record))

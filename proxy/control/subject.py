@@ -226,8 +226,8 @@ class Subject:
             self.clock_offset_s = math.ceil(wall_s - now_s)
 
     # --- memory
-    def dump(self, reader: Reader, collected: Collected | None = None) -> bytes:
-        """The blob for the store."""
+    def dump(self, reader: Reader, state: State | None = None, collected: Collected | None = None) -> bytes:
+        """The blob for the store, of a state and what is collected in it; by default of what is installed."""
         it = self.collected if collected is None else collected
         judge = it.judge
         kept = dossier.Dossier(
@@ -243,6 +243,7 @@ class Subject:
             pairs=dict(it.pairs),
             truths=it.truths.dump(),
             repeated=dict(it.repeated),
+            of=_name_of(self.state if state is None else state),
         )
         return dossier.encode(kept)
 
@@ -258,9 +259,14 @@ class Subject:
         """Go on with what was kept. In another boot the rows are gone, and the clock of slices is set anew.
 
         Raises:
-            ValueError: the blob cannot be read.
+            ValueError: the blob cannot be read, or is of another rollout.
         """
         kept = None if blob is None else dossier.decode(blob)
+        if kept is not None and kept.of not in ("", _name_of(self.state)):
+            # A reload of several routes that the store took in part: the rollout that went on kept its evidence.
+            raise ValueError(
+                f"it is of another rollout than that of {self.state.candidate if self.state else 'nobody'}"
+            )
         if kept is None:
             self.begin_clock(now_s, wall_s)
             self.collected = Collected(judge=contest.begin(self.question))
@@ -296,6 +302,11 @@ class Subject:
         for track in tracks:
             track.until = track.next_slice - 1
         self.collected = replace(self.collected, holdings=Holdings(tracks=tracks))
+
+
+def _name_of(state: State | None) -> str:
+    """What tells a rollout from those before it in the same route."""
+    return "" if state is None else f"{state.candidate_digest} {state.plan_digest} {state.attempt}"
 
 
 def _tallies(collected: Collected, reader: Reader) -> dict[Arm, ArmTally]:

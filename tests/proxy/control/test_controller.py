@@ -414,6 +414,45 @@ async def test_a_route_that_is_gone_is_forgotten(make: Make) -> None:
     assert world.first["startedAt"] == world.time.wall_s
 
 
+def two_routes(**route: Any) -> dict[str, Any]:
+    """The route `q` before `r`, both with v1 and v2 at a pause."""
+    document = config({"setWeight": 20}, {"pause": {}})
+    (r,) = document["routes"]
+    document["routes"] = [r | {"name": "q", "match": [{"path": {"prefix": "/q"}}]} | route, r]
+    return document
+
+
+def refuse(world: World, what: str, when: str) -> None:
+    """Have the store refuse what a trigger is about, until `allow`."""
+    with sqlite3.connect(world.folder / "understudy.db") as db:
+        db.execute(f"CREATE TRIGGER refusal BEFORE {what} WHEN {when} BEGIN SELECT RAISE(ABORT, 'not now'); END")
+
+
+def allow(world: World) -> None:
+    with sqlite3.connect(world.folder / "understudy.db") as db:
+        db.execute("DROP TRIGGER refusal")
+
+
+async def test_a_candidate_is_never_judged_by_what_was_kept_of_another(make: Make) -> None:
+    """A reload that the store took half of, and then a crash: the new version has the evidence of the old one."""
+    world = await make(two_routes())
+    for _ in range(4):
+        await world.second()
+    assert world.first["metrics"][0]["nCandidate"] > 0
+    edited = copy.deepcopy(world.config)
+    for route in edited["routes"]:
+        route["backendRefs"][1]["name"] = "v3"
+    world.write(edited)
+    refuse(world, "INSERT ON rollouts", "NEW.route = 'r'")
+    assert not (await world.controller.reload("ann"))["ok"]
+    allow(world)
+    await world.second()  # the rollout of v2 goes on, and its evidence is kept
+    await world.kill()
+    await world.start()
+    assert (world.first["name"], world.first["candidate"]) == ("q", "v3")
+    assert [metric["nCandidate"] for metric in world.first["metrics"]] == [0.0]
+
+
 async def test_answers_are_json(make: Make) -> None:
     """The admin API would answer 500 for a number that JSON has no word for."""
     world = await make(config(*STEPS))
