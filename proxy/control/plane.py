@@ -26,7 +26,7 @@ from proxy.control.health import Checks
 from proxy.control.hooks import Hooks
 from proxy.control.keeper import Keeper, holder
 from proxy.control.lending import Lending, Loan
-from proxy.control.rollout import TERMINAL, Action, Applied, Ask, Checked, Event, Record, Route, State
+from proxy.control.rollout import Action, Applied, Ask, Checked, Event, Record, Route, State
 from proxy.control.smoke import Smokes
 from proxy.control.store import Kept, Letter, Store, StoreError
 from proxy.control.subject import Collected, Subject
@@ -98,6 +98,8 @@ class Plane:
                 state, actions = self._adopted(subject)
                 collected = await self._kept_change(subject, state, actions, loaded.digest, always=True)
                 settled.append((subject, state, collected))
+            gone = set(self.subjects) - {subject.name for subject in subjects}
+            await self._forget(gone)
         except StoreError:
             for subject, _, collected in settled:
                 self._give_back(collected.holdings.returned(subject.collected.holdings))
@@ -107,7 +109,8 @@ class Plane:
             raise
         for subject, state, collected in settled:
             self._install(subject, state, collected)
-        await self._forget(set(self.subjects) - {subject.name for subject in subjects})
+        for name in gone:
+            self._leave(self.subjects[name])
         self.subjects = {subject.name: subject for subject in subjects}
         self._loaded = loaded
         self.hooks.follow(loaded.config.routes)
@@ -360,15 +363,17 @@ class Plane:
         self._letters = []
 
     async def _forget(self, names: set[str]) -> None:
-        """Routes that are gone. What is decided stays decided if they come back; what was going on does not."""
+        """Routes that are to go. What is decided stays decided if they come back; what was going on does not."""
         for name in names:
-            subject = self.subjects[name]
-            self._give_back(subject.collected.holdings.loans.values())
-            self._smokes.forget(name)
-            self._swapper.forget(name)
-            if subject.state is not None and subject.state.phase not in TERMINAL:
-                self._kept.pop(name, None)
+            if self.subjects[name].active:
                 await self._keeper.ask(partial(Store.forget, route=name))
+
+    def _leave(self, subject: Subject) -> None:
+        self._give_back(subject.collected.holdings.loans.values())
+        self._smokes.forget(subject.name)
+        self._swapper.forget(subject.name)
+        if subject.active:
+            self._kept.pop(subject.name, None)
 
     def _give_back(self, loans: Iterable[Loan]) -> None:
         for loan in loans:
