@@ -22,5 +22,6 @@ written of a change, `why` how a decision is derived again, `recording` what jud
 database), `replay` a rollout on it, `backtest` under another file, `retention` what goes again (`pruning` in the
 database). `health` asks endpoints whether they are well, `smoke` whether they answer as they should, both by `asking`,
 `swapping` has versions stopped and started, `views` and `endpoints` are how all of it looks to people, `role` the
-process. State is kept in the store before anything is pushed.
+process, `isolation` keeps the trouble of one route from the others. State is kept in the store before anything is
+pushed.
 """

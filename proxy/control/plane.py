@@ -24,6 +24,7 @@ from proxy.control.feedback import Desk
 from proxy.control.fleet import Fleet
 from proxy.control.health import Checks
 from proxy.control.hooks import Hooks
+from proxy.control.isolation import alone
 from proxy.control.keeper import Keeper, holder
 from proxy.control.lending import Lending, Loan
 from proxy.control.rollout import Action, Applied, Ask, Checked, Event, Record, Route, State
@@ -124,20 +125,19 @@ class Plane:
         """Take in what has closed, and let every rollout step on it."""
         now_s = self._monotonic()
         for subject in self.subjects.values():
-            subject.read(self._reader, now_s, self._clock())
+            with alone(subject):
+                subject.read(self._reader, now_s, self._clock())
         self._sweep(now_s)
         rerouted_s: float | None = None
         for subject in self.subjects.values():
             if not subject.active or self._frozen:
                 self._smokes.forget(subject.name)
                 continue
-            try:
+            with alone(subject):
                 await self._keep_evidence(subject, int(now_s))
                 looked_s = self._monotonic()
                 if await self._look(subject, now_s) and rerouted_s is None:
                     rerouted_s = looked_s
-            except StoreError:
-                continue  # the keeper has said so; the rollout stands still
         if rerouted_s is not None:
             await self._reroute(rerouted_s)
         await self._swap()
@@ -227,18 +227,9 @@ class Plane:
             )
             return new
         new.state, new.kept_verdict = kept.state, kept.verdict
-        self._revive(new, kept)
+        now_s, wall_s = self._monotonic(), self._clock()
+        new.take_up(kept.evidence, kept.seen, self._reader.shape.boot, self.lending, now_s, wall_s)
         return new
-
-    def _revive(self, subject: Subject, kept: Kept) -> None:
-        boot, now_s, wall_s = self._reader.shape.boot, self._monotonic(), self._clock()
-        try:
-            subject.revive(kept.evidence, kept.seen, boot, self.lending, now_s, wall_s)
-        except ValueError as error:
-            # Fresh evidence is valid evidence; what was collected is not to be had any more.
-            _LOG.error("kept evidence is lost: the rollout goes on with fresh evidence",
-                       route=subject.name, reason=str(error))  # fmt: skip
-            subject.revive(None, (), boot, self.lending, now_s, wall_s)
 
     def _adopted(self, subject: Subject) -> rollout.Decision | tuple[None, tuple[()]]:
         if subject.plan is None or self._frozen:
@@ -285,17 +276,21 @@ class Plane:
     async def _swap(self) -> None:
         """Go on with every swap as far as it goes now: clients wait for it, and so no tick is waited for."""
         for subject in self.subjects.values():
-            try:
-                while not self._frozen and subject.state is not None and subject.state.phase in HELD:
-                    before = subject.state
-                    if (event := self._swapper.event(subject)) is None:
-                        break
-                    if await self._step(subject, event):
-                        await self.publish()
-                    if subject.state == before:
-                        break
-            except StoreError:
-                self._swapper.look_again()  # the keeper has said so; requests go on to wait
+            with alone(subject):
+                try:
+                    await self._swap_on(subject)
+                except StoreError:
+                    self._swapper.look_again()  # the keeper has said so; requests go on to wait
+
+    async def _swap_on(self, subject: Subject) -> None:
+        while not self._frozen and subject.state is not None and subject.state.phase in HELD:
+            before = subject.state
+            if (event := self._swapper.event(subject)) is None:
+                break
+            if await self._step(subject, event):
+                await self.publish()
+            if subject.state == before:
+                break
 
     async def _step(self, subject: Subject, event: Event) -> bool:
         """Fire one event; whether the routing is another one now."""

@@ -74,6 +74,8 @@ class Subject:
     looked_s: float = 0.0
     silence: Silence = field(default_factory=Silence)
     error: str = ""
+    stumbled: str = ""
+    """What a tick of it ended in last that nobody had foreseen (`isolation`)."""
     recorder: Recorder = field(default_factory=Recorder)
 
     @classmethod
@@ -246,6 +248,23 @@ class Subject:
             of=_name_of(self.state if state is None else state),
         )
         return dossier.encode(kept)
+
+    def take_up(
+        self,
+        blob: bytes | None,
+        seen: Iterable[Chunk],
+        boot: int,
+        lending: Lending,
+        now_s: float,
+        wall_s: float,
+    ) -> None:
+        """Go on with what was kept, or with fresh evidence where that cannot be used: it is valid evidence as well."""
+        try:
+            self.revive(blob, seen, boot, lending, now_s, wall_s)
+        except ValueError as error:
+            _LOG.error("kept evidence is lost: the rollout goes on with fresh evidence",
+                       route=self.name, reason=str(error))  # fmt: skip
+            self.revive(None, (), boot, lending, now_s, wall_s)
 
     def revive(
         self,

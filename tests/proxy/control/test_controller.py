@@ -474,6 +474,25 @@ async def test_a_route_that_cannot_be_forgotten_leaves_all_as_it_was(make: Make)
     assert [route["name"] for route in world.controller.routes()] == ["q"]
 
 
+async def test_what_is_wrong_with_one_route_stops_no_other(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug that one route meets ends the controller, again and again, and no version is watched any more."""
+    world = await make(two_routes())
+    await world.second()
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    for subject in world.controller._plane.subjects.values():
+        if subject.name == "q":
+            monkeypatch.setattr(subject.collected.judge, "observe", broken)
+            monkeypatch.setattr(subject.collected.judge, "verdict", broken)
+    for _ in range(12):
+        await world.second(fail={"v2": 2})
+    phases = {route["name"]: route["phase"] for route in world.controller.routes()}
+    assert phases == {"q": "Paused", "r": "Aborted"}
+    assert "ZeroDivisionError: a bug" in world.first["error"]
+
+
 async def test_answers_are_json(make: Make) -> None:
     """The admin API would answer 500 for a number that JSON has no word for."""
     world = await make(config(*STEPS))
