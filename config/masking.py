@@ -21,9 +21,10 @@ SECRETS: Final[tuple[tuple[str | None, ...], ...]] = (
     ("routes", None, "mirrors", None, "headers", "set", None),
     ("routes", None, "webhooks", None, "url"),
     ("routes", None, "strategy", "recreate", "hook", "url"),
+    ("routes", None, "strategy", "blueGreen", "smoke", None, "headers", None),
 )
-"""Places of secrets; None is any index or key. A header field that copies get may be a credential, and so may the path
-of a webhook."""
+"""Places of secrets; None is any index or key. A header field that copies or smoke requests get may be a credential,
+and so may the path of a webhook."""
 _MASK: Final = re.compile("masked-[0-9a-f]{16}")
 _ANCHOR: Final = re.compile(r"&\S+\s+")
 

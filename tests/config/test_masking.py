@@ -19,6 +19,7 @@ admin:
 backends: [{{name: v1, endpoints: [http://127.0.0.1:1]}}, {{name: v2, endpoints: [http://127.0.0.1:2]}}]
 routes:
   - name: m
+    match: [{{path: {{prefix: /m}}}}]
     backendRefs: [{{name: v1}}]
     mirrors:
       - backend: v2
@@ -29,15 +30,20 @@ routes:
               folded
               secret
             x-other: *key
+  - name: n
+    match: [{{path: {{prefix: /n}}}}]
+    backendRefs: [{{name: v1, role: stable}}, {{name: v2, role: canary}}]
+    strategy: {{blueGreen: {{smoke: [{{path: /, headers: {{x-token: "of smoke", accept: any/thing}}}}]}}}}
+    analysis: {{metrics: [{{name: errors, maxIncrease: 5pp}}]}}
 """
 
 
 def test_secrets_are_masked_and_nothing_else():
     """Broken: GET of the configuration shows credentials, or another file than the one that is live."""
     shown = Masks().hide(TEXT)
-    for secret in (*DIGESTS, "secret'", "folded"):
+    for secret in (*DIGESTS, "secret'", "folded", "of smoke"):
         assert secret not in shown
-    assert shown.count("masked-") == 4
+    assert shown.count("masked-") == 6
     assert shown.splitlines()[:3] == TEXT.splitlines()[:3]
     assert "# two" in shown
     assert "x-other: *key" in shown
