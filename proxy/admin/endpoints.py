@@ -177,7 +177,7 @@ async def _act(request: web.Request) -> web.Response:
 
 
 async def _validate(request: web.Request) -> web.Response:
-    problems = request.app[CONTROLS].validate(await _text(request))
+    problems = await request.app[CONTROLS].validate(await _text(request))
     return answer({"valid": not problems, "problems": problems})
 
 
@@ -339,7 +339,7 @@ ENDPOINTS: Final = (
     ),
     Endpoint(
         "POST", "/api/v1/feedback", _feedback, "what turned out true of answers, by their x-understudy-id",
-        Taken, body=Truths, takes=NDJSON, role="feedback", problems=(503,),
+        Taken, body=Truths, takes=NDJSON, role="feedback", problems=(408, 503),
     ),
     Endpoint("GET", "/metrics", _metrics, "metrics for Prometheus (text or OpenMetrics, by Accept)", "text/plain",
              also=("application/openmetrics-text",)),

@@ -28,6 +28,8 @@ MOST_RECORDS: Final = 10_000
 PROBLEMS_SHOWN: Final = 20
 MOST_WAITING: Final = 16
 """Requests with truths that are taken up at once, or wait for their turn."""
+READ_S: Final = 30.0
+"""How long a body may take: whoever sends it slower keeps a place from others."""
 _AT_ONCE: Final = 500
 """Records between two moments at which others have their turn: some 10 ms."""
 _SUM_MOST: Final = 1.01
@@ -189,7 +191,7 @@ class Intake:
             raise RefusalError(429, "too-many-truths", detail, headers={"Retry-After": "1"})
         self._waiting += 1
         try:
-            raw = await request.read()
+            raw = await _body(request)
             async with self._turn:
                 return await self._tell(_records(raw, request.content_type))
         finally:
@@ -212,7 +214,7 @@ class Intake:
         usable: list[tuple[int, str, Told]] = []
         for place, record in enumerate(records, start=begin):
             try:
-                if isinstance(record, msgspec.DecodeError):
+                if isinstance(record, Exception):
                     raise ValueError(f"is no JSON: {record}")
                 read = TruthRecord.model_validate(record)
                 usable.append((place, read.id, told(read)))
@@ -225,10 +227,22 @@ class Intake:
             yield place, reason, "" if reason is None else _WORDS[reason]
 
 
+async def _body(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(READ_S):
+            return await request.read()
+    except TimeoutError as error:
+        detail = f"the body was not there within {READ_S:g} s; send less at once"
+        raise RefusalError(408, "slow-body", detail, headers={"Connection": "close"}) from error
+
+
 def _records(raw: bytes, content_type: str) -> Sequence[Any]:
     """The records of a body; a line that is no JSON is the error of it."""
     if content_type == NDJSON:
-        records = [_decoded(line) for line in raw.splitlines() if line.strip()]
+        lines = [line for line in raw.splitlines() if line.strip()]
+        records: list[Any] = lines
+        if len(lines) <= MOST_RECORDS:  # to read half a million short ones takes a while
+            records = [_decoded(line) for line in lines]
     else:
         body = _decoded(raw)
         if not isinstance(body, dict | list):
@@ -244,7 +258,7 @@ def _records(raw: bytes, content_type: str) -> Sequence[Any]:
 def _decoded(raw: bytes) -> Any:
     try:
         return msgspec.json.decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return error
 
 

@@ -129,11 +129,49 @@ async def test_what_is_no_truth_at_all_is_refused(http: aiohttp.ClientSession) -
         (b"", 400, "malformed-json"),
         (b"{", 400, "malformed-json"),
         (b"3", 400, "malformed-json"),
+        (b'{"id": "\xff"}', 400, "malformed-json"),
+        (b"[" * 100_000, 400, "malformed-json"),
         (json.dumps([0] * (MOST_RECORDS + 1)).encode(), 413, "too-many-records"),
         (b" " * ((1 << 20) + 1), 413, "too-large"),
     ):
         found, answer = await post(http, body)
         assert (found, answer["type"]) == (status, f"urn:understudy:problem:{kind}"), body[:10]
+
+
+async def test_a_line_that_no_text_can_be_costs_no_other(http: aiohttp.ClientSession) -> None:
+    """Broken: one line in another encoding, or one that is nested without end, is a failure of the API."""
+    good = json.dumps({"id": sealed()[0], "correct": True}).encode()
+    status, answer = await post(http, b"\n".join((good, b'{"id": "\xff"}', b"[" * 100_000)), NDJSON)
+    assert status == 200
+    assert (answer["refused"]["stale"], answer["refused"]["invalid"]) == (1, 2)
+
+
+async def test_many_lines_are_refused_before_they_are_read(http: aiohttp.ClientSession) -> None:
+    """Broken: a body of nothing but short lines holds the controller up."""
+    status, answer = await post(http, b"{\n" * (MOST_RECORDS + 1), NDJSON)
+    assert (status, answer["type"]) == (413, "urn:understudy:problem:too-many-records")
+
+
+async def test_a_body_that_does_not_come_frees_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: sixteen clients that send nothing keep all others from telling truths, for ever."""
+    monkeypatch.setattr("proxy.admin.feedback.READ_S", 0.01)
+    intake = Intake(Desk(lambda: (), lambda: FEEDBACK_KEY, lambda: STARTED_S))
+
+    class Silent:
+        content_type = "application/json"
+
+        async def read(self) -> bytes:
+            await asyncio.Event().wait()
+            return b""
+
+    class Prompt(Silent):
+        async def read(self) -> bytes:
+            return b"[]"
+
+    waiting = [asyncio.create_task(intake.take(Silent())) for _ in range(MOST_WAITING)]  # type: ignore[arg-type]
+    refused = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {error.status for error in refused if isinstance(error, RefusalError)} == {408}
+    assert (await intake.take(Prompt()))["accepted"] == 0  # type: ignore[arg-type]
 
 
 async def test_without_a_store_it_is_for_later(controller: FakeController) -> None:
