@@ -124,7 +124,7 @@ class Controls(Protocol):
         Raises KeyError, IllegalEvent where the rollout's phase does not allow it, StoreError where it cannot be kept.
         """
 
-    def validate(self, text: str) -> list[Json]:
+    async def validate(self, text: str) -> list[Json]:
         """The problems of a configuration; none if it could be loaded."""
 
     async def replace(self, text: str, actor: str, known: Collection[str] | None) -> Json:

@@ -284,10 +284,10 @@ class Controller:
             "restartNeeded": self._restart_needed(),
         }
 
-    def validate(self, text: str) -> list[Json]:
+    async def validate(self, text: str) -> list[Json]:
         """The problems of a configuration; none if it could be loaded."""
         try:
-            loader.loads(text, "request")
+            await asyncio.to_thread(loader.loads, text, "request")  # seconds, where it is long
         except ConfigError as error:
             return [asdict(problem) for problem in error.problems]
         return []

@@ -238,12 +238,12 @@ class FakeController:
     async def replace(self, text: str, actor: str, known: Any) -> dict[str, Any]:
         if known is not None and self.status()["config"]["digest"] not in known:
             raise Stale("another one is live by now")
-        if not (problems := self.validate(text)):
+        if not (problems := await self.validate(text)):
             self.config_text = text
             self.reloads.append(actor)
         return {**await self.reload(""), "ok": not problems, "problems": problems}
 
-    def validate(self, text: str) -> list[dict[str, Any]]:
+    async def validate(self, text: str) -> list[dict[str, Any]]:
         return [] if "listen" in text else [problem()]
 
     async def reload(self, actor: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from config.problems import ConfigError
 from proxy.control import controller
 from proxy.control.rollout import IllegalEvent
 from proxy.control.store import StoreError
@@ -500,8 +502,23 @@ async def test_answers_are_json(make: Make) -> None:
         await world.second()
     json.dumps([world.first, world.controller.status(), world.controller.routes()], allow_nan=False)
     json.dumps(await world.controller.records.history("r", 10, None), allow_nan=False)
-    assert "x" in {problem["path"] for problem in world.controller.validate("x: 1")}
-    assert world.controller.validate(world.path.read_text()) == []
+    assert "x" in {problem["path"] for problem in await world.controller.validate("x: 1")}
+    assert await world.controller.validate(world.path.read_text()) == []
+
+
+async def test_a_long_file_is_checked_beside_the_wheel(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration of a megabyte, sent to be checked, holds up ticks, health and all other requests for seconds."""
+    world = await make(config(*STEPS))
+    seen: list[str] = []
+
+    def slow(*_: object) -> None:
+        seen.append(threading.current_thread().name)
+        raise ConfigError([])
+
+    monkeypatch.setattr(controller.loader, "loads", slow)
+    await world.controller.validate("x: 1")
+    assert seen
+    assert threading.main_thread().name not in seen
 
 
 async def test_it_is_ready_once_all_workers_serve(make: Make) -> None:
