@@ -178,13 +178,19 @@ def _weights(route: Route) -> Iterator[Finding]:
 
 
 def _metrics(route: Route) -> Iterator[Finding]:
-    outputs = {output.name: output.kind for output in route.predictions.outputs} if route.predictions else {}
+    given = route.predictions.outputs if route.predictions else ()
+    outputs = {output.name: output.kind for output in given}
+    dropped = {output.name for output in given if output.privacy == "drop"}
     for place, metric in enumerate(route.analysis.metrics):
         loc = ("analysis", "metrics", place)
         if not metric.output:
             continue
         if metric.output not in outputs:
             yield _unknown_output((*loc, "name"), metric, list(outputs))
+        elif metric.family == "prediction" and metric.output in dropped:
+            message = f"{metric.name} compares labels, and `privacy: drop` has them counted nowhere"
+            remedy = f"write `privacy: hash` for the output {metric.output}, or compare pair.{metric.output} instead"
+            yield Finding((*loc, "name"), message, remedy)
         elif metric.family == "prediction":
             unit, kind = ("pp", "a category") if outputs[metric.output] == "category" else ("sd", "a number")
             if any(bound.unit != unit for bound in metric.margin):

@@ -11,6 +11,7 @@ from config.numbers import number, whole
 from config.problems import Finding
 from config.section import Section, refusals
 
+Privacy = Literal["keep", "hash", "mask", "drop"]
 Number = Annotated[float, number(-1e15, 1e15)]
 
 
@@ -32,6 +33,15 @@ class Output(Section):
     tolerance: Annotated[float, number(0, 1e15)] = 0.0
     """Two numbers of a pair agree if they are this close."""
 
+    privacy: Privacy = "keep"
+    """What becomes of the labels of a category before a worker writes anything down, and so in every report, metric,
+    store and log. keep: nothing, they are told as the model gives them. hash: 12 hex digits of a keyed hash, which is
+    the same for the same label everywhere and at all times, so that versions are compared as well as by the labels.
+    mask: the first and the last letter and 6 hex digits of such a hash (`c…r#5f21c9`), of labels up to three letters
+    the digits alone. drop: no label is counted, and all that is known is which pairs disagree (`pair.OUTPUT`). The key
+    is made at random and stays in the store; as long as the store was never reached nothing is counted. A change begins
+    a new rollout, and leaves what was stored before as it is."""
+
     @property
     def path_parts(self) -> tuple[str | int, ...]:
         """The path as keys and list indexes; digits alone are an index."""
@@ -47,6 +57,9 @@ class Output(Section):
             )
         if self.range is not None and not self.range[0] < self.range[1]:
             findings.append(Finding(("range",), "does not rise", "write the lower end first: [lowest, highest]"))
+        if self.kind == "number" and self.privacy != "keep":
+            remedy = "take it away, or write `kind: category`"
+            findings.append(Finding(("privacy",), "has no meaning for a number: sums alone are kept of it", remedy))
         if self.kind == "category":
             findings += [
                 Finding((key,), "has no meaning for a category", "take it away, or write `kind: number`")

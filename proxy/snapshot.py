@@ -201,7 +201,11 @@ class TableRef(msgspec.Struct, frozen=True):
 
 
 class Output(msgspec.Struct, frozen=True):
-    """One prediction to read from each answer. `path` is used by the `json` protocol: names and list indexes."""
+    """One prediction to read from each answer. `path` is used by the `json` protocol: names and list indexes.
+
+    `privacy` is what becomes of labels before they are written down; hash and mask need `Snapshot.label_key`, and drop
+    has no table.
+    """
 
     name: str
     kind: Literal["category", "number"]
@@ -210,6 +214,7 @@ class Output(msgspec.Struct, frozen=True):
     high: float = 1.0
     tolerance: float = 0.0
     table: TableRef = TableRef()
+    privacy: Literal["keep", "hash", "mask", "drop"] = "keep"
 
 
 class Predictions(msgspec.Struct, frozen=True):
@@ -349,7 +354,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     `listeners` are in the order of the sockets that the worker inherits.
     `unhealthy` are (backend, endpoint) by number. It is no part of `Backend`: what is equal there keeps its pools.
-    `feedback_key` seals the names of answers (`proxy.answer_id`); it is empty where no route wants them.
+    `feedback_key` seals the names of answers (`proxy.answer_id`); it is empty where no route wants them. `label_key` is
+    what labels are hashed with; it is empty where none are, and as long as the store that has it was never read.
     """
 
     generation: int
@@ -361,6 +367,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     unhealthy: tuple[tuple[int, int], ...] = ()
     access_log: AccessLog | None = None
     feedback_key: bytes = b""
+    label_key: bytes = b""
 
 
 _ENCODER = msgspec.msgpack.Encoder()

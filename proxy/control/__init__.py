@@ -17,11 +17,11 @@ it outlives the controller. Truths that clients tell come in at `feedback`: `tru
 and `kept_seen` which answers were heard of. `fleet` are the workers, `push` the way to them, `hooks` what webhooks are
 asked (`questions`, at `gates`) and told (`outbox`), with `messages` as what is sent and `webhooks` as the way there.
 `store` is what is kept (`database` which kind it is in, `journal` its entries, `chain` what links them, `post` what
-webhooks have yet to be told), `keeper` a store that may be away, `records` what people ask of it, `journaling` what is
-written of a change, `why` how a decision is derived again, `recording` what judges were given (`slices` in the
-database), `replay` a rollout on it, `backtest` under another file, `retention` what goes again (`pruning` in the
-database). `health` asks endpoints whether they are well, `smoke` whether they answer as they should, both by `asking`,
-`swapping` has versions stopped and started, `views` and `endpoints` are how all of it looks to people, `role` the
-process, `isolation` keeps the trouble of one route from the others. State is kept in the store before anything is
-pushed.
+webhooks have yet to be told), `keeper` a store that may be away, `keys` what workers get of it, `records` what people
+ask of it, `journaling` what is written of a change, `why` how a decision is derived again, `recording` what judges were
+given (`slices` in the database), `replay` a rollout on it, `backtest` under another file, `retention` what goes again
+(`pruning` in the database). `health` asks endpoints whether they are well, `smoke` whether they answer as they should,
+both by `asking`, `swapping` has versions stopped and started, `views` and `endpoints` are how all of it looks to
+people, `role` the process, `isolation` keeps the trouble of one route from the others. State is kept in the store before
+anything is pushed.
 """

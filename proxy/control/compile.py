@@ -364,6 +364,10 @@ def predictions_of(route: schema.Route, tables: Mapping[OutputKey, TableRef]) ->
     outputs = []
     for output in route.predictions.outputs:
         low, high = output.range or (0.0, 1.0)
-        table = tables.get((route.name, output.name), TableRef()) if output.kind == "category" else TableRef()
-        outputs.append(snapshot.Output(output.name, output.kind, output.path_parts, low, high, output.tolerance, table))
+        table = tables.get((route.name, output.name), TableRef())
+        outputs.append(
+            snapshot.Output(
+                output.name, output.kind, output.path_parts, low, high, output.tolerance, table, output.privacy
+            )
+        )
     return snapshot.Predictions(route.predictions.protocol, tuple(outputs), route.predictions.max_body_bytes)

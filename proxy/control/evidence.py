@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from analysis.summaries import OTHER as OTHER_LABEL
 from analysis.summaries import ArmCounts, FloatArray, Grid, GroupCounts, Moments, PairCounts, Repeats, Slice
-from proxy.control.lending import Loan, find
+from proxy.control.lending import LABELLED, Loan, find
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
 
@@ -143,8 +143,8 @@ def counts(reader: Reader, loan: Loan, slice_: int) -> ArmCounts:
     latency = cells[at.L_LATENCY : at.L_LATENCY + at.LATENCY_BUCKETS].copy()
     latency[at.latency_bucket(at.GRACE_S)] += max(0.0, cells[at.L_ARRIVED] - cells[at.L_ON_TIME] - cells[at.L_LOST])
     outputs = {name: _output(cells, number) for number, name in enumerate(loan.outputs)}
-    labelled = [name for name, kind in zip(loan.outputs, loan.kinds, strict=True) if kind == "category"]
-    numbers = [name for name in loan.outputs if name not in labelled]
+    labelled = [name for name, kind in zip(loan.outputs, loan.kinds, strict=True) if kind in LABELLED]
+    numbers = [name for name, kind in zip(loan.outputs, loan.kinds, strict=True) if kind == "number"]
     return ArmCounts(
         assigned=float(cells[at.L_ARRIVED]),
         recorded=float(cells[at.L_ON_TIME]),
@@ -201,9 +201,11 @@ def groups(reader: Reader, loan: Loan) -> GroupCounts:
             continue
         labels, numbers = {}, {}
         for number, (name, kind) in enumerate(zip(loan.outputs, loan.kinds, strict=True)):
-            if kind == "category":
+            if kind in LABELLED:
                 labels[name] = _group_labels(reader, loan, number, worker)
-            elif (cells := reader.group_numbers(worker, loan.index, loan.tenant, number)) is not None:
+                continue
+            cells = reader.group_numbers(worker, loan.index, loan.tenant, number)
+            if kind == "number" and cells is not None:
                 numbers[name] = np.frombuffer(cells).reshape(2, at.GROUPS)
         found += GroupCounts(np.frombuffer(latency).reshape(-1, at.GROUPS), labels, numbers)
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from config import schema
+from config import predictions, schema
 from proxy import snapshot
 from proxy.control.compile import Layout
 from proxy.control.evidence import Track
@@ -36,8 +36,14 @@ class Holdings:
 
 
 def output_kinds(route: schema.Route) -> dict[str, str]:
-    """The kinds of a route's predictions by name, in their order."""
-    return {output.name: output.kind for output in route.predictions.outputs} if route.predictions else {}
+    """What a route's predictions are counted as, by name, in their order."""
+    return {output.name: counted_as(output) for output in route.predictions.outputs} if route.predictions else {}
+
+
+def counted_as(output: predictions.Output | snapshot.Output) -> str:
+    """`number`, `category`, or a category with what is done to its labels (`category:hash`): what is written in another
+    way is another count."""
+    return output.kind if output.privacy == "keep" else f"{output.kind}:{output.privacy}"
 
 
 def is_judged(state: State | None) -> bool:
@@ -91,7 +97,7 @@ def from_slot(route: schema.Route, layout: Layout, slot: snapshot.Snapshot | Non
     known = None if slot is None else next((one for one in slot.routes if one.name == route.name), None)
     if slot is None or known is None:
         return Holdings()
-    outputs = {output.name: output.kind for output in known.predictions.outputs} if known.predictions else {}
+    outputs = {output.name: counted_as(output) for output in known.predictions.outputs} if known.predictions else {}
     tables = tuple(output.table for output in known.predictions.outputs) if known.predictions else ()
     copies = {slot.backends[mirror.backend].name: mirror.row for mirror in known.mirrors}
     live = {slot.backends[arm.backend].name: arm.row for arm in known.arms}

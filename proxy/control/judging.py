@@ -96,6 +96,9 @@ def _digest(route: schema.Route, stable_version: str | None) -> str:
     facts = route.model_dump(mode="json", by_alias=True, include={"strategy", "analysis", "predictions"})
     facts["analysis"].pop("expectedRate", None)  # it is of the traffic, and asks nothing
     facts["stableVersion"] = stable_version
+    for output in (facts["predictions"] or {}).get("outputs", ()):
+        if output["privacy"] == "keep":  # labels are what they were before there was a choice
+            del output["privacy"]
     if _repeats(route):  # how often is a matter of speed, and that it is done a matter of what is asked
         facts["repeats"] = True
     if stands := sorted({hook.type for hook in route.webhooks} & _STEPS):

@@ -16,6 +16,8 @@ import structlog
 
 from proxy.snapshot import RowRef, TableRef
 
+LABELLED: Final = frozenset({"category", "category:hash", "category:mask"})
+"""Kinds of outputs that are counted by label (`holdings.counted_as`)."""
 QUARANTINE_S: Final = 20.0
 """Above the 16 s after which a lane is cleared for its next slice: what was lent is read to its end by then."""
 _LOG = structlog.get_logger("understudy.lending")
@@ -59,7 +61,7 @@ class Lending:
         self._tenant = tenant
         self._lent: dict[int, Loan] = {}
         self._resting: dict[int, tuple[Loan, float]] = {}
-        self._tables: dict[tuple[str, str], TableRef] = {}
+        self._tables: dict[tuple[str, str, str], TableRef] = {}
         self._resting_tables: list[tuple[TableRef, float]] = []
 
     def lent(self) -> list[Loan]:
@@ -73,10 +75,7 @@ class Lending:
     def lend(self, route: str, backend: str, role: str, stage: int, outputs: Mapping[str, str] | None = None) -> Loan:
         """A row for a stage of a backend, with the tables of the route's outputs (kinds by name)."""
         names, kinds = tuple(outputs or {}), tuple((outputs or {}).values())
-        tables = tuple(
-            self.table(route, name) if kind == "category" else TableRef()
-            for name, kind in zip(names, kinds, strict=True)
-        )
+        tables = tuple(self.tables(route, outputs or {}).values())
         if not self._free_rows:
             _LOG.error(
                 "no row of the ledger is left: this arm is not counted and cannot be judged",
@@ -99,8 +98,8 @@ class Lending:
             self._lent[loan.index] = loan
         else:
             self._resting[loan.index] = (loan, rests_since_s)
-        for output, table in zip(loan.outputs, loan.tables, strict=True):
-            self.claim_table(loan.route, output, table)
+        for output, kind, table in zip(loan.outputs, loan.kinds, loan.tables, strict=True):
+            self.claim_table(loan.route, output, kind, table)
         return True
 
     def give_back(self, loan: Loan, now_s: float) -> None:
@@ -124,9 +123,17 @@ class Lending:
                 self._free_tables.append(table.index)
         return done
 
-    def table(self, route: str, output: str) -> TableRef:
-        """The label table of an output of a route; it stays the same from stage to stage."""
-        known = self._tables.get((route, output))
+    def tables(self, route: str, kinds: Mapping[str, str]) -> dict[tuple[str, str], TableRef]:
+        """The label tables of a route by (route, output), in the order of its outputs; what has no labels has none."""
+        return {
+            (route, name): self.table(route, name, kind) if kind in LABELLED else TableRef()
+            for name, kind in kinds.items()
+        }
+
+    def table(self, route: str, output: str, kind: str) -> TableRef:
+        """The label table of an output of a route; it stays the same from stage to stage, as long as the labels are
+        written in the same way."""
+        known = self._tables.get((route, output, kind))
         if known is not None:
             return known
         if not self._free_tables:
@@ -138,17 +145,17 @@ class Lending:
             )
             return TableRef()
         table = TableRef(self._free_tables.pop(), self._tenant())
-        self._tables[route, output] = table
+        self._tables[route, output, kind] = table
         return table
 
-    def claim_table(self, route: str, output: str, table: TableRef) -> None:
+    def claim_table(self, route: str, output: str, kind: str, table: TableRef) -> None:
         """Take up a table that an earlier controller lent."""
-        if (route, output) not in self._tables and table.index in self._free_tables:
+        if (route, output, kind) not in self._tables and table.index in self._free_tables:
             self._free_tables.remove(table.index)
-            self._tables[route, output] = table
+            self._tables[route, output, kind] = table
 
-    def keep_tables(self, wanted: Collection[tuple[str, str]], now_s: float) -> None:
-        """Let the tables rest that no (route, output) wants any more."""
+    def keep_tables(self, wanted: Collection[tuple[str, str, str]], now_s: float) -> None:
+        """Let the tables rest that no (route, output, kind) wants any more."""
         for key in [key for key in self._tables if key not in wanted]:
             self._resting_tables.append((self._tables.pop(key), now_s))
 

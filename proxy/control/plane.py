@@ -16,7 +16,6 @@ from msgspec.structs import replace as changed
 
 from config import schema
 from config.loader import Loaded
-from proxy.answer_id import KEY_BYTES
 from proxy.control import compile as compiler
 from proxy.control import holdings, journaling, rollout, tally, views
 from proxy.control.compile import layout
@@ -26,6 +25,7 @@ from proxy.control.health import Checks
 from proxy.control.hooks import Hooks
 from proxy.control.isolation import alone
 from proxy.control.keeper import Keeper, holder
+from proxy.control.keys import Keys
 from proxy.control.lending import Lending, Loan
 from proxy.control.rollout import Action, Applied, Ask, Checked, Event, Record, Route, State
 from proxy.control.smoke import Smokes
@@ -65,10 +65,10 @@ class Plane:
         self._kept: dict[str, Kept] = {}
         self._inherited = fleet.snapshot
         self._frozen = True
-        self._feedback_key = b"" if self._inherited is None else self._inherited.feedback_key
+        self._keys = Keys.inherited(self._inherited)
         self.lending = Lending(reader.shape.rows, reader.shape.tables)
         self.subjects: dict[str, Subject] = {}
-        self.desk = Desk(lambda: self.subjects.values(), lambda: b"" if self._frozen else self._feedback_key, clock)
+        self.desk = Desk(lambda: self.subjects.values(), lambda: b"" if self._frozen else self._keys.feedback, clock)
         self.retired: dict[tuple[str, str, str], Totals] = {}
 
     async def recover(self) -> None:
@@ -79,7 +79,7 @@ class Plane:
         """
         await self._keeper.ask(lambda store: store.take_charge(holder(self._clock())))
         self._kept = await self._keeper.ask(lambda store: store.rollouts())
-        self._feedback_key = await self._keeper.ask(lambda store: store.secret("feedback", KEY_BYTES))
+        self._keys = await Keys.kept(self._keeper)
         await self.hooks.recover()
         self._frozen = False
         for subject in self.subjects.values():
@@ -116,7 +116,8 @@ class Plane:
         self._loaded = loaded
         self.hooks.follow(loaded.config.routes)
         self._tell()
-        wanted = {(subject.name, output) for subject in subjects for output in holdings.output_kinds(subject.route)}
+        kinds = {subject.name: holdings.output_kinds(subject.route).items() for subject in subjects}
+        wanted = {(name, *output) for name, outputs in kinds.items() for output in outputs}
         self.lending.keep_tables(wanted, self._monotonic())
         _warn(loaded.config)
         return await self.publish()
@@ -196,8 +197,7 @@ class Plane:
         )
         questions = (backend.health_check for backend in loaded.config.backends)
         self._checks.follow(zip(snapshot.backends, questions, strict=True))
-        key = self._feedback_key if any(route.feedback for route in snapshot.routes) else b""
-        snapshot = changed(snapshot, unhealthy=self._checks.unhealthy(snapshot.backends), feedback_key=key)
+        snapshot = changed(self._keys.given(snapshot), unhealthy=self._checks.unhealthy(snapshot.backends))
         if snapshot != before:
             snapshot = changed(snapshot, generation=await self._next_generation())
             await self._fleet.publish(snapshot)

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from proxy.control.evidence import Slots, label_texts, users
-from proxy.control.lending import Loan
+from proxy.control.lending import LABELLED, Loan
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader, Totals
 
@@ -83,7 +83,7 @@ def confusion(reader: Reader, loan: Loan) -> Confusion:
     if loan.role != "shadow" or loan.index < 0:
         return found
     for number, (name, kind) in enumerate(zip(loan.outputs, loan.kinds, strict=True)):
-        if kind != "category":
+        if kind not in LABELLED:
             continue
         pairs = found.setdefault(name, Counter())
         for worker in reader.workers():

@@ -23,7 +23,7 @@ task, no timer, no regex and no log line.
 
 `copying` is what a copy under way does, `shadow` who gets one, and `repeating` compares stable with itself.
 
-Where a route asks for it, `limiting` turns requests away, `injection` has them fail, `holding` has them wait, and
-answers get a name (`proxy.answer_id`). Where a log is asked for, exchanges are `logged`, `access_log` says what a line
-has and `log_file` writes it.
+Where a route asks for it, `limiting` turns requests away, `injection` has them fail, `holding` has them wait, answers
+get a name (`proxy.answer_id`), and `disguise` says what is written in place of labels. Where a log is asked for,
+exchanges are `logged`, `access_log` says what a line has and `log_file` writes it.
 """

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.data import open_inference
+from proxy.data import disguise, open_inference
 from proxy.data.http1 import Headers
 from proxy.ledger.labels import LabelTable
 from proxy.ledger.layout import NUMBER_BUCKETS
@@ -32,6 +32,17 @@ HUGE: Final = 10**300
 """JSON has integers that are no float: they would break the arithmetic. NaN is not below it either."""
 
 
+class Unlisted(Reading):
+    """Labels that no table has: they are in no count, and two answers can be compared. `prints` are 64-bit hashes of
+    them that mean nothing outside this process."""
+
+    __slots__ = ("prints",)
+
+    def __init__(self, output: int, prints: list[int], invalid: int) -> None:
+        super().__init__(output, invalid=invalid)
+        self.prints = prints
+
+
 _DECODE_ANY: Final = msgspec.json.Decoder()
 
 
@@ -41,15 +52,12 @@ class PredictionReader:
 
     __slots__ = ("_categories", "_names", "_outputs", "_tables", "_v2", "max_body_bytes")
 
-    def __init__(self, predictions: Predictions, writer: Writer) -> None:
+    def __init__(self, predictions: Predictions, writer: Writer, label_key: bytes = b"") -> None:
         self._v2 = predictions.protocol == "open-inference"
         self._outputs = predictions.outputs
         self._categories = tuple(output.kind == "category" for output in predictions.outputs)
         self._names = tuple(output.name for output in predictions.outputs)
-        self._tables = tuple(
-            writer.labels(output.table.index, output.table.tenant) if output.table.index >= 0 else None
-            for output in predictions.outputs
-        )
+        self._tables = tuple([disguise.table(writer, output, label_key) for output in predictions.outputs])
         self.max_body_bytes = predictions.max_body_bytes
 
     def read(self, headers: Headers, body: bytes | None) -> list[Reading]:
@@ -101,7 +109,11 @@ class PredictionReader:
 def compared(output: Output, category: bool, one: Reading, other: Reading) -> bool | None:
     """Whether two readings of an output disagree; None where one of them has nothing to compare."""
     if category:
-        return one.labels != other.labels if one.labels and other.labels else None
+        if one.labels and other.labels:
+            return one.labels != other.labels
+        if isinstance(one, Unlisted) and isinstance(other, Unlisted) and one.prints and other.prints:
+            return one.prints != other.prints
+        return None
     return _apart(one.numbers, other.numbers, output.tolerance) if one.numbers and other.numbers else None
 
 
@@ -190,16 +202,30 @@ def _deep(values: Iterable[Any]) -> Iterable[Any]:
 
 
 def read_category(index: int, values: list[Any], table: LabelTable | None) -> Reading:
-    """The values of an output that is counted by label."""
+    """The values of an output that is counted by label, or (without a table) compared alone."""
+    if table is None:
+        return _read_unlisted(index, values)
     slots: list[int] = []
     invalid = 0
     for value in _flat(values):
         label = label_of(value)
-        if label is None or table is None:
+        if label is None:
             invalid += 1
         else:
             slots.append(table.slot(label))
     return Reading(index, labels=slots, invalid=invalid)
+
+
+def _read_unlisted(index: int, values: list[Any]) -> Reading:
+    prints: list[int] = []
+    invalid = 0
+    for value in _flat(values):
+        label = label_of(value)
+        if label is None:
+            invalid += 1
+        else:
+            prints.append(hash(label))
+    return Unlisted(index, prints, invalid)
 
 
 def label_of(value: Any) -> str | None:

@@ -136,7 +136,8 @@ class Routing:
             writer.guards.begin(route.name for route in snapshot.routes)
         self.rooms: dict[str, Room] = _rooms(snapshot, writer, {} if previous is None else previous.rooms)
         self.plans = tuple(
-            _plan(route, ordered, writer, limiters, self.stamp, self.rooms.get(route.name)) for route in snapshot.routes
+            _plan(route, ordered, writer, limiters, self.stamp, self.rooms.get(route.name), snapshot.label_key)
+            for route in snapshot.routes
         )
 
     def connections(self) -> tuple[int, int]:
@@ -192,6 +193,7 @@ def _plan(
     limiters: Mapping[tuple[str, RateLimit], Limiter],
     stamp: Stamp | None,
     room: Room | None,
+    label_key: bytes,
 ) -> RoutePlan:
     outputs = len(route.predictions.outputs) if route.predictions else 0
 
@@ -208,7 +210,7 @@ def _plan(
         Choice(route),
         arms,
         mirrors,
-        PredictionReader(route.predictions, writer) if route.predictions else None,
+        PredictionReader(route.predictions, writer, label_key) if route.predictions else None,
         max((mirror.mirror.max_body_bytes for mirror in mirrors), default=0),
         None if route.retries is None else RetryPlan(route.retries),
         (route.retries and route.retries.try_timeout_s) or route.request_timeout_s,

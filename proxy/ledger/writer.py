@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
 from typing import Final
@@ -79,9 +79,11 @@ _ZEROS: Final = memoryview(bytes(8 * max(LANE_CELLS, R_LANES))).cast("d")
 
 @dataclass(init=False)
 class Reading:
-    """One output of one answer: its label slots or its numbers, already clipped, and what was wrong with it."""
+    """One output of one answer: its label slots or its numbers, already clipped, and what was wrong with it.
 
-    __slots__ = ("clipped", "invalid", "labels", "missing", "number_buckets", "numbers", "output")
+    It has no `__slots__`: a compiled class has its fields in place anyway, and of one that is a dataclass with slots
+    there is no subclass.
+    """
 
     output: int
     labels: Sequence[int]
@@ -362,8 +364,9 @@ class Writer:
         if row.live:
             self._cells[row.base + R_RETRIES + result] += 1
 
-    def labels(self, index: int, tenant: int) -> LabelTable:
-        """The one hold on a table of label texts for its tenant, with what is in it already."""
+    def labels(self, index: int, tenant: int, disguise: Callable[[str], str] | None = None) -> LabelTable:
+        """The one hold on a table of label texts for its tenant, with what is in it already. A tenant has one way in
+        which its labels are written (`disguise`, see LabelTable)."""
         if not 0 <= index < self.shape.tables:
             raise IndexError(f"label table {index} is not in a ledger of {self.shape.tables} tables")
         held = self._tables.get(index)
@@ -371,6 +374,6 @@ class Writer:
             if held.tenant == tenant:
                 return held
             held.close()
-        table = LabelTable(self._cells, self._bytes, self.shape.table(self._worker, index), tenant)
+        table = LabelTable(self._cells, self._bytes, self.shape.table(self._worker, index), tenant, disguise)
         self._tables[index] = table
         return table

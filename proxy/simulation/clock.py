@@ -9,6 +9,7 @@ decision to go on is live from the next second: there are no workers to wait for
 from __future__ import annotations
 
 import os
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from proxy.control.rollout import TERMINAL, Action, Applied, Event, Phase, Route
 from proxy.control.rollout import Record as Entry
 from proxy.control.subject import Subject
 from proxy.control.truths import SPANS
+from proxy.data.disguise import KEY_BYTES
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
 from proxy.simulation.answers import Answers
@@ -80,13 +82,11 @@ class Simulation:
         self._fd = at.create(workers=1, rows=_ROWS, tables=at.OUTPUTS)
         self.reader = Reader(self._fd)
         self._lending = Lending(_ROWS, at.OUTPUTS)
-        kinds = holdings.output_kinds(route)
-        tables = {
-            (route.name, name): self._lending.table(route.name, name) for name in kinds if kinds[name] == "category"
-        }
+        tables = self._lending.tables(route.name, holdings.output_kinds(route))
         predictions = compiler.predictions_of(route, tables)
         outputs = predictions.outputs if predictions else ()
-        self._worker = Worker(self._fd, compiler.seed(route.cohort_seed), outputs, [each.table for each in outputs])
+        # The key of the store is not here: hashes are those of this simulation alone.
+        self._worker = Worker(self._fd, compiler.seed(route.cohort_seed), outputs, secrets.token_bytes(KEY_BYTES))
         self._feedback = route.takes_feedback
         self._answers = Answers(route)
         self._known: frozenset[str | None] = frozenset({None, *(ref.name for ref in route.backend_refs)})

@@ -70,7 +70,8 @@ class Columns:
 
 
 class Outputs:
-    """Reads the outputs of a route. `tables` have the texts of the labels, None for numbers."""
+    """Reads the outputs of a route. `tables` have the texts of the labels, None for numbers and where no labels are
+    written."""
 
     def __init__(self, outputs: Sequence[Output], tables: Sequence[LabelTable | None]) -> None:
         self._outputs, self._tables = tuple(outputs), tuple(tables)

@@ -16,13 +16,14 @@ import numpy as np
 
 from analysis.summaries import FloatArray
 from proxy.control.lending import Loan
+from proxy.data import disguise
 from proxy.data.router import place as place_of
 from proxy.ledger import layout as at
 from proxy.ledger.row import Row
 from proxy.ledger.writer import Writer
 from proxy.simulation.columns import Bools, Columns, Outputs, Values
 from proxy.simulation.records import Ints, Record, Side
-from proxy.snapshot import Output, TableRef
+from proxy.snapshot import Output
 
 _USERS_KNOWN: Final = 500_000
 """Users whose place is remembered; then they are hashed anew."""
@@ -30,16 +31,15 @@ _ANONYMOUS: Final = -1
 
 
 class Worker:
-    """The one worker of a simulated ledger."""
+    """The one worker of a simulated ledger. `label_key` is what labels are hashed with, where an output asks for it."""
 
-    def __init__(self, fd: int, seed: int, outputs: Sequence[Output], tables: Sequence[TableRef]) -> None:
+    def __init__(self, fd: int, seed: int, outputs: Sequence[Output], label_key: bytes = b"") -> None:
         memory, self._shape = at.attach(fd)
         self._writer = Writer(fd, 0)
         self._cells: FloatArray = np.frombuffer(memory, dtype=np.float64)
         self._bytes = np.frombuffer(memory, dtype=np.uint8)
         self._seed = seed
-        texts = [self._writer.labels(table.index, table.tenant) if table.index >= 0 else None for table in tables]
-        self._outputs = Outputs(outputs, texts)
+        self._outputs = Outputs(outputs, [disguise.table(self._writer, output, label_key) for output in outputs])
         self._draws: dict[str | int | None, tuple[int, int]] = {}
         self._ends: list[tuple[float, int]] = []
         """When a lane is complete, and the cell that says so."""

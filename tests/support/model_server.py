@@ -4,8 +4,8 @@
 
 `POST /control` with JSON changes how it behaves: `delayMs` (each answer waits), `failEvery` (each Nth inference
 answers 500, 0 for never), `flipEvery` (each Nth answers label "dog" for "cat"), `flipShare` (so does that share of the
-answers, drawn anew for each), `hang` (inferences are never answered). What it answers otherwise depends on the body of
-the request alone, so two servers agree unless they are told not to.
+answers, drawn anew for each), `labelled` (a text before each label), `hang` (inferences are never answered). What it
+answers otherwise depends on the body of the request alone, so two servers agree unless they are told not to.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Behaviour:
         self.flip_every = 0
         self.flip_share = 0.0
         self.random = random.Random(7)
+        self.labelled = ""
         self.hang = False
         self.seen = 0
         self.shadows = 0
@@ -96,7 +97,7 @@ class Connection(asyncio.Protocol):
         return 200, {
             "model_name": self._name,
             "outputs": [
-                {"name": "label", "datatype": "BYTES", "shape": [1], "data": [label]},
+                {"name": "label", "datatype": "BYTES", "shape": [1], "data": [behaviour.labelled + label]},
                 {"name": "score", "datatype": "FP32", "shape": [1], "data": [(digest % 1000) / 1000]},
             ],
         }

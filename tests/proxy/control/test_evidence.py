@@ -96,6 +96,22 @@ def test_labels_are_merged_by_text(world: World) -> None:
     assert found.labels == {"label": {"fine": 3, "fraud": 2, OTHER_LABEL: 1}}
 
 
+def test_what_is_dropped_is_neither_labels_nor_numbers(world: World) -> None:
+    """An output that nobody counts would be judged as one that is always 0, or stop the reading of all others."""
+    world.stable = replace(world.stable, kinds=("category:drop", "number"))
+    world.request(0, world.stable, T + 0.1, readings=[Reading(0, invalid=1), Reading(1, numbers=[0.5])])
+    found = counts(world.reader, world.stable, T)
+    assert (found.labels, list(found.numbers), list(found.histograms)) == ({}, ["score"], ["score"])
+    assert found.invalid == {"label": 1, "score": 0}
+
+
+def test_hashed_labels_are_counted_as_labels(world: World) -> None:
+    """Versions whose labels are hashed would not be compared."""
+    world.stable = replace(world.stable, kinds=("category:hash", "number"))
+    world.request(0, world.stable, T + 0.1, readings=[Reading(0, labels=[at.OTHER])])
+    assert counts(world.reader, world.stable, T).labels == {"label": {OTHER_LABEL: 1}}
+
+
 def test_numbers_and_what_was_wrong_with_answers(world: World) -> None:
     """A shift of scores, or a version that stops to predict, would not be seen."""
     readings = [

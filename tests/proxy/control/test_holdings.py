@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 
+import pytest
 import yaml
 
 from config import loader, schema
@@ -94,9 +95,25 @@ def test_what_is_decided_is_judged_no_more() -> None:
     assert not holdings.is_judged(None)
 
 
-def test_the_slot_knows_what_was_lent() -> None:
+def test_labels_that_are_written_in_another_way_begin_anew() -> None:
+    """Hashes would be counted into the row, and with the texts, of labels as they are."""
+    output = {"name": "label", "kind": "category", "path": "label"}
+    read = {"protocol": "json", "outputs": [output]}
+    lending = book()
+    first = settle(state(200_000), Holdings(), lending, predictions=read)
+    hashed = {"protocol": "json", "outputs": [output | {"privacy": "hash"}]}
+    second = settle(state(200_000), first, lending, predictions=hashed)
+    assert first.returned(second) == list(first.loans.values())
+    tables = {loan.tables[0] for loan in first.loans.values()}, {loan.tables[0] for loan in second.loans.values()}
+    assert len(tables[0]) == len(tables[1]) == len(tables[0] ^ tables[1]) - 1 == 1
+    assert settle(state(200_000), second, lending, predictions=hashed).loans == second.loans
+
+
+@pytest.mark.parametrize("privacy", ["keep", "hash"])
+def test_the_slot_knows_what_was_lent(privacy: str) -> None:
     """A new controller would lend an ordinary route new rows, and its metrics begin anew."""
     document = config(mirrors=[{"backend": "v3"}])
+    document["routes"][0]["predictions"]["outputs"][0]["privacy"] = privacy
     whole = loader.loads(yaml.safe_dump(document), "test").config
     plain, plan = whole.routes[0], layout(whole.routes[0], None)
     first = holdings.settle(plain, plan, None, Holdings(), book(), T)
@@ -106,7 +123,8 @@ def test_the_slot_knows_what_was_lent() -> None:
     found = holdings.from_slot(plain, plan, slot, after)
     assert found.loans == first.loans
     assert after.lent() == list(first.loans.values())
-    assert after.table("r", "label") == first.loans["v1", "stable"].tables[0] != TableRef()
+    kind = "category" if privacy == "keep" else "category:hash"
+    assert after.table("r", "label", kind) == first.loans["v1", "stable"].tables[0] != TableRef()
     assert holdings.from_slot(plain, plan, None, book()) == Holdings()
     settled = holdings.settle(plain, plan, None, found, after, T)
     assert settled.loans == first.loans

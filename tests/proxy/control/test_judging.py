@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -123,6 +125,7 @@ def _route(found: dict[str, Any]) -> dict[str, Any]:
         lambda found: _route(found)["analysis"].update(alphaAbort=0.02),
         lambda found: _route(found)["analysis"]["metrics"].pop(),
         lambda found: _route(found)["predictions"]["outputs"][1].update(tolerance=0.5),
+        lambda found: _route(found)["predictions"]["outputs"][0].update(privacy="hash"),
         lambda found: found["backends"][0].update(version="2024-05"),
     ],
 )
@@ -140,6 +143,7 @@ def test_what_changes_the_question_changes_the_digest(edit: Callable[[dict[str, 
         lambda found: _route(found).update(timeouts={"request": "3s"}),
         lambda found: found["backends"][0]["endpoints"].append("http://127.0.0.1:9999"),
         lambda found: found["backends"][2].update(version="other"),
+        lambda found: _route(found)["predictions"]["outputs"][0].update(privacy="keep"),
     ],
 )
 def test_what_does_not_change_the_question_keeps_the_digests(edit: Callable[[dict[str, Any]], object]) -> None:
@@ -155,6 +159,18 @@ def test_another_build_of_the_candidate_is_another_candidate() -> None:
     found = document()
     found["backends"][1]["version"] = "2024-06"
     assert planned(found).candidate_digest != planned(document()).candidate_digest
+
+
+def test_labels_that_are_kept_are_no_new_question() -> None:
+    """A release that knows `privacy` would begin every rollout anew that an earlier one began."""
+    given = loaded(document()).routes[0]
+    facts = given.model_dump(mode="json", by_alias=True, include={"strategy", "analysis", "predictions"})
+    assert "privacy" in facts["predictions"]["outputs"][0]
+    for output in facts["predictions"]["outputs"]:
+        del output["privacy"]
+    facts["analysis"].pop("expectedRate")
+    before = hashlib.sha256(json.dumps({**facts, "stableVersion": None}, sort_keys=True).encode()).hexdigest()[:16]
+    assert planned(document()).digest == before
 
 
 def test_the_traffic_that_is_expected_changes_no_digest() -> None:

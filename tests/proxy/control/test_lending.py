@@ -64,7 +64,7 @@ def test_claims_restore_the_book() -> None:
     second = lending()
     assert second.claim(loan)
     assert not second.claim(loan)
-    assert second.table("r", "label") == loan.tables[1]
+    assert second.table("r", "label", "category") == loan.tables[1]
     assert loan.index not in {second.lend("r", x, "canary", 4).index for x in ("b", "c", "d")}
 
 
@@ -85,13 +85,25 @@ def test_a_claim_beyond_the_ledger_is_refused() -> None:
 def test_a_table_stays_with_its_output_until_nobody_wants_it() -> None:
     """Labels would change their numbers from stage to stage, or tables would run out."""
     book = lending(tables=1)
-    table = book.table("r", "label")
-    assert book.table("r", "label") == table
-    assert book.table("r", "other") == TableRef()
+    table = book.table("r", "label", "category")
+    assert book.table("r", "label", "category") == table
+    assert book.table("r", "other", "category") == TableRef()
     book.keep_tables(set(), 0.0)
     book.sweep(QUARANTINE_S, idle)
-    assert book.table("r", "other").index == table.index
-    assert book.table("r", "other").tenant != table.tenant
+    assert book.table("r", "other", "category").index == table.index
+    assert book.table("r", "other", "category").tenant != table.tenant
+
+
+def test_labels_that_are_written_in_another_way_have_another_table() -> None:
+    """Labels from before the file said `hash` would stand among the hashes, and go on to be told."""
+    book = lending(rows=4, tables=3)
+    plain = book.lend("r", "a", "stable", 0, {"label": "category"})
+    hashed = book.lend("r", "a", "stable", 0, {"label": "category:hash"})
+    assert len({plain.tables[0].tenant, hashed.tables[0].tenant}) == 2
+    assert book.lend("r", "a", "stable", 0, {"label": "category:drop"}).tables == (TableRef(),)
+    book.keep_tables({("r", "label", "category:hash")}, 0.0)
+    assert book.table("r", "label", "category:hash") == hashed.tables[0]
+    assert book.table("r", "label", "category").tenant not in {plain.tables[0].tenant, hashed.tables[0].tenant}
 
 
 def test_tenants_fit_in_a_cell() -> None:

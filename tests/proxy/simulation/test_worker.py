@@ -20,7 +20,7 @@ from proxy.ledger.reader import Reader
 from proxy.ledger.writer import Reading, Writer
 from proxy.simulation.records import Lines, Record
 from proxy.simulation.worker import Worker
-from proxy.snapshot import Output, TableRef
+from proxy.snapshot import Output
 
 SEED = 7
 KINDS = {"label": "category", "score": "number"}
@@ -54,9 +54,9 @@ class Both:
         self.readers = [Reader(fd) for fd in self.fds]
         book = Lending(3, 2, iter(range(11, 99)).__next__)
         self.loans = {role: book.lend("r", "v", role, 1, KINDS) for role in ("stable", "canary", "shadow")}
-        table = book.table("r", "label")
+        table = book.table("r", "label", "category")
         self.outputs = (Output("label", "category", table=table), Output("score", "number", low=0.0, high=1.0))
-        self.worker = Worker(self.fds[0], SEED, self.outputs, [table, TableRef()])
+        self.worker = Worker(self.fds[0], SEED, self.outputs)
         self.writer = Writer(self.fds[1], 0)
         self.table = self.writer.labels(table.index, table.tenant)
         self.lines = Lines([*KINDS])
