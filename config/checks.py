@@ -7,6 +7,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Final
 
+from pydantic.alias_generators import to_camel
+
 from config.addresses import Address, SocketPath
 from config.durations import format_duration
 from config.metrics import Metric
@@ -242,6 +244,19 @@ def _guardrails(route: Route) -> Iterator[Finding]:
             )
 
 
+def _truths(route: Route) -> Iterator[Finding]:
+    """Clients tell what was true of the answers that they got, and so of both versions only where both answer some."""
+    strategy = route.strategy
+    if strategy is None or strategy.only not in ("mirror", "blue_green", "recreate"):
+        return
+    name = to_camel(strategy.only)
+    for place, metric in enumerate(route.analysis.metrics):
+        if metric.role == "guardrail" and metric.family in ("accuracy", "loss"):
+            message = f"{metric.name} can never be passed: with {name} clients do not have answers of both versions"
+            remedy = "take it away, or use `canary` or `abTest`, where both versions answer clients"
+            yield Finding(("analysis", "metrics", place, "name"), message, remedy)
+
+
 def _time(route: Route) -> Iterator[Finding]:
     if route.strategy is None:
         return
@@ -309,6 +324,7 @@ _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
     (frozenset({"analysis", "predictions"}), _metrics),
     (frozenset({"mirrors", "predictions"}), _repeats),
     (frozenset({"analysis", "strategy"}), _guardrails),
+    (frozenset({"analysis", "strategy"}), _truths),
     (frozenset({"analysis", "strategy"}), _time),
     (frozenset({"predictions", "strategy"}), _primary),
     (frozenset({"retries", "timeouts"}), _tries),
