@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from config.durations import duration
 from config.section import Section
 from config.steps import StepS
+from config.takeover import SmokeRequest
 from config.webhooks import Receiver
 
 DrainS = Annotated[float, duration(0, 3600)]
@@ -46,6 +49,11 @@ class Recreate(Section):
     deadline: StepS = 600.0
     """How long it may take, from the order to stop the old version, until every endpoint of the new one is well. Both
     need a `healthCheck`."""
+
+    smoke: Annotated[tuple[SmokeRequest, ...], Field(max_length=32)] = ()
+    """Requests that every endpoint of the new version must answer as expected once its health check passes, before
+    those that wait go to it. The controller sends them; if they fail three times in a row, 2 s apart, the old version
+    is put back."""
 
     bake: StepS | None = None
     """How long the new version is watched once it has all traffic: if none of its endpoints is well, or a webhook or a

@@ -115,7 +115,7 @@ def _repeats(route: schema.Route) -> float:
 
 def _ending(given: Strategy) -> steps.Ending:
     if (swap := given.recreate) is not None:
-        return steps.Swap(swap.drain_timeout, swap.deadline)
+        return steps.Swap(swap.drain_timeout, swap.deadline, len(swap.smoke))
     if given.ab_test is not None:
         return steps.Contest(given.ab_test.on_winner)
     if given.mirror is not None:

@@ -60,7 +60,7 @@ class Plane:
         """Of changes by a configuration, for webhooks that are known once it is live."""
         self._clock, self._monotonic = clock, monotonic
         self._smokes = Smokes(monotonic)
-        self._swapper = Swapper(checks, fleet, reader, clock)
+        self._swapper = Swapper(checks, fleet, reader, clock, monotonic)
         self._loaded: Loaded | None = None
         self._kept: dict[str, Kept] = {}
         self._inherited = fleet.snapshot

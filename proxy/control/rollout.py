@@ -230,7 +230,9 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
     Phase.SWAPPING: {
         Look: Arrow({Phase.ABORTED: "time over, nothing stopped yet", Phase.REVERTING: "time over"}, swaps.look),
         Checked: _NOTHING,
-        Swapped: Arrow({Phase.PROMOTING: "the candidate is there"}, swaps.swapped),
+        Swapped: Arrow(
+            {Phase.PROMOTING: "the candidate is there", Phase.REVERTING: "smoke requests fail"}, swaps.swapped
+        ),
         Applied: Arrow(fire=swaps.applied),
         Promote: _SWAPPING,
         Abort: Arrow({Phase.ABORTED: "by hand, nothing stopped yet", Phase.REVERTING: "by hand"}, swaps.abort),

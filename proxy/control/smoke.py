@@ -33,11 +33,12 @@ _LOG = structlog.get_logger("understudy.smoke")
 class _Round:
     key: Key
     task: asyncio.Task[str]
+    failed_before: int = 0
     ended_s: float = math.inf
 
 
 class Smokes:
-    """The rounds that are under way, one for each route."""
+    """The rounds that are under way, one for each route; of rounds that failed the next one begins by itself."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -55,9 +56,18 @@ class Smokes:
             at = None
         if at is None or self._monotonic() - at.ended_s >= AGAIN_S:
             before = None if at is None else at.task.result()
+            failed = self.failed(key[0]) if at is not None else 0
             self._rounds[key[0]] = self._begin(key, backend, requests, known)
+            self._rounds[key[0]].failed_before = failed
             return before
         return at.task.result() if at.task.done() else None
+
+    def failed(self, route: str) -> int:
+        """How many rounds in a row have failed for the present key."""
+        at = self._rounds.get(route)
+        if at is None:
+            return 0
+        return at.failed_before + bool(at.task.done() and at.task.result())
 
     def forget(self, route: str) -> None:
         """Nothing is asked for this route any more."""

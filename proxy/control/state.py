@@ -89,11 +89,13 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Swapped:
-    """A part of a swap is done, or why it is not yet; of the part `watch`, why the candidate is not well any more."""
+    """A part of a swap is done, or why it is not yet; of the part `watch`, why the candidate is not well any more.
+    `hopeless`: nor will it be."""
 
     stage: int
     doing: str
     failure: str = ""
+    hopeless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,11 +95,13 @@ class Contest:
 class Swap:
     """After the last step the candidate takes the place of stable, which is stopped for it, while requests wait.
 
-    `drain_s` is how long requests under way may take to end, `deadline_s` how long all else may take.
+    `drain_s` is how long requests under way may take to end, `deadline_s` how long all else may take, `smokes` how many
+    requests every endpoint of the candidate must answer as expected before the others go on.
     """
 
     drain_s: float
     deadline_s: float
+    smokes: int = 0
 
 
 Ending = Promotion | Report | Contest | Swap

@@ -14,10 +14,12 @@ from typing import Final
 import structlog
 
 from config.recreate import Recreate, SwapHook
+from config.takeover import SmokeRequest
 from proxy.control import messages, swaps
 from proxy.control.fleet import Fleet
 from proxy.control.health import Checks
 from proxy.control.rollout import Applied, Phase, State, Swapped
+from proxy.control.smoke import Smokes
 from proxy.control.subject import Subject
 from proxy.control.webhooks import Answer, Sender
 from proxy.ledger.reader import Reader
@@ -27,6 +29,9 @@ LOOK_S: Final = 0.1
 """How often it is looked whether requests have ended and endpoints are well: a swap is waited for."""
 AGAIN_S: Final = 2.0
 """From an answer that was no yes to the next order."""
+ROUNDS: Final = 3
+"""Rounds of smoke requests in a row that fail before a candidate is given up: a model that has just come up may have a
+bad moment, and more than a few seconds of it are not worth the wait of everybody."""
 _LOG = structlog.get_logger("understudy.swap")
 
 
@@ -42,9 +47,16 @@ class _Order:
 class Swapper:
     """The orders of all routes. `clock` is the wall's."""
 
-    def __init__(self, checks: Checks, fleet: Fleet, reader: Reader, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        checks: Checks,
+        fleet: Fleet,
+        reader: Reader,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
         self._checks, self._fleet, self._reader, self._clock = checks, fleet, reader, clock
-        self._sender = Sender(clock)
+        self._sender, self._smokes = Sender(clock), Smokes(monotonic)
         self._orders: dict[str, _Order] = {}
 
     def event(self, subject: Subject) -> Applied | Swapped | None:
@@ -82,7 +94,8 @@ class Swapper:
         asyncio.get_running_loop().call_later(LOOK_S, self._checks.news)
 
     def forget(self, route: str) -> None:
-        """Order nothing for this route any more."""
+        """Order and ask nothing for this route any more."""
+        self._smokes.forget(route)
         order = self._orders.pop(route, None)
         if order is not None:
             order.task.cancel()
@@ -94,20 +107,27 @@ class Swapper:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._smokes.close()
         await self._sender.close()
 
     def _done(self, state: State, given: Recreate, backends: Sequence[Backend], in_flight: int) -> Swapped | None:
+        if state.doing != swaps.SMOKE:
+            self._smokes.forget(state.route)  # of a swap that was given up
         match state.doing:
             case "drain":
                 done, failure = not in_flight, ""
             case "stop" | "start":
                 done, failure = self._ordered(state, given.hook)
+            case swaps.SMOKE:
+                done, failure = self._asked(state, given.smoke, _backend(state, backends))
             case _:
-                failure = self._unwell(state, next(b for b in backends if b.name == swaps.subject_of(state)))
+                failure = self._unwell(state, _backend(state, backends))
                 done = not failure
-        if done:
+        hopeless = state.doing == swaps.SMOKE and self._smokes.failed(state.route) >= ROUNDS
+        if done or hopeless:
             self.forget(state.route)
-            return Swapped(state.stage, state.doing)
+            said = f"smoke requests failed {ROUNDS} times in a row: {failure}" if hopeless else ""
+            return Swapped(state.stage, state.doing, said, hopeless)
         self.look_again()
         return Swapped(state.stage, state.doing, failure) if failure and failure not in state.reason else None
 
@@ -139,6 +159,12 @@ class Swapper:
         log("swap hook answered", route=state.route, kind=state.doing, backend=version, said=answer.said)
         return answer
 
+    def _asked(self, state: State, requests: Sequence[SmokeRequest], backend: Backend) -> tuple[bool, str]:
+        """Whether the last round of smoke requests passed, or else why not; neither while the first is under way."""
+        known = [self._checks.condition(backend.name, endpoint) for endpoint in backend.endpoints]
+        found = self._smokes.ask((state.route, state.stage, 0), backend, requests, known)
+        return found == "", found or ""
+
     def _unwell(self, state: State, backend: Backend) -> str:
         """Why the first endpoint of a version is not known to be well since it was started; "" if all are."""
         for endpoint in backend.endpoints:
@@ -148,3 +174,8 @@ class Swapper:
             if known.healthy is not True or known.reason:
                 return f"{endpoint}: {known.reason or 'its health check has not passed yet'}"
         return ""
+
+
+def _backend(state: State, backends: Sequence[Backend]) -> Backend:
+    """The version that the present part is about."""
+    return next(backend for backend in backends if backend.name == swaps.subject_of(state))

@@ -1,11 +1,12 @@
 """One version in the place of another: what `recreate` does to a rollout while its route is held.
 
-    Swapping   hold ─▶ drain ─▶ stop stable ─▶ start candidate ─▶ check it ─▶ Promoting (and the hold ends)
-    Reverting  hold ─▶ drain ─▶ stop candidate ─▶ start stable ─▶ check it ─▶ Aborted   (and the hold ends)
+    Swapping   hold ─▶ drain ─▶ stop stable ─▶ start candidate ─▶ check it (─▶ smoke) ─▶ Promoting (the hold ends)
+    Reverting  hold ─▶ drain ─▶ stop candidate ─▶ start stable ─▶ check it ─▶ Aborted (the hold ends)
 
 Each part is done by the shell (`proxy.control.swapping`), may be done twice, and is told with `Swapped`. What cannot be
 done is tried on: a swap for as long as its plan says, a reversal until it is done, since to let requests go to nobody
-is the one thing that is worse than to let them wait.
+is the one thing that is worse than to let them wait. A candidate that is well and does not answer smoke requests as
+expected is given up before that time: it will not answer users either, and they wait.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from proxy.snapshot import CIRCLE
 
 PARTS: Final = ("hold", "drain", "stop", "start", "check")
 """What a swap and a reversal are made of, in their order."""
+SMOKE: Final = "smoke"
+"""The last part of a swap whose plan has smoke requests. A reversal has none: stable answered before."""
 HELD: Final = frozenset({Phase.SWAPPING, Phase.REVERTING})
 """Phases in which the route is held."""
 _UNTOUCHED: Final = frozenset({"hold", "drain"})
@@ -59,6 +62,8 @@ def swapped(plan: Plan, state: State, event: Swapped, now_s: float) -> Decision:
     """A part is done, or why not yet."""
     if (event.stage, event.doing) != (state.stage, state.doing):
         return state, ()
+    if event.hopeless:
+        return _give_up(state, "Failed", SMOKE, event.failure, now_s)
     if event.failure:
         return replace(state, reason=f"{_said(state)}: {event.failure}"), ()
     return _next(plan, state, now_s)
@@ -110,8 +115,9 @@ def _give_up(
 
 
 def _next(plan: Plan, state: State, now_s: float) -> Decision:
-    if state.doing != PARTS[-1]:
-        state = replace(state, doing=PARTS[PARTS.index(state.doing) + 1], doing_since_s=now_s)
+    parts = (*PARTS, SMOKE) if state.phase is Phase.SWAPPING and _smokes(plan) else PARTS
+    if state.doing in parts[:-1]:
+        state = replace(state, doing=parts[parts.index(state.doing) + 1], doing_since_s=now_s)
         state = replace(state, reason=_said(state))
         return state, (Record("swap", state.reason),)
     if state.phase is Phase.SWAPPING:
@@ -123,6 +129,10 @@ def _next(plan: Plan, state: State, now_s: float) -> Decision:
     return ended, (Route(), Record("swap", text))
 
 
+def _smokes(plan: Plan) -> int:
+    return plan.ending.smokes if isinstance(plan.ending, steps.Swap) else 0
+
+
 def _said(state: State) -> str:
     version = subject_of(state)
     said = {
@@ -131,5 +141,6 @@ def _said(state: State) -> str:
         "stop": f"stops {version}",
         "start": f"starts {version}",
         "check": f"waits until every endpoint of {version} is well",
+        SMOKE: f"asks every endpoint of {version} the smoke requests",
     }
     return said[state.doing]

@@ -94,7 +94,13 @@ async def test_a_failure_is_asked_again_after_a_while() -> None:
     async with served(503) as failing, served(ANSWER) as well:
         assert "503" in await found(smokes, failing)
         assert "503" in (smokes.ask(("r", 0, 0), well, (REQUEST,), (None,)) or "")
+        assert smokes.failed("r") == 1
         now_s = smoke.AGAIN_S
+        smokes.ask(("r", 0, 0), failing, (REQUEST,), (None,))
+        assert smokes.failed("r") == 1, "the second round is under way"
+        assert "503" in await found(smokes, failing)
+        assert (smokes.failed("r"), smokes.failed("other")) == (2, 0)
+        now_s = 2 * smoke.AGAIN_S
         smokes.ask(("r", 0, 0), well, (REQUEST,), (None,))
         assert await found(smokes, well) == ""
         smokes.forget("r")

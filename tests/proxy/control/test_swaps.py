@@ -140,6 +140,28 @@ def test_as_long_as_nothing_was_stopped_letting_go_is_enough(parts: tuple[str, .
     assert state.stage == 2
 
 
+def test_smoke_requests_come_before_the_hold_ends() -> None:
+    """Broken: requests that waited would be let go to a model that is up and answers nonsense."""
+    run = Run(plan(ending=replace(SWAP, smokes=2)))
+    state = run.done("hold", "drain", "stop", "start", "check")
+    assert (state.phase, state.doing, run.rerouted) == (Phase.SWAPPING, "smoke", False)
+    assert swaps.subject_of(state) == "v2"
+    state = run.tell(Swapped(1, "smoke", "status 500, expected 200"))
+    assert state.reason == "asks every endpoint of v2 the smoke requests: status 500, expected 200"
+    assert (run.done("smoke").phase, run.rerouted) == (Phase.PROMOTING, True)
+
+
+def test_smoke_requests_that_fail_for_good_put_stable_back() -> None:
+    """Broken: everybody would wait until the deadline of a model that will not be right."""
+    run = Run(plan(ending=replace(SWAP, smokes=2)))
+    run.done("hold", "drain", "stop", "start", "check")
+    state = run.tell(Swapped(1, "smoke", "it says dog", hopeless=True))
+    assert (state.phase, state.verdict, state.decided_by) == (Phase.REVERTING, "Failed", "smoke")
+    assert state.ended_reason == "it says dog"
+    state = run.done("hold", "drain", "stop", "start", "check")
+    assert (state.phase, state.reason) == (Phase.ABORTED, "it says dog"), "stable is asked no smoke requests"
+
+
 def test_a_reversal_has_no_end_but_its_own() -> None:
     """Broken: requests would be let go to a version that is not there."""
     run = Run()
