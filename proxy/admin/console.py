@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config.problems import Problem
-from proxy.admin import words
+from proxy.admin import waiting, words
 
 Json = dict[str, Any]
 _COLOURS: Final = {
@@ -19,6 +19,8 @@ _COLOURS: Final = {
     "Paused": "yellow",
     "Promoting": "cyan",
     "Baking": "cyan",
+    "Swapping": "yellow",
+    "Reverting": "yellow",
     "Succeeded": "green",
     "Aborted": "red",
     "Failed": "red",
@@ -123,8 +125,17 @@ def route(answer: Json) -> RenderableType:
     parts.append(_arms(answer["arms"]))
     if answer["feedback"] is not None:
         parts.append(_feedback(answer))
+    if answer["held"] is not None:
+        parts.append(_held(answer["held"]))
     parts += [Text(f"still missing: {text}") for text in answer["missing"]]
     return Group(*parts)
+
+
+def _held(counts: Json) -> Table:
+    table = table_of("Requests that had to wait", "", title="Held")
+    for text, number in waiting.facts(counts):
+        table.add_row(text, number)
+    return table
 
 
 def metrics(readings: Sequence[Json]) -> Table:

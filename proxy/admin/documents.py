@@ -281,6 +281,24 @@ class Webhook(Document):
     """Since the controller began."""
 
 
+class Held(Document):
+    """Requests of a route that is or was held, in all workers since the process began."""
+
+    waiting: Count
+    """How many wait now."""
+    total: Count
+    """How many had to wait; each ends in one of the next four, unless its worker dies."""
+    released: Count
+    expired: Count
+    """Their time was over before the hold was."""
+    displaced: Count
+    """They gave way to one of a higher priority."""
+    left: Count
+    """Their clients went away."""
+    refused: Count
+    """How many could not wait at all, for want of room or of time."""
+
+
 class Route(Summary):
     """All that is known of a route."""
 
@@ -302,6 +320,8 @@ class Route(Summary):
     pairs: Pairs | None
     feedback: Feedback | None
     """Null where no truths are told."""
+    held: Held | None
+    """Null where nothing holds the route, or ever has."""
     distances: list[Distance]
     error: str
     webhooks: list[Webhook]

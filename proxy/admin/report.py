@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from proxy.admin import words
+from proxy.admin import waiting, words
 from proxy.admin.words import NOTHING, count, effect, level, milliseconds, moment, odds, percent, plain, span
 
 Json = dict[str, Any]
@@ -32,6 +32,7 @@ def markdown(route: Json, entries: Sequence[Json]) -> str:
         _labels(route),
         _numbers(route),
         _feedback(route),
+        _held(route),
         _distances(route),
         _pairs(route),
         _timeline(entries),
@@ -98,6 +99,10 @@ def _conclusion(route: Json) -> str:
             )
         case "Waiting":
             return f"Waiting for traffic to compare {candidate} with {stable}."
+        case "Swapping":
+            return f"{candidate} takes the place of {stable}: requests wait until it is there."
+        case "Reverting":
+            return f"{stable} is put back in the place of {candidate}: requests wait until it is there."
         case "Paused":
             return f"Paused with {candidate} at {plain(route['weight'])} % of the traffic."
         case _:
@@ -348,6 +353,12 @@ def _confusion(confusion: Json) -> list[str]:
 
 def _cell(number: float, agrees: bool) -> str:
     return count(number) if agrees or not number else f"**{count(number)}**"
+
+
+def _held(route: Json) -> list[str]:
+    if route["held"] is None:
+        return []
+    return ["## Requests that had to wait", "", *_table(("", "Requests"), waiting.facts(route["held"]), [1])]
 
 
 # --- the history

@@ -19,7 +19,7 @@ from analysis.summaries import OTHER, ArmCounts, Repeats
 from analysis.verdict import Verdict
 from config.matching import Match, StringMatch
 from config.schema import Config
-from proxy.control import holdings, steps
+from proxy.control import held, holdings, steps
 from proxy.control.contrast import distances
 from proxy.control.evidence import GRID, Track, add_pairs, add_repeats, user_count
 from proxy.control.fleet import is_alive
@@ -109,6 +109,7 @@ def route(subject: Subject, reader: Reader) -> Json:
         **{key: found.get(key, value) for key, value in _NO_VERDICT.items()},
         "pairs": _pairs(subject, tallies),
         "feedback": _feedback(subject),
+        "held": held.view(subject.route, reader),
         "distances": distances(subject.tracks),
         "error": subject.error,
     }

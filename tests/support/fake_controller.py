@@ -433,6 +433,7 @@ def route_document() -> dict[str, Any]:
             {"name": "prediction.label", "psi": 0.25, "jensenShannon": 0.11, "wasserstein": None, "ks": None},
         ],
         "feedback": {"window": 86_400.0, "waiting": 12},
+        "held": None,
         "pairs": {
             "compared": 500,
             "outputs": {
@@ -482,6 +483,15 @@ def plain_document() -> dict[str, Any]:
         "webhooks": [],
         "pairs": None,
         "feedback": None,
+        "held": {
+            "waiting": 3,
+            "total": 1_240,
+            "released": 1_190,
+            "expired": 40,
+            "displaced": 0,
+            "left": 7,
+            "refused": 12,
+        },
         "distances": [],
     }
 

@@ -46,6 +46,10 @@ async def test_a_swap_loses_nobody(tmp_path: Path) -> None:
                 await asyncio.sleep(1.0)
             metrics = fetch(f"{system.admin}/metrics")[1]
             entries = system.get("/routes/m/history")["entries"]
+            counted, report = system.route()["held"], fetch(f"{system.admin}/api/v1/routes/m/report?format=markdown")[1]
+    assert (counted["waiting"], counted["total"]) == (0, counted["released"])
+    assert counted["total"] > 40 * SWAP_S
+    assert f"| Went on | {counted['released']:,} |" in report
     assert slot.orders == ["stop v1", "start v2"]
     assert slot.overlaps == []
     assert not steady.lost
@@ -178,7 +182,10 @@ async def test_who_cannot_wait_is_told_so(tmp_path: Path) -> None:
                 receiver.answers["/begin"] = 200
                 await phase(system, "Succeeded")
             metrics = fetch(f"{system.admin}/metrics")[1]
+            counted = system.route()["held"]
     assert not steady.lost
+    assert counted["refused"] > 10
+    assert counted["total"] == counted["released"] + counted["expired"] + counted["displaced"] + counted["left"]
     assert set(steady.statuses) == {200, 503}
     assert steady.longest_s < 2.0
     lines = [line for line in metrics.splitlines() if line.startswith("understudy_hold")]

@@ -56,6 +56,8 @@ def test_texts_from_outside_are_shown_and_never_interpreted(route):
         ("Aborted", "fraud-v2 was aborted: fraud-v1 serves all traffic."),
         ("Failed", "The rollout of fraud-v2 failed: fraud-v1 serves all traffic."),
         ("Paused", "Paused with fraud-v2 at 5 % of the traffic."),
+        ("Swapping", "fraud-v2 takes the place of fraud-v1: requests wait until it is there."),
+        ("Reverting", "fraud-v1 is put back in the place of fraud-v2: requests wait until it is there."),
         ("Waiting", "Waiting for traffic to compare fraud-v2 with fraud-v1."),
         ("Promoting", "fraud-v2 is being promoted."),
         ("Progressing", "fraud-v2 is being compared with fraud-v1 at 5 % of the traffic."),
@@ -255,3 +257,13 @@ def test_pairs_beyond_noise_are_a_difference(route):
     pair |= {"stable": 0.021, "candidate": 0.023, "effect": 0.2, "low": -0.6, "high": 1.0, "unit": "pp"}
     text = section(markdown(route, []), "Metrics")
     assert "| pair.label (signal) | 2.1 % | 2.3 % | +0.2 pp | -0.6 pp to +1 pp |" in text
+
+
+def test_requests_that_had_to_wait_are_told(route):
+    """Broken: during a swap nobody can see how many wait, and after it nobody how many waited in vain."""
+    told = section(markdown(plain_document(), []), "Requests that had to wait")
+    assert "| Wait now | 3 |" in told
+    assert "| Had to wait | 1,240 |" in told
+    assert "| Waited too long: 503 | 40 |" in told
+    assert "Gave way" not in told
+    assert "had to wait" not in markdown(route, [])
