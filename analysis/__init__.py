@@ -3,8 +3,8 @@
     Slice ──► meters ──────────► stack ─────────────────────► verdict
     counts    rates, latency,    one row per e-process:       Judge: abort, proven,
     of one    categories,        engine (the likelihood       inconclusive, and what
-    look      means: each        ratios), robustness (cap,    is still missing
-              fills its rows     dispersion, restarts),
+    look, or  means: each        ratios), robustness (cap,    is still missing
+    window    fills its rows     dispersion, restarts),
               pairs (less the    intervals (the differences
               noise: excess),    that are shown)
               ratio, breaker
@@ -18,11 +18,12 @@ What this rests on, and what it does not repair: requests (or users, where routi
 noise that hits one arm alone is met by the block cap, by the dispersion of finished blocks and by the margin, not by
 a proof. The design effect of sticky users is measured from 64 groups of them, for each metric.
 
-Rooms: `summaries` (what a look brings), `plan` (what is asked), `engine` (likelihood ratios), `robustness`, `groups`
-(what sticky users are worth), `intervals`, `stack` (all rows of a rollout), `meter` (what a metric is to the Judge),
-`rates`, `latency`, `categories`, `means`, `feedback` (truths that come later), `pairs` with `bursts` (their
-dispersion), `breaker`, `ratio`, `progress` (forecasts and futility), `readings` (what is answered), `wording` (in which
-words), `tally` (where a rollout stands), `verdict` (the Judge), `contest` (whether a candidate is better), `memory`
-(its state as bytes), `planning` (how much traffic a plan needs), `forecast` (when a proof is there, by the planner),
-`distances` (sizes for people), `excess` (pairs that differ, less the model's own noise).
+Rooms: `summaries` (what a look brings), `windows` (thin looks, gathered), `plan` (what is asked), `engine`
+(likelihood ratios), `robustness`, `groups` (what sticky users are worth), `intervals`, `stack` (all rows of a
+rollout), `meter` (what a metric is to the Judge; `meters`: whose), `rates`, `latency`, `categories`, `means`,
+`feedback` (truths that come later), `pairs` with `bursts` (their dispersion), `breaker`, `ratio`, `progress`
+(forecasts and futility), `readings` (what is answered), `wording` (in which words), `tally` (where a rollout stands),
+`verdict` (the Judge), `contest` (whether a candidate is better), `memory` (its state as bytes), `planning` (how much
+traffic a plan needs), `forecast` (when a proof is there, by the planner), `distances` (sizes for people), `excess`
+(pairs that differ, less the model's own noise).
 """

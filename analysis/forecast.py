@@ -11,7 +11,7 @@ from math import inf, isnan
 
 from analysis.latency import History
 from analysis.plan import PAIRED, Gate, Plan
-from analysis.planning import Baseline, least_seconds, need, requests_for_quantile
+from analysis.planning import Baseline, counted_per_s, least_seconds, need, requests_for_quantile
 from analysis.readings import MetricReading
 
 
@@ -38,7 +38,8 @@ def planned_seconds(
     dispersion = max(reading.n_candidate / reading.n_effective, 1.0) if reading.n_effective > 0 else 1.0
     if requests is None:
         return inf
-    return max(requests * dispersion / traffic_per_s, least_seconds(plan.alpha_promote, plan.block_s))
+    counted = counted_per_s(gate, traffic_per_s, plan.block_s)
+    return max(requests * dispersion / counted, least_seconds(plan.alpha_promote, plan.block_s))
 
 
 def _as_measured(gate: Gate, reading: MetricReading) -> Gate:

@@ -127,6 +127,12 @@ class Differences:
         """Samples of a row: stable, candidate."""
         return float(self._sums[1, row]), float(self._sums[0, row])
 
+    def totals(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Of each row: samples of stable and candidate, levels of both; 0 where there are none."""
+        of_candidate, of_stable, information, candidate, stable = self._sums[:5]
+        safe = np.where(information > 0, information, 1.0)
+        return of_stable, of_candidate, stable / safe, candidate / safe
+
     def information(self, row: int) -> float:
         """Sum of I of a row."""
         return float(self._sums[2, row])

@@ -7,15 +7,28 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import fields, is_dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.summaries import FloatArray
+from analysis.summaries import (
+    ArmCounts,
+    ArmTruths,
+    FloatArray,
+    GroupCounts,
+    Moments,
+    PairCounts,
+    Repeats,
+    Slice,
+    TruthCounts,
+)
 
 _TEXTS = "texts"
-_FORMAT = 3
+_ARRAY, _MAP = "array", "map"
+_COUNTS: Final = (ArmCounts, ArmTruths, GroupCounts, Moments, PairCounts, Repeats, Slice, TruthCounts)
+_FORMAT = 4
 
 
 def pack(texts: Mapping[str, object], arrays: Mapping[str, FloatArray]) -> bytes:
@@ -55,3 +68,53 @@ def refill(kept: Mapping[str, FloatArray], stored: Mapping[str, FloatArray]) -> 
         raise ValueError("this evidence is of another plan; begin the rollout anew")
     for name, array in kept.items():
         array[...] = stored[name]
+
+
+def plain(value: object) -> object:
+    """Counts of any form as JSON takes them, exactly: floats keep every digit, arrays their places above 0.
+
+    >>> plain((1.5, {"a": Moments(1.0, 2.0, 4.0)}))
+    [1.5, {'is': 'map', 'of': [['a', {'is': 'Moments', 'of': [1.0, 2.0, 4.0]}]]}]
+    """
+    match value:
+        case np.ndarray():
+            flat = value.reshape(-1)
+            places = np.flatnonzero(flat)
+            return {"is": _ARRAY, "of": [list(value.shape), places.tolist(), flat[places].tolist()]}
+        case Repeats():
+            return {"is": "Repeats", "of": list(value)}
+        case Mapping():
+            return {"is": _MAP, "of": [[key, plain(each)] for key, each in value.items()]}
+        case tuple() | list():
+            return [plain(each) for each in value]
+        case None | bool() | int() | float() | str():
+            return value
+        case _ if is_dataclass(value):
+            of = [plain(getattr(value, each.name)) for each in fields(value)]
+            return {"is": type(value).__name__, "of": of}
+    raise TypeError(f"{type(value).__name__} is no count")
+
+
+def revived(value: object, *kinds: type) -> Any:
+    """What `plain` was given, with tuples for lists; `kinds` may be in it beside the counts of a slice.
+
+    Raises:
+        ValueError: something else is in it.
+    """
+    match value:
+        case {"is": kind, "of": [*of]}:
+            known = {each.__name__: each for each in (*_COUNTS, *kinds)}
+            if kind == _ARRAY:
+                shape, places, values = of
+                array = np.zeros(shape)
+                array.reshape(-1)[places] = values
+                return array
+            if kind == _MAP:
+                return {key: revived(each, *kinds) for key, each in of}
+            if kind not in known:
+                raise ValueError(f"{kind!r} is no count of this release; begin the rollout anew")
+            return known[kind](*(revived(each, *kinds) for each in of))
+        case [*each_of]:
+            return tuple(revived(each, *kinds) for each in each_of)
+        case _:
+            return value

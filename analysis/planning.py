@@ -14,6 +14,7 @@ from analysis.pairs import slowdown_shifts
 from analysis.plan import PAIRED, Gate, Plan
 from analysis.robustness import BLOCK_CAP
 from analysis.summaries import RATIO_BASE, FloatArray, Grid
+from analysis.windows import kept
 
 
 def doubt(alpha: float) -> float:
@@ -72,6 +73,15 @@ def seconds_for(requests: float, requests_per_s: float) -> float | None:
     573.0
     """
     return requests / requests_per_s if requests_per_s > 0 else None
+
+
+def counted_per_s(gate: Gate, per_s: float, block_s: float) -> float:
+    """What of so many requests, pairs or truths a second is evidence: where they are few, some meet no other arm.
+
+    Pairs of which the stable is asked once are one sample, and lose nothing.
+    """
+    whole = gate.kind in PAIRED and not gate.repeats
+    return per_s if whole else per_s * kept(per_s, block_s)
 
 
 @dataclass(frozen=True, slots=True)

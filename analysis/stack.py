@@ -12,6 +12,7 @@ from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.engine import HARM, Binary, Table, gaussian_log_ratios
 from analysis.intervals import Differences
@@ -67,7 +68,13 @@ class Stack:
         named = {f"{name}.{key}": array for name, part in parts.items() for key, array in part.items()}
         return {**named, "past_n": self.binary.past_n, "past_x": self.binary.past_x}
 
-    def observe(self, counts: FloatArray, variance: FloatArray, earlier: Sequence[FloatArray] = ()) -> bool:
+    def observe(
+        self,
+        counts: FloatArray,
+        variance: FloatArray,
+        earlier: Sequence[FloatArray] = (),
+        gathered: NDArray[np.bool_] | None = None,
+    ) -> bool:
         """Add one slice and tell if it held any evidence.
 
         Args:
@@ -76,15 +83,26 @@ class Stack:
             earlier: further tables of the slice, of the same shape: what it tells of earlier stages. Tables of a slice
                 are independent given what came before it, so each is a factor of its own: the log ratios add, and
                 so do u and v of the dispersion, of which the slice stays one step.
+            gathered: which rows hold a window of several slices. There v is what chance gives if the arms differ as
+                much as they did so far: of rare failures a worse candidate has the larger part, which varies more, and
+                where traffic is thin that must not be mistaken for noise.
         """
-        found = [self._table(counts, variance, present=True)]
-        found += [self._table(table, variance, present=False) for table in earlier]
+        apart = None if gathered is None else np.where(gathered[: self._tables], self._odds(), 1.0)
+        found = [self._table(counts, variance, apart, present=True)]
+        found += [self._table(table, variance, apart, present=False) for table in earlier]
         whole = reduce(_Found.plus, found)
         self.bank.add(whole.log_ratios)
         self.dispersion.add(whole.u, whole.v)
         return whole.lively
 
-    def _table(self, counts: FloatArray, variance: FloatArray, present: bool) -> _Found:
+    def _odds(self) -> FloatArray:
+        """Odds of the candidate over those of the stable so far, of each row of Engine A; 1 where it is no worse."""
+        n_s, n_c, stable, candidate = (each[: self._tables] for each in self.differences.totals())
+        of_candidate, of_stable = (candidate * n_c + 0.5) / (n_c + 1), (stable * n_s + 0.5) / (n_s + 1)
+        ratio: FloatArray = of_candidate * (1 - of_stable) / (of_stable * (1 - of_candidate))
+        return np.maximum(ratio, 1.0)
+
+    def _table(self, counts: FloatArray, variance: FloatArray, odds: FloatArray | None, present: bool) -> _Found:
         """One table of each row: what it adds to the evidence, and to what is shown."""
         n_c, x_c, n_s, x_s = counts.T
         m_c = np.divide(x_c, n_c, out=np.zeros_like(x_c), where=n_c > 0)
@@ -95,6 +113,8 @@ class Stack:
         log_a = self.binary.observe(*counts[:split].T)
         information = self.differences.add(n_c, m_c, n_s, m_s, spread, present)
         u, v = _hypergeometric(*counts[:split].T)
+        if odds is not None:
+            v = v * _widened(counts[:split], odds)
         known = variance > 0
         sd = np.sqrt(np.where(known, variance, 1.0))
         v_b = np.where(known, information[split:], 0.0)
@@ -123,3 +143,25 @@ def _hypergeometric(
     u = np.where(both, x_c - n_c * x / safe_n, 0.0)
     v = np.where(both, n_c * n_s * x * (n - x) / (safe_n * safe_n * (safe_n - 1)), 0.0)
     return u, np.maximum(v, 0.0)
+
+
+def _widened(counts: FloatArray, odds: FloatArray) -> FloatArray:
+    """How much more xC varies, given the totals, if the arms' odds differ so; at least 1.
+
+    Of Fisher's noncentral hypergeometric distribution: its mode in continuous form, and the variance that goes with it
+    (Levin, Biometrika 71 (1984), 630; McCullagh, Nelder, Generalized Linear Models, section 7.3.2).
+    """
+    n_c, x_c, n_s, x_s = counts.T
+    n, x = n_c + n_s, x_c + x_s
+    some = (n_c > 0) & (n_s > 0) & (x > 0) & (x < n) & (odds > 1)
+    safe_c, safe_s = np.where(some, n_c, 1.0), np.where(some, n_s, 1.0)
+    safe_x = np.where(some, x, 1.0)
+    surely = np.where(some, odds, 2.0)
+    part = (safe_c + safe_x) * surely + safe_s - safe_x
+    root = np.sqrt(np.maximum(part * part - 4 * (surely - 1) * surely * safe_c * safe_x, 0.0))
+    likely = 2 * surely * safe_c * safe_x / (part + root)
+    ratios = []
+    for of_c in (likely, safe_c * safe_x / (safe_c + safe_s)):
+        cells = (of_c, safe_c - of_c, safe_x - of_c, safe_s - safe_x + of_c)
+        ratios.append(sum(1 / np.maximum(cell, 1e-9) for cell in cells))
+    return np.where(some, np.maximum(ratios[1] / ratios[0], 1.0), 1.0)

@@ -153,6 +153,15 @@ class PairCounts:
     repeated: Mapping[str, Repeats] = field(default_factory=dict)
     """By output, those of the pairs for whose request the stable was asked a second time."""
 
+    def __add__(self, other: PairCounts) -> PairCounts:
+        none = (0.0, 0.0)
+        sums = {}
+        for output in sorted({*self.disagreed, *other.disagreed}):
+            (n, x), (more, worse) = self.disagreed.get(output, none), other.disagreed.get(output, none)
+            sums[output] = n + more, x + worse
+        repeated = _joined(self.repeated, other.repeated)
+        return PairCounts(self.compared + other.compared, sums, self.ratio + other.ratio, repeated)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArmTruths:
@@ -197,6 +206,11 @@ class TruthCounts:
     """Of the predictions; earlier than the slice's or the same."""
     stable: ArmTruths
     candidate: ArmTruths
+
+    def __add__(self, other: TruthCounts) -> TruthCounts:
+        if self.stage != other.stage:
+            raise ValueError(f"truths of stages {self.stage} and {other.stage} have no sum: their weights differ")
+        return TruthCounts(self.stage, self.stable + other.stable, self.candidate + other.candidate)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,27 +17,25 @@ from math import inf, log
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.breaker import Breaker
-from analysis.categories import Categories
-from analysis.excess import Excess
-from analysis.feedback import Accuracy, LogLoss
 from analysis.forecast import planned_seconds
 from analysis.intervals import Estimate, evidence
-from analysis.latency import History, Quantile
-from analysis.means import Means
+from analysis.latency import History
 from analysis.memory import pack, refill, unpack
 from analysis.meter import Meter, Wealth
+from analysis.meters import meter_of
 from analysis.pairs import Slowdown
 from analysis.plan import PAIRED, TOLD_LATER, Gate, Plan
 from analysis.progress import Progress
-from analysis.rates import Rates
 from analysis.ratio import Ratio
 from analysis.readings import UNITS, MetricReading, RatioReading, Verdict
 from analysis.robustness import RESTART_BLOCKS
 from analysis.stack import Stack
 from analysis.summaries import FloatArray, Slice
 from analysis.tally import Tally
+from analysis.windows import Window, Windows
 from analysis.wording import duration, odds
 
 __all__ = ["Gate", "Judge", "MetricReading", "Plan", "RatioReading", "Verdict"]
@@ -62,7 +60,7 @@ class Judge:
         self._weights = plan.abort_weights()
         self._history = History(plan.grid)
         self._pairs = {gate.name: Slowdown(gate) for gate in plan.gates if gate.kind == "slowdown"}
-        meters = [self._meter(gate) for gate in plan.gates if gate.kind != "slowdown"]
+        meters = [meter_of(gate, self._history) for gate in plan.gates if gate.kind != "slowdown"]
         self._meters = sorted(meters, key=lambda meter: bool(meter.drifts))  # rows of Engine A first
         first = 0
         for meter in self._meters:
@@ -72,31 +70,13 @@ class Judge:
         self._stack = Stack(tables, [drift for meter in self._meters for drift in meter.drifts])
         self._by_name = {meter.gate.name: meter for meter in self._meters}
         self._guardrails = [gate for gate in plan.gates if gate.role == "guardrail"]
+        self._windows = Windows(plan.grid)
         self._ratio = Ratio()
         self._breaker = None if plan.breaker_above is None else Breaker(plan.breaker_above, plan.breaker_alpha)
         self._progress = Progress(len(self._guardrails), [gate.kind in TOLD_LATER for gate in self._guardrails])
         self._tally = Tally()
         self._known: dict[str, Wealth] | None = None
         """The wealth of all metrics, where it was found since it last changed."""
-
-    def _meter(self, gate: Gate) -> Meter:
-        match gate.kind:
-            case "errors":
-                return Rates(gate)
-            case "latency":
-                return Quantile(gate, self._history)
-            case "category":
-                return Categories(gate)
-            case "number":
-                return Means(gate, (float(gate.direction),)) if gate.direction else Means(gate)
-            case "pair":
-                return Excess(gate)
-            case "accuracy":
-                return Accuracy(gate)
-            case "loss":
-                return LogLoss(gate)
-            case "slowdown":
-                raise AssertionError("the latency of pairs has no rows in the stack")
 
     # --- evidence in
     def observe(self, slice_: Slice) -> None:
@@ -107,27 +87,47 @@ class Judge:
         """
         slice_.check(self.plan.grid)
         self._known = None
+        if self._windows.are_broken_by(slice_):
+            self._tally.block_lively |= self._compare(self._windows.flush())
         if slice_.stage != self._tally.stage:
             self._begin_stage(slice_.stage)
+        lively = self._compare(self._windows.take(slice_, self.plan.block_s - self._tally.block_s))
+        self._ratio.observe(slice_)
+        self._tally.count(slice_, lively)
+        self._latch(slice_)
+        if self._tally.block_s >= self.plan.block_s - 1e-9:
+            self._close_block()
+
+    def _compare(self, window: Window) -> bool:
+        """Add the evidence of a slice, or of a window of several, and tell if there was any."""
+        slice_ = window.slice_
         self._history.look(slice_)
         counts = np.concatenate([_NO_ROWS, *(meter.counts(slice_) for meter in self._meters)])
         variance = np.concatenate([np.zeros(0), *(meter.variance() for meter in self._meters)])
         told = [np.concatenate([_NO_ROWS, *(m.counts_of(truths) for m in self._meters)]) for truths in slice_.earlier]
-        lively = self._stack.observe(counts, variance, told)
+        lively = self._stack.observe(counts, variance, told, self._gathered(window))
         for pairs in self._pairs.values():
             lively |= pairs.observe(slice_)
         for meter in self._meters:
             lively |= meter.observe(slice_)
             meter.learn(slice_, self._stack)
         self._history.learn(slice_)
-        self._ratio.observe(slice_)
         if slice_.sticky:
             for meter in self._meters:
                 meter.group(slice_)
-        self._tally.count(slice_, lively)
-        self._latch(slice_)
-        if self._tally.block_s >= self.plan.block_s - 1e-9:
-            self._close_block()
+        return lively
+
+    def _gathered(self, window: Window) -> NDArray[np.bool_] | None:
+        """The rows of which the window holds several slices."""
+        if not any(window[1:]):
+            return None
+        rows = np.zeros(self._stack.rows, dtype=np.bool_)
+        for meter in self._meters:
+            kind = meter.gate.kind
+            rows[meter.rows] = (
+                window.pairs if kind in PAIRED else window.truths if kind in TOLD_LATER else window.requests
+            )
+        return rows
 
     def _begin_stage(self, stage: int) -> None:
         self._tally.begin_stage(stage)
@@ -342,7 +342,12 @@ class Judge:
     def dump(self) -> bytes:
         """All of the state; `load` gives a Judge that answers the same, bit for bit."""
         notes = {name: meter.notes() for name, meter in self._by_name.items()}
-        texts = {"plan": self._fingerprint(), "tally": asdict(self._tally), "notes": notes}
+        texts = {
+            "plan": self._fingerprint(),
+            "tally": asdict(self._tally),
+            "notes": notes,
+            "windows": self._windows.notes(),
+        }
         return pack(texts, self._state())
 
     @classmethod
@@ -363,6 +368,7 @@ class Judge:
         judge._tally = Tally(**tally)
         for name, meter in judge._by_name.items():
             meter.recall(notes[name])
+        judge._windows.recall(texts["windows"])
         return judge
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from analysis.plan import PAIRED, TOLD_LATER, Gate, Plan
-from analysis.planning import Baseline, Effort, least_seconds, need, spread_between
+from analysis.planning import Baseline, Effort, counted_per_s, least_seconds, need, spread_between
 from analysis.wording import count, duration, number, percent
 from config import schema
 from proxy.control import judging
@@ -67,8 +67,10 @@ def warnings(route: schema.Route, rate_per_s: float | None, known: Json | None =
         name = f"route {route.name}: {gate.name}"
         if effort is None:
             found.append(f"{name} can never be proven: nothing lies between what is usual and its margin; widen it")
-        elif _seconds(effort.half, rate_per_s * part, question.alpha_promote, question) > question.horizon_s:
-            takes_s = effort.half / (rate_per_s * part)
+            continue
+        counted = counted_per_s(gate, rate_per_s * part, question.block_s)
+        if _seconds(effort.half, counted, question.alpha_promote, question) > question.horizon_s:
+            takes_s = effort.half / counted
             found.append(
                 f"{name} needs about {count(effort.half)} {_unit(gate)} until its margin is proven; at "
                 f"{number(rate_per_s)} requests/s that takes {duration(takes_s)}, and maxDuration is "
@@ -112,28 +114,28 @@ def _metric(
     found = []
     for share, part in places:
         needed = need(gate, question, share, baseline, times)
-        traffic = rate_per_s * part
+        counted = counted_per_s(gate, rate_per_s * part, question.block_s)
         found.append({
             "weight": None if gate.kind in PAIRED else 100 * share,
-            "prove": _answer(needed.prove, traffic, question.alpha_promote, question),
-            "find": _answer(needed.find, traffic, question.alpha_abort * weight, question),
+            "prove": _answer(needed.prove, counted, question.alpha_promote, question),
+            "find": _answer(needed.find, counted, question.alpha_abort * weight, question),
         })  # fmt: skip
     return {"name": gate.name, "role": gate.role, "unit": _unit(gate), "at": found}
 
 
-def _answer(effort: Effort | None, traffic: float, alpha: float, question: Plan) -> Json | None:
+def _answer(effort: Effort | None, counted: float, alpha: float, question: Plan) -> Json | None:
     if effort is None:
         return None
     return {
         "requests": round(effort.half),
-        "seconds": _seconds(effort.half, traffic, alpha, question),
+        "seconds": _seconds(effort.half, counted, alpha, question),
         "requests90": round(effort.most),
-        "seconds90": _seconds(effort.most, traffic, alpha, question),
+        "seconds90": _seconds(effort.most, counted, alpha, question),
     }
 
 
-def _seconds(requests: float, traffic: float, alpha: float, question: Plan) -> float:
-    return max(requests / traffic, least_seconds(alpha, question.block_s))
+def _seconds(requests: float, counted: float, alpha: float, question: Plan) -> float:
+    return max(requests / counted, least_seconds(alpha, question.block_s))
 
 
 def _unit(gate: Gate) -> str:

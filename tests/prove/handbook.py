@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.plan import Gate, Plan
-from analysis.planning import Baseline, least_seconds, need, seconds_for
+from analysis.planning import Baseline, counted_per_s, least_seconds, need, seconds_for
 from analysis.wording import count, duration
 
 HANDBOOK = Path(__file__).parents[2] / "docs" / "statistics.md"
@@ -41,7 +41,8 @@ def table() -> str:
                                         ("find", found.find, plan.alpha_abort)):  # fmt: skip
                 assert effort is not None
                 least = least_seconds(alpha, plan.block_s)
-                times = [max(least, seconds_for(effort.half, rate) or 0.0) for rate in RATES]
+                counted = [counted_per_s(gate, rate, plan.block_s) for rate in RATES]
+                times = [max(least, seconds_for(effort.half, rate) or 0.0) for rate in counted]
                 lines.append([name, weight, goal, _rounded(effort.half), *map(duration, times)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

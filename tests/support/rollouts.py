@@ -64,22 +64,37 @@ class Runs:
         return self.naive_first > 0
 
     def look(
-        self, n_c: np.ndarray, x_c: np.ndarray, n_s: np.ndarray, x_s: np.ndarray, *earlier: tuple[np.ndarray, ...]
+        self,
+        n_c: np.ndarray,
+        x_c: np.ndarray,
+        n_s: np.ndarray,
+        x_s: np.ndarray,
+        *earlier: tuple[np.ndarray, ...],
+        gathered: bool = False,
     ) -> None:
-        """One slice of all rollouts; `earlier` are what it tells of earlier stages, in tables of their own."""
+        """One slice of all rollouts, or a window of several; `earlier` are what it tells of earlier stages, in tables
+        of their own."""
         self._looks += 1
         counts, *told = (
             np.tile(np.stack(table, axis=1), (len(self.first), 1)) for table in ((n_c, x_c, n_s, x_s), *earlier)
         )
-        self.stack.observe(counts, np.zeros(0), told)
+        self.stack.observe(counts, np.zeros(0), told, np.full(self.stack.rows, True) if gathered else None)
         log_e = self.stack.bank.log_evidence().reshape(self.first.shape)
         self.first[(self.first == 0) & (log_e >= log(1 / ALPHA))] = self._looks
         if self.robust and self._looks % self._block == 0:
-            self.stack.close(np.ones(self.stack.rows))
-            if self._looks % (self._block * RESTART_BLOCKS) == 0:
-                self.stack.bank.restart()
+            self.end_block(self._looks // self._block)
         self._pooled += (n_c, x_c, n_s, x_s)
         self._naive_look()
+
+    def at(self, look: int) -> None:
+        """The next look is that of this number."""
+        self._looks = look - 1
+
+    def end_block(self, number: int) -> None:
+        """End a block, the first of which is number 1."""
+        self.stack.close(np.ones(self.stack.rows))
+        if number % RESTART_BLOCKS == 0:
+            self.stack.bank.restart()
 
     def _naive_look(self) -> None:
         n_c, x_c, n_s, x_s = self._pooled

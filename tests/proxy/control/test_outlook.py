@@ -53,7 +53,9 @@ def test_every_metric_is_planned_where_it_is_looked_at() -> None:
             assert at["find"]["seconds90"] >= at["find"]["seconds"] > 0
     errors = found["metrics"][0]["at"]
     assert errors[0]["prove"]["requests"] > 3 * errors[1]["prove"]["requests"]
-    assert errors[0]["prove"]["seconds"] == pytest.approx(errors[0]["prove"]["requests"] / 100.0, rel=0.001)
+    assert errors[0]["prove"]["seconds"] == pytest.approx(
+        errors[0]["prove"]["requests"] / 99.0, rel=0.001
+    )  # one of a hundred requests in a slice meets no other
     assert len(found["assumed"]) == 4
 
 
