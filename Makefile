@@ -5,11 +5,15 @@ BIN    := .venv/bin
 SOURCES := proxy config analysis tests loadtests
 # Programs that are started take the compiled packages, as an installation has them; pytest itself has the sources.
 SHIPPED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/shipped:$(CURDIR)
-# Two at a time, since most of a system test is waiting.
-TWO     := --numprocesses 2 --dist worksteal
+# One more than the cores, since much of a system test is waiting.
+MANY    := --numprocesses $(shell expr $$(nproc) + 1) --dist worksteal
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
+# One at a time: what is made side by side would find the database of packages locked.
+apt     = $(SUDO) flock Makefile sh -c 'apt-get update && RUNLEVEL=1 apt-get install -y --no-install-recommends $(1)'
+# Images set it to be small. Here hundreds of programs are started, and each would compile all that it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test check servers wheel bench profile soak prove lock clean
+.PHONY: help setup demo test prepared check servers wheel bench profile soak prove lock clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1 \t/p' $(MAKEFILE_LIST)
@@ -19,14 +23,18 @@ setup: .venv/ready  ## Build .venv from requirements.lock
 demo: .venv/ready  ## Promote a good model and abort a bad one (ARGS="--json FILE --keep")
 	$(BIN)/understudy demo $(ARGS)
 
-test: check servers build/shipped/ready  ## Everything: the static checks, then the tests (ARGS="-k NAME")
+test:  ## Everything: the static checks, then the tests (ARGS="-k NAME")
+	$(MAKE) --jobs 2 --output-sync=target prepared
 ifdef ARGS
 	$(SHIPPED) $(BIN)/pytest $(ARGS)
 else
-	$(SHIPPED) $(BIN)/pytest $(TWO) -m "not alone"
-	$(SHIPPED) $(BIN)/pytest -m alone
-	$(SHIPPED) $(BIN)/pytest $(TWO) -o pythonpath= tests/proxy/data tests/proxy/ledger
+	$(SHIPPED) $(BIN)/pytest $(MANY) -m "not alone"
+	$(SHIPPED) $(BIN)/pytest -m alone $$(grep -rl --include 'test_*.py' 'pytest.mark.alone' tests)
+	$(SHIPPED) $(BIN)/pytest $(MANY) -o pythonpath= tests/proxy/data tests/proxy/ledger
 endif
+
+# What takes longest begins first: each of them has one core.
+prepared: servers build/shipped/ready check
 
 check: .venv/ready  ## Import contracts, lint, format, types
 	$(BIN)/lint-imports
@@ -36,9 +44,8 @@ check: .venv/ready  ## Import contracts, lint, format, types
 
 # Real programs that the tests run. RUNLEVEL=1 keeps Debian from starting them as services.
 servers:
-	@PATH="$$PATH:/usr/sbin"; command -v curl && command -v nginx && ls /usr/lib/postgresql/*/bin/initdb || { \
-	  $(SUDO) apt-get update && \
-	  $(SUDO) env RUNLEVEL=1 apt-get install -y --no-install-recommends curl nginx-light postgresql; }
+	@PATH="$$PATH:/usr/sbin"; command -v curl && command -v nginx && ls /usr/lib/postgresql/*/bin/initdb || \
+	  $(call apt,curl nginx-light postgresql)
 
 wheel: build/shipped/ready  ## Build build/dist/*.whl, its request path compiled to C by mypyc
 	@ls build/dist/*.whl
@@ -46,12 +53,13 @@ wheel: build/shipped/ready  ## Build build/dist/*.whl, its request path compiled
 # The wheel is built from the source distribution, so that nothing compiled is ever left among the sources.
 build/shipped/ready: .venv/ready $(shell find proxy config analysis -name '*.py')
 	@command -v gcc && $(BIN)/python -c 'import sys, sysconfig, pathlib; \
-	  sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' || { $(SUDO) apt-get update && \
-	  $(SUDO) apt-get install -y --no-install-recommends gcc libc6-dev python3-dev; }
+	  sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' || \
+	  $(call apt,gcc libc6-dev python3-dev)
 	rm -rf build/shipped build/dist && mkdir -p build
 	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m build --no-isolation --outdir build/dist . >build/wheel.log 2>&1 || \
 	  { tail -n 40 build/wheel.log; exit 1; }
 	$(BIN)/python -m zipfile -e build/dist/*.whl build/shipped
+	$(BIN)/python -m compileall -q build/shipped
 	touch $@
 
 bench: .venv/ready build/bench/ready build/shipped/ready  ## What the proxy costs, beside nginx, haproxy, Envoy and aiohttp (ARGS="idle")
@@ -67,8 +75,8 @@ soak: .venv/ready build/bench/ready build/shipped/ready  ## Ten minutes of mixed
 # The peers and what draws the picture. What cannot be installed is left out of the comparison, which says so. Debian
 # starts nginx and haproxy as services where there is systemd: `systemctl disable --now nginx haproxy` stops them.
 build/bench/ready: loadtests/requirements.txt
-	@PATH="$$PATH:/usr/sbin"; command -v wrk && command -v nginx && command -v haproxy || { $(SUDO) apt-get update && \
-	  $(SUDO) apt-get install -y --no-install-recommends wrk nginx-light haproxy; } || echo "bench: not all peers are here"
+	@PATH="$$PATH:/usr/sbin"; command -v wrk && command -v nginx && command -v haproxy || \
+	  $(call apt,wrk nginx-light haproxy) || echo "bench: not all peers are here"
 	$(PYTHON) -m venv build/bench
 	build/bench/bin/python -m pip install --quiet --require-hashes -r loadtests/requirements.txt && touch $@ || \
 	  echo "bench: Envoy and the picture are left out"
@@ -84,7 +92,7 @@ build/prove/ready: tests/prove/requirements.txt
 
 # Debian splits `venv` off its Python: ensurepip is what is missing then.
 .venv/ready: requirements.lock pyproject.toml
-	$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(SUDO) apt-get update && $(SUDO) apt-get install -y python3 python3-venv; }
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call apt,python3 python3-venv)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --require-hashes -r requirements.lock
