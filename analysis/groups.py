@@ -5,8 +5,13 @@ that costs is read off 64 groups, into which a hash of its own puts the users: t
 groups, over the variance that independent requests would have. Evidence is divided by it. It never costs validity
 (it only makes bets smaller), and it is measured in finished blocks alone.
 
-Source: random groups, Wolter, Introduction to Variance Estimation, chapter 2; the design effect, Kish, Survey Sampling
-(1965), section 8.2; rates whose unit of assignment is the user, Deng, Knoblich, Lu, arXiv 1803.06336, section 3.
+A user who makes most of an arm's requests makes its level too, and so is hardly off it: what is squared is not by how
+much a group is off, but by how much the level would be without the group (the jackknife; with groups of one size both
+are the same). An arm of a single group tells nothing of how users differ: all its requests are worth one.
+
+Source: random groups and the jackknife, Wolter, Introduction to Variance Estimation, chapters 2 and 4; the design
+effect, Kish, Survey Sampling (1965), section 8.2; rates whose unit of assignment is the user, Deng, Knoblich, Lu,
+arXiv 1803.06336, section 3; few or unequal clusters, Bell, McCaffrey, Survey Methodology 28 (2002).
 """
 
 from __future__ import annotations
@@ -64,22 +69,25 @@ def design_effects(
         n_c, x_c, n_s, x_s: counts, and how many (or the sum of the values), each [quantities, GROUPS].
         variances: of one value, [2, quantities] (candidate, stable); without them x is of yes and no, p(1 - p).
 
-    Returns 1 where it cannot be told: an arm with fewer than two groups, or no variance at all.
+    Returns 1 where it cannot be told: an arm whose users are not known, or no variance at all.
 
     >>> n = np.array([[10.0, 10.0, 10.0, 10.0]])
     >>> design_effects(n, np.array([[10.0, 0.0, 0.0, 0.0]]), n, np.array([[0.0, 0.0, 0.0, 10.0]])).round(3).tolist()
     [13.333]
     """
-    between, within = np.zeros(len(n_c)), np.zeros(len(n_c))
+    between, within, alone = np.zeros(len(n_c)), np.zeros(len(n_c)), np.ones(len(n_c))
     told = np.ones(len(n_c), dtype=np.bool_)
     for arm, (n, x) in enumerate(((n_c, x_c), (n_s, x_s))):
         total, groups = n.sum(axis=1), np.count_nonzero(n, axis=1)
         told &= groups >= 2
-        size, free = np.maximum(total, 1e-9), np.maximum(groups - 1, 1)
+        alone = np.maximum(alone, np.where(groups == 1, total, 1.0))
+        size, others = np.maximum(total, 1e-9), total[:, None] - n
         level = x.sum(axis=1) / size
-        between += groups / free * np.square(x - level[:, None] * n).sum(axis=1) / (size * size)
+        # What a group moves the level by: off it by x - level n, of all requests but its own.
+        moved = np.divide(x - level[:, None] * n, others, out=np.zeros(x.shape), where=others > 0)
+        between += (groups - 1) / np.maximum(groups, 1) * np.square(moved).sum(axis=1)
         within += (level * (1 - level) if variances is None else variances[arm]) / size
     told &= within > 0
-    ratio = np.divide(between, within, out=np.ones_like(between), where=told)
+    ratio = np.divide(between, within, out=alone, where=told)
     effects: FloatArray = np.maximum(ratio, 1.0)
     return effects

@@ -38,11 +38,36 @@ def test_design_effect_of_clustered_users() -> None:
 def test_design_effect_is_one_where_it_cannot_be_told() -> None:
     """Broken: a division by zero where users are unknown, few, or nothing failed."""
     nothing = np.zeros((1, GROUPS))
-    single = np.eye(GROUPS)[:1] * 10
     many = np.ones((1, GROUPS)) * 10
     assert design_effects(nothing, nothing, nothing, nothing) == 1.0
-    assert design_effects(single, single, many, many / 10) == 1.0
+    assert design_effects(nothing, nothing, many, many / 10) == 1.0
     assert design_effects(many, nothing, many, nothing) == 1.0
+
+
+def test_requests_of_a_single_group_are_worth_one() -> None:
+    """Broken: a candidate with one user is judged as if a thousand users had asked."""
+    single, many = np.eye(GROUPS)[:1] * 1000, np.ones((1, GROUPS)) * 10
+    for x in (single, single * 0):
+        assert design_effects(single, x, many, many / 10) == 1000.0
+        assert design_effects(many, many / 10, single, x) == 1000.0
+
+
+@pytest.mark.parametrize("heavy", [0.0, 0.2, 0.5])
+def test_the_design_effect_is_that_of_users_who_ask_unevenly(heavy: float) -> None:
+    """Broken: a user with half of the requests makes the level of an arm, and is taken for no noise at all."""
+    random, users, requests = np.random.default_rng(6), 40, 20_000.0
+    parts = np.r_[heavy, np.full(users - 1, (1 - heavy) / (users - 1))] if heavy else np.full(users, 1 / users)
+    n = np.zeros((1, GROUPS))
+    n[0, :users] = requests * parts
+    off, effects, levels = np.zeros(400), np.zeros(400), np.zeros(400)
+    for run in range(400):
+        x_c, x_s = n.copy(), n.copy()
+        for x in (x_c, x_s):
+            x[0, :users] *= random.beta(2, 18, users)
+        effects[run] = design_effects(n, x_c, n, x_s)[0]
+        off[run], levels[run] = (x_c - x_s).sum() / requests, (x_c + x_s).sum() / requests / 2
+    true = np.mean(off**2) / np.mean(2 * levels * (1 - levels) / requests)
+    assert np.mean(effects) > 0.8 * true, "400 draws: the standard error of either is 7 %"
 
 
 def test_design_effect_is_the_variance_between_over_the_variance_within() -> None:
