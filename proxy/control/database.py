@@ -6,6 +6,8 @@ ordinary tick with `NORMAL`. PostgreSQL: the same by `synchronous_commit`. Every
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +71,13 @@ class Database:
     def reading(self) -> AsyncEngine:
         """What reads: all statements of a transaction see the same moment."""
         return self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
+
+    def prepare(self) -> None:
+        """Make the file, if there is none, for this user alone: it holds the configuration with its secrets, and the
+        key by which answers are told from forged ones. What SQLite puts beside it gets the same mode."""
+        if self.is_sqlite:
+            with contextlib.suppress(OSError):  # whoever opens it says so, with the remedy
+                os.close(os.open(self.place, os.O_CREAT | os.O_WRONLY, 0o600))
 
     async def enter(self, db: AsyncConnection, name: str) -> None:
         """Let one transaction at a time write under a name. SQLite has one writer at a time anyway."""

@@ -101,6 +101,7 @@ class Store:
             store = cls(connect(url), instance, clock)
         except ValueError as error:
             raise StoreError(str(error)) from error
+        store._database.prepare()
         try:
             async with store._write("open the store", durable=True, fenced=False) as db:
                 damage = await store._database.damage(db)

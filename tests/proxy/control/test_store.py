@@ -389,6 +389,23 @@ async def test_other_urls_are_refused(url: str) -> None:
         await Store.open(url)
 
 
+async def test_the_file_is_for_its_user_alone(path: Path) -> None:
+    """If broken, everybody on the machine reads the secrets of the configuration, and can forge answer ids."""
+    before = os.umask(0o022)
+    try:
+        store = await Store.open(f"sqlite:///{path}")
+        await store.keep_config("text", "digest", "ann")
+        assert {file.name: file.stat().st_mode & 0o777 for file in path.parent.glob(f"{path.name}*")} == {
+            path.name: 0o600, f"{path.name}-wal": 0o600, f"{path.name}-shm": 0o600,
+        }  # fmt: skip
+        await store.close()
+        os.chmod(path, 0o640)
+        await (await Store.open(f"sqlite:///{path}")).close()
+        assert os.stat(path).st_mode & 0o777 == 0o640, "what was given on purpose stays"
+    finally:
+        os.umask(before)
+
+
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     """If broken, "unable to open database file" is all that people get."""
     path = tmp_path / "absent" / "understudy.db"
