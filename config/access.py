@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from config.addresses import Address, AddressAt
 from config.names import Name, Text
 from config.problems import Finding, Loc
-from config.section import Parsed, Section, refusal, refusals
+from config.section import SECRET, Parsed, Section, refusal, refusals
 from config.serving import ListenerTls
 
 Role = Literal["feedback", "viewer", "operator", "admin"]
@@ -47,7 +47,7 @@ class Token(Section):
     """feedback: may tell truths of answers, and nothing else. viewer: may look. operator: may also command rollouts and
     tell truths. admin: may also change the configuration."""
 
-    sha256: Annotated[str, Parsed(_digest, str, {"title": "64 hexadecimal digits"}, form=str)] | None = None
+    sha256: Annotated[str, Parsed(_digest, str, {"title": "64 hexadecimal digits", **SECRET}, form=str)] | None = None
     """The SHA-256 of the token in hexadecimal digits. The token should be random, such as of `openssl rand -hex 32`:
     what a person can remember, others can guess from this."""
 

@@ -1,7 +1,8 @@
 """Secrets of a file that is shown: each is replaced by a mask, and a mask that comes back by its secret.
 
 So a configuration can be read, edited and written back by somebody who never sees what it keeps secret. A mask tells
-secrets apart without a hint of what they are (a keyed digest, whose key dies with the process).
+secrets apart without a hint of what they are (a keyed digest, whose key dies with the process). What is a secret the
+schema says (`config.section.SECRET`), so that it cannot be forgotten here.
 """
 
 from __future__ import annotations
@@ -10,21 +11,16 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, Final
 
 from config.document import Document, read
+from config.jsonschema import schema_json
 from config.problems import ConfigError, Loc, Problem
 
-SECRETS: Final[tuple[tuple[str | None, ...], ...]] = (
-    ("admin", "tokens", None, "sha256"),
-    ("routes", None, "mirrors", None, "headers", "set", None),
-    ("routes", None, "webhooks", None, "url"),
-    ("routes", None, "strategy", "recreate", "hook", "url"),
-    ("routes", None, "strategy", "blueGreen", "smoke", None, "headers", None),
-)
-"""Places of secrets; None is any index or key. A header field that copies or smoke requests get may be a credential,
-and so may the path of a webhook."""
+Place = tuple[str | None, ...]
+"""Where something may stand in the file; None is any index or key."""
 _MASK: Final = re.compile("masked-[0-9a-f]{16}")
 _ANCHOR: Final = re.compile(r"&\S+\s+")
 
@@ -72,11 +68,48 @@ class Masks:
         return spans
 
 
+@cache
+def secret_places() -> frozenset[Place]:
+    """Where the schema has values that nobody is shown: header fields that are sent, which may be credentials, digests
+    of tokens, addresses of webhooks."""
+    return frozenset(place for place, described in leaves(schema_json()) if described.get("writeOnly"))
+
+
+def is_secret(loc: Loc) -> bool:
+    """Whether what stands at a place of the file is shown to nobody."""
+    return any(_is_at(loc, place) for place in secret_places())
+
+
+def leaves(schema: Mapping[str, Any]) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    """Every place of the file that has a value and no parts, and what the schema says of it. One that may be written in
+    several ways comes several times."""
+    yield from _leaves(schema, schema["$defs"], (), frozenset())
+
+
+def _leaves(
+    part: Mapping[str, Any], known: Mapping[str, Any], at: Place, within: frozenset[str]
+) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    name = part.get("$ref", "").rpartition("/")[2]
+    if name:
+        if name not in within:
+            yield from _leaves(known[name], known, at, within | {name})
+        return
+    inner: list[tuple[Place, Any]] = [(at, form) for key in ("anyOf", "oneOf", "allOf") for form in part.get(key, ())]
+    inner += [((*at, key), value) for key, value in part.get("properties", {}).items()]
+    inner += [((*at, None), item) for item in part.get("prefixItems", ())]
+    rest = (part.get(key, False) for key in ("additionalProperties", "items"))
+    inner += [((*at, None), {} if form is True else form) for form in rest if form is not False]
+    for place, form in inner:
+        yield from _leaves(form, known, place, within)
+    if not inner:
+        yield at, part
+
+
 def _secrets_in(document: Document) -> Iterator[Loc]:
     for loc, place in document.places.items():
-        if place.text is not None and any(_is_at(loc, secret) for secret in SECRETS):
+        if place.text is not None and is_secret(loc):
             yield loc
 
 
-def _is_at(loc: Loc, secret: tuple[str | None, ...]) -> bool:
+def _is_at(loc: Loc, secret: Place) -> bool:
     return len(loc) == len(secret) and all(b is None or a == b for a, b in zip(loc, secret, strict=True))

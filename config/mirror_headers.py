@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from config.matching import HeaderName
 from config.problems import Finding, Loc
-from config.section import Parsed, Section, refusal, refusals
+from config.section import SECRET, Parsed, Section, refusal, refusals
 
 _VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?")
 _OURS: Final = frozenset(
@@ -39,7 +39,8 @@ def _value(value: str) -> str:
     return value
 
 
-FieldValue = Annotated[str, Parsed(_value, str, {"title": "text"}, form=str)]
+# A value that is sent may be a credential.
+FieldValue = Annotated[str, Parsed(_value, str, {"title": "text", **SECRET}, form=str)]
 
 
 class MirrorHeaders(Section):

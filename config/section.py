@@ -28,6 +28,8 @@ from config.problems import Finding
 
 REFUSED = "refused"
 """The type of an error whose message and remedy are already in plain words."""
+SECRET: Mapping[str, Any] = {"writeOnly": True}
+"""What the JSON schema says of a value that nobody is shown (`config.masking`); no refusal shows it either."""
 
 
 class Section(BaseModel):

@@ -15,7 +15,7 @@ from config.durations import duration
 from config.names import Name, Text
 from config.numbers import whole
 from config.problems import Finding
-from config.section import OneKey, Parsed, Section, refusal, refusals
+from config.section import SECRET, OneKey, Parsed, Section, refusal, refusals
 
 WebhookType = Literal[
     "confirm-rollout",
@@ -95,7 +95,7 @@ class Receiver(Section):
     """A receiver of HTTP POST requests: where it is, and how it is reached."""
 
     url: Annotated[
-        str, Parsed(_url, str, {"type": "string", "title": "URL, http or https", "pattern": "^https?://"})
+        str, Parsed(_url, str, {"type": "string", "title": "URL, http or https", "pattern": "^https?://", **SECRET})
     ] = Field(examples=["https://hooks.example.com/understudy"])
     """Where it is sent. It is kept out of logs, and is masked where the configuration is shown: of some services it is
     all that a sender needs. Redirects are not followed."""

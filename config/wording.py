@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from config.document import Document
 from config.keys import homes, known_keys, meant
+from config.masking import is_secret
 from config.problems import Finding, Loc, shown
 from config.section import REFUSED
 
@@ -100,6 +101,8 @@ def _words(item: ErrorDetails, loc: Loc, document: Document) -> tuple[str, str]:
     match kind:
         case _ if kind == REFUSED:
             return str(context["message"]), str(context["remedy"])
+        case "string_type" if value is not None and is_secret(loc):
+            return "is not text", "put it in quotes"
         case "string_type" if raw and value is not None:
             return f"{raw} is not text", f'put it in quotes: "{raw}"'
         case "literal_error":

@@ -117,7 +117,8 @@ async def _ask_all(endpoint: Endpoint, backend: Backend, requests: Sequence[Smok
             except NoAnswerError as error:
                 failure = str(error)
             if failure:
-                return f"{endpoint}: {request.verb} {request.path}: {failure}"
+                path = request.path.partition("?")[0]  # parameters may be credentials, and reasons are told to all
+                return f"{endpoint}: {request.verb} {path}: {failure}"
     return ""
 
 

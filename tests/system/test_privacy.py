@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.load import Load
-from tests.support.system import ROOT, canary, fetch, models, understudy, wait_for
+from tests.support.system import ROOT, canary, fetch, free_port, models, understudy, wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
@@ -141,3 +141,45 @@ async def test_without_privacy_labels_are_told(tmp_path):
         found = leaks(system)
         assert {"/routes/m", "/routes/m/report?format=markdown", "store"} <= set(found), found
         assert any("memfd" in name or "deleted" in name for name in found), found
+
+
+async def test_secrets_of_the_file_are_told_nowhere(tmp_path):
+    """If this fails, whoever may look at a rollout gets the credentials that it is rehearsed with."""
+    with models("v1", "v2") as (v1, v2):
+        found = canary(v1, v2, STEPS)
+        route = found["routes"][0]
+        smoke = {"path": "/v2/health/ready?key=parameter", "headers": {"authorization": f"Bearer {SECRET}"}}
+        route["strategy"] = {"blueGreen": {"smoke": [{**smoke, "expect": {"status": 299}}], "pause": {}}}
+        route["mirrors"] = [{"backend": "v2", "headers": {"set": {"authorization": SECRET}}}]
+        url = f"http://127.0.0.1:{free_port()}/{SECRET}"
+        route["webhooks"] = [
+            {"name": "chat", "type": "event", "url": url},
+            {"name": "gate", "type": "rollout", "url": url, "interval": "1s"},
+        ]
+        with understudy(tmp_path, found) as system:
+            said = "status 200, expected 299"
+            await asyncio.to_thread(wait_for, "a smoke request to fail", lambda: said in system.log.read_text(), 20)
+            await asyncio.to_thread(wait_for, "an answer", lambda: system.route()["webhooks"][1]["answer"], 20)
+            listening = asyncio.create_task(asyncio.to_thread(events, system))
+            await asyncio.sleep(0.5)
+            system.post("/routes/m/pause")
+            assert b"by hand" in (heard := await listening) or b"pause" in heard
+            assert SECRET.encode() not in heard
+            status, text = fetch(f"{system.admin}/api/v1/config")
+            assert (status, text.count("masked-"), "authorization" in text) == (200, 4, True)
+            known = {"store", "understudy.yaml"} | {path.name for path in tmp_path.glob("understudy.db*")}
+            told = set(leaks(system)) - known
+            assert "key=parameter" not in system.log.read_text() + json.dumps(system.route())
+            assert not [name for name in told if "memfd" not in name and "deleted" not in name]
+
+
+def events(system):
+    """What the stream of events says within some seconds."""
+    got = b""
+    with (
+        contextlib.suppress(TimeoutError),
+        urllib.request.urlopen(f"{system.admin}/api/v1/events", timeout=3) as stream,
+    ):
+        while line := stream.readline():
+            got += line
+    return got
