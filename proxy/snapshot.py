@@ -294,7 +294,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What clients may ask of a worker. `max_connections_per_address` 0 is no limit."""
+    """What clients may ask of a worker. `max_connections_per_address` and `min_body_rate` (bytes/s) 0 are no limit."""
 
     max_head_bytes: int = 64 << 10
     max_headers: int = 200
@@ -304,6 +304,7 @@ class Limits(msgspec.Struct, frozen=True):
     keep_alive_idle_s: float = 75.0
     max_connections: int = 16_384
     max_connections_per_address: int = 0
+    min_body_rate: int = 0
 
 
 class Certificate(msgspec.Struct, frozen=True):

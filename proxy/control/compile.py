@@ -158,6 +158,7 @@ def _limits(given: limits.Limits) -> snapshot.Limits:
         keep_alive_idle_s=given.keep_alive_idle,
         max_connections=given.max_connections,
         max_connections_per_address=given.max_connections_per_address,
+        min_body_rate=given.min_body_rate,
     )
 
 

@@ -16,9 +16,11 @@ from typing import cast
 import httptools
 
 from proxy.data.bodies import LONG_BYTES, Piece, send
+from proxy.data.exchange import Exchange
 from proxy.data.http1 import CONTINUE, refusal
 from proxy.data.intake import Intake
 from proxy.data.listening import ListenerPlan
+from proxy.data.pace import BodyPace
 from proxy.data.patience import LINGER_BYTES, LINGER_S, QUIET_S
 from proxy.data.request_head import Refused
 from proxy.data.request_line import RequestLine
@@ -26,12 +28,13 @@ from proxy.data.routing import Context
 from proxy.data.trust import NOBODY, Caller, peer_address
 from proxy.faults import Fault
 from proxy.ledger.layout import W_ACCEPTED, W_CONNECTIONS, W_TURNED_AWAY
+from proxy.snapshot import Limits
 
 
 class ClientConnection(Intake):
     """One connection from a client."""
 
-    __slots__ = ("_admitted", "_eof", "_full", "_lingering", "_plan", "_registry")
+    __slots__ = ("_admitted", "_eof", "_full", "_lingering", "_pace", "_plan", "_registry")
 
     def __init__(
         self,
@@ -56,6 +59,8 @@ class ClientConnection(Intake):
         self._admitted = self._closing = self._eof = self._reading_head = self._full = False
         self._lingering = 0
         """How much the client may still send after its last answer."""
+        self._pace: BodyPace | None = None
+        """Of a body that it sends, where there is a least rate."""
         self._caller = caller or NOBODY
 
     # ------------------------------------------------------------------ the transport's calls
@@ -221,11 +226,13 @@ class ClientConnection(Intake):
 
     # ------------------------------------------------------------------ the worker's calls
     def sweep(self, now_s: float) -> None:
-        """Close a connection that was idle for too long, or whose head or whose reading of an answer takes too long."""
+        """Close a connection that was idle for too long, or whose head, body or reading of an answer takes too long."""
+        limits = self._context.routing.limits
         if self._exchange is not None:
+            if limits.min_body_rate and self._exchange is self._open:
+                self._hurry(self._exchange, now_s, limits)
             return
         waited_s = now_s - self._begun_s
-        limits = self._context.routing.limits
         if self._lingering:
             if waited_s > LINGER_S:
                 self._part()
@@ -240,9 +247,21 @@ class ClientConnection(Intake):
             self._closing = True
             self._transport.close()
 
+    def _hurry(self, exchange: Exchange, now_s: float, limits: Limits) -> None:
+        """Refuse a body that comes too slowly; one that a backend answers already has the time of the answer."""
+        arrived_s, received_bytes, read = exchange.intake()
+        if self._pace is None or self._pace.arrived_s != arrived_s:
+            self._pace = BodyPace(arrived_s, now_s)
+        if self._pace.too_slow(received_bytes, read, now_s, limits):
+            exchange.reject(Fault.CLIENT_TIMEOUT, f"the body came at less than {limits.min_body_rate} bytes/s")
+
+    def idle_s(self, now_s: float) -> float:
+        """How long nothing has been under way; 0 where something is."""
+        busy = self._exchange is not None or self._queue or self._rest or self._reading_head or self._closing
+        return 0.0 if busy else now_s - self._begun_s
+
     def drain(self, now_s: float) -> None:
         """Close if nothing is under way, nor likely to be; else when the answer is out."""
-        idle = self._exchange is None and not self._queue and not self._rest and not self._reading_head
-        if idle and now_s - self._begun_s >= QUIET_S:
+        if self.idle_s(now_s) >= QUIET_S:
             self._closing = True
             self._transport.close()

@@ -189,6 +189,11 @@ class Exchange(Reply):
         """How much of the body has yet to come; negative where its length is not known."""
         return -1 if self.head.length is None else self.head.length - self._body_bytes
 
+    def intake(self) -> tuple[float, int, bool]:
+        """Since when the request has had its turn, how much of its body has come, and whether nothing but the client
+        keeps the rest from coming. Once there is an answer its body is in nobody's way."""
+        return self._arrived_s, self._body_bytes, self._answer == NOTHING and not self._held and self._room is None
+
     def request_end(self) -> None:
         """The request is complete."""
         self._request_complete = True

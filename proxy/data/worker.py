@@ -133,6 +133,8 @@ class Worker:
         now_s = monotonic()
         context, writer = self.context, self._writer
         context.sweep(now_s)
+        for client in context.admission.crowding(self._clients, context.routing.limits, now_s):
+            client.drain(now_s)
         if context.access_log is not None:
             context.access_log.flush()
         for upstream in context.routing.upstreams.values():

@@ -268,13 +268,14 @@ def test_the_snapshot_goes_over_the_wire() -> None:
 def test_limits_reach_the_workers() -> None:
     """A limit would be read, accepted and never held."""
     limits = {"maxHeadBytes": 2048, "maxConnectionsPerAddress": 3, "bodyTimeout": "2s", "keepAliveIdle": "5s"}
+    limits |= {"minBodyRate": 100}
     given = config(canary(maxBodyBytes=9, timeouts={"firstByte": "3s"})).model_copy(
         update={"limits": Limits.model_validate(limits)}
     )
     made = compile(given, {}, {}, {}, 1)
     assert (made.routes[0].max_body_bytes, made.routes[0].first_byte_s) == (9, 3.0)
     assert made.limits == snapshot.Limits(
-        max_head_bytes=2048, max_connections_per_address=3, body_timeout_s=2.0, keep_alive_idle_s=5.0
+        max_head_bytes=2048, max_connections_per_address=3, body_timeout_s=2.0, keep_alive_idle_s=5.0, min_body_rate=100
     )
     assert compile(config(canary()), {}, {}, {}, 1).limits == snapshot.Limits()
 
