@@ -1,8 +1,8 @@
 """How many connections a worker holds, in all and of one address, which of IPv6 is the first half of it.
 
-Before that those that are idle are closed, as nginx does: near the bound in all, those that have been so for longest.
-A connection over a bound is closed before anything of it is read, as Envoy and HAProxy do: an answer would need a
-request to be read and held for, and that is what is scarce then.
+Near the bound in all, those that have been idle for longest are closed to make room, as nginx does. A connection over a
+bound is closed before anything of it is read, as Envoy and HAProxy do: an answer would need a request to be read and
+held for, and that is what is scarce then.
 """
 
 from __future__ import annotations

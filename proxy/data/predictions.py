@@ -217,15 +217,9 @@ def read_category(index: int, values: list[Any], table: LabelTable | None) -> Re
 
 
 def _read_unlisted(index: int, values: list[Any]) -> Reading:
-    prints: list[int] = []
-    invalid = 0
-    for value in _flat(values):
-        label = label_of(value)
-        if label is None:
-            invalid += 1
-        else:
-            prints.append(hash(label))
-    return Unlisted(index, prints, invalid)
+    labels = [label_of(value) for value in _flat(values)]
+    prints = [hash(label) for label in labels if label is not None]
+    return Unlisted(index, prints, len(labels) - len(prints))
 
 
 def label_of(value: Any) -> str | None:

@@ -91,46 +91,39 @@ async def test_a_version_that_does_not_come_up_is_put_back(tmp_path: Path) -> No
 SMOKE = {"path": "/v2/models/m/infer", "body": {"n": 1}, "expect": {"json": {"model_name": "v2"}}}
 
 
-async def test_a_version_that_answers_nonsense_is_put_back(tmp_path: Path) -> None:
-    """If this fails, a model that comes up and says something else than it should gets everybody who waited for it."""
-    wrong = {**SMOKE, "expect": {"json": {"model_name": "v3"}}}
+async def asked(tmp_path: Path, smoke: list[dict[str, Any]], end: str) -> tuple[OneSlot, Steady, dict[str, Any]]:
+    """A swap with smoke requests under load, up to its end: what was ordered, what clients met, and the route."""
     with OneSlot(0.5) as slot, Receiver() as receiver:
         receiver.acts["/swap"] = slot.told
-        config = confirmed(swapping(slot, receiver.url("/swap"), smoke=[SMOKE, wrong]), receiver)
+        config = confirmed(swapping(slot, receiver.url("/swap"), smoke=smoke), receiver)
         with understudy(tmp_path, config) as system:
             async with Steady(system.port, 50.0) as steady:
                 await phase(system, "Waiting")
                 receiver.answers["/begin"] = 200
-                await phase(system, "Aborted")
+                await phase(system, end)
                 await asyncio.sleep(1.0)
-            route = system.route()
-            entries = system.get("/routes/m/history")["entries"]
-    assert slot.orders == ["stop v1", "start v2", "stop v2", "start v1"]
-    said = 'POST /v2/models/m/infer: model_name is "v2", expected "v3"'
-    assert route["reason"].startswith("smoke requests failed 3 times in a row: ")
-    assert route["reason"].endswith(said)
-    assert (route["verdict"], route["decidedBy"]) == ("Failed", "smoke")
-    assert "asks every endpoint of v2 the smoke requests" in [entry["text"] for entry in entries]
+            route = system.route() | {"entries": system.get("/routes/m/history")["entries"]}
+    assert "asks every endpoint of v2 the smoke requests" in [entry["text"] for entry in route["entries"]]
     assert not steady.lost
     assert set(steady.statuses) == {200}
+    return slot, steady, route
+
+
+async def test_a_version_that_answers_nonsense_is_put_back(tmp_path: Path) -> None:
+    """If this fails, a model that comes up and says something else than it should gets everybody who waited for it."""
+    wrong = {**SMOKE, "expect": {"json": {"model_name": "v3"}}}
+    slot, steady, route = await asked(tmp_path, [SMOKE, wrong], "Aborted")
+    assert slot.orders == ["stop v1", "start v2", "stop v2", "start v1"]
+    assert route["reason"].startswith("smoke requests failed 3 times in a row: ")
+    assert route["reason"].endswith('POST /v2/models/m/infer: model_name is "v2", expected "v3"')
+    assert (route["verdict"], route["decidedBy"]) == ("Failed", "smoke")
     assert set(steady.versions) == {"v1"}, "nobody met the version that answers nonsense"
 
 
 async def test_a_version_that_answers_as_it_should_takes_over(tmp_path: Path) -> None:
     """If this fails, a good model is put back, or goes live unasked."""
-    with OneSlot(0.5) as slot, Receiver() as receiver:
-        receiver.acts["/swap"] = slot.told
-        config = confirmed(swapping(slot, receiver.url("/swap"), smoke=[SMOKE]), receiver)
-        with understudy(tmp_path, config) as system:
-            async with Steady(system.port, 50.0) as steady:
-                await phase(system, "Waiting")
-                receiver.answers["/begin"] = 200
-                await phase(system, "Succeeded")
-                await asyncio.sleep(0.5)
-            entries = system.get("/routes/m/history")["entries"]
-    assert "asks every endpoint of v2 the smoke requests" in [entry["text"] for entry in entries]
-    assert not steady.lost
-    assert set(steady.statuses) == {200}
+    slot, steady, _ = await asked(tmp_path, [SMOKE], "Succeeded")
+    assert slot.orders == ["stop v1", "start v2"]
     assert steady.versions["v2"] > 10
 
 
