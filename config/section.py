@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
@@ -24,6 +23,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
+from config.described import Described
 from config.problems import Finding
 
 REFUSED = "refused"
@@ -32,12 +32,10 @@ SECRET: Mapping[str, Any] = {"writeOnly": True}
 """What the JSON schema says of a value that nobody is shown (`config.masking`); no refusal shows it either."""
 
 
-class Section(BaseModel):
+class Section(Described):
     """A part of the file: unknown keys are refused, types are not guessed, and nothing changes after it was read."""
 
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, alias_generator=to_camel, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, alias_generator=to_camel)
 
 
 class OneKey(Section):

@@ -9,24 +9,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from config.described import Described
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=0)]
 Moment = Annotated[float, Field(description="Seconds since 1970 (UTC).")]
 
 
-class Document(BaseModel):
+class Document(Described):
     """A JSON object."""
 
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, defer_build=True)
 
 
-class Problem(BaseModel):
+class Problem(Described):
     """An error (RFC 9457). Some have more members."""
 
-    model_config = ConfigDict(extra="allow", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", defer_build=True)
 
     type: str
     """What kind of error, for machines: `urn:understudy:problem:KIND`."""

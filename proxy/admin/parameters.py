@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from config.described import Described
 from proxy.admin.problems import RefusalError
 
 HISTORY_LIMIT: Final = 100
@@ -25,10 +26,10 @@ def _digits(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20 else -1
 
 
-class Parameters(BaseModel):
+class Parameters(Described):
     """Names and values of a request."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
 
 class PageQuery(Parameters):
