@@ -10,6 +10,7 @@ from analysis.means import Means
 from analysis.meter import Meter
 from analysis.plan import Gate
 from analysis.rates import Rates
+from analysis.unread import Unread
 
 
 def meter_of(gate: Gate, history: History) -> Meter:
@@ -29,5 +30,7 @@ def meter_of(gate: Gate, history: History) -> Meter:
             return Accuracy(gate)
         case "loss":
             return LogLoss(gate)
+        case "unread":
+            return Unread(gate)
         case "slowdown":
             raise AssertionError("the latency of pairs has no rows in the stack")

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from analysis.summaries import Grid
 
-Kind = Literal["errors", "latency", "category", "number", "pair", "slowdown", "accuracy", "loss"]
+Kind = Literal["errors", "latency", "category", "number", "pair", "slowdown", "accuracy", "loss", "unread"]
 PAIRED: Final = ("pair", "slowdown")
 """Kinds that compare the two answers to one request."""
 TOLD_LATER: Final = ("accuracy", "loss")
@@ -22,13 +22,14 @@ class Gate:
     errors take margin_relative, margin_absolute or both (the larger counts), latency margin_relative, category
     margin_absolute, number margin_sd, pair margin_absolute (or margin_relative; both are a share of the pairs, beyond
     the stable's disagreement with itself), slowdown (of the median pair) margin_relative, accuracy margin_relative (of
-    the accuracy, not of what is wrong), margin_absolute or both, loss (of the log-loss, upwards) margin_sd.
+    the accuracy, not of what is wrong), margin_absolute or both, loss (of the log-loss, upwards) margin_sd, unread (of
+    the values of an output that are missing or invalid) margin_absolute.
     """
 
     name: str
     kind: Kind
     output: str = ""
-    """The output judged, for category, number and pair."""
+    """The output judged, for category, number, pair and unread."""
     quantile: float = 0.0
     """Of the latency, between 0 and 1."""
     margin_relative: float | None = None
@@ -141,4 +142,5 @@ _MARGINS: Final[dict[str, tuple[str, ...]]] = {
     "slowdown": ("margin_relative",),
     "accuracy": ("margin_relative", "margin_absolute"),
     "loss": ("margin_sd",),
+    "unread": ("margin_absolute",),
 }

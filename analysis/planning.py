@@ -239,6 +239,9 @@ def _distances(
             rate = baseline.error_rate
             margin = max(gate.margin_absolute or 0.0, (gate.margin_relative or 0.0) * rate)
             return _rate(rate, margin, 0.0), _rate(rate, margin, times)
+        case "unread":
+            margin = gate.margin_absolute or 0.0
+            return _rate(0.0, margin, 0.0), _rate(0.0, margin, times)
         case "accuracy":
             rate = baseline.wrong_rate
             margin = max(gate.margin_absolute or 0.0, (gate.margin_relative or 0.0) * (1 - rate))

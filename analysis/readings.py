@@ -15,9 +15,9 @@ Unit = Literal["pp", "%", "sd"]
 class MetricReading:
     """One metric: what is known of it, for people and for programs.
 
-    `stable` and `candidate` are fractions (errors, category, pair; accuracy: of wrong predictions; slowdown: of the
-    stable's time), seconds (latency) or the output's own unit (number; loss: natural logarithms); `effect`, `low` and
-    `high` are in `unit`. All are None where nothing can be said. Of a pair `stable` is how often the stable differs
+    `stable` and `candidate` are fractions (errors, unread, category, pair; accuracy: of wrong predictions; slowdown: of
+    the stable's time), seconds (latency) or the output's own unit (number; loss: natural logarithms); `effect`, `low`
+    and `high` are in `unit`. All are None where nothing can be said. Of a pair `stable` is how often the stable differs
     from itself, and `effect` what is beyond that; where it was never asked twice the effect is the candidate's share.
     """
 
@@ -50,7 +50,7 @@ class MetricReading:
     harmed: bool
     """Its evidence alone is enough to abort (info: would be)."""
     subject: str
-    """The label that a category's numbers are about; else empty."""
+    """The label that a category's numbers are about; of what is unread how ("missing" or "invalid"); else empty."""
 
     @property
     def text(self) -> str:
@@ -107,7 +107,7 @@ class Verdict:
 
 UNITS: Final[dict[Kind, Unit]] = {
     "errors": "pp", "latency": "%", "category": "pp", "number": "sd", "pair": "%", "slowdown": "%",
-    "accuracy": "pp", "loss": "sd",
+    "accuracy": "pp", "loss": "sd", "unread": "pp",
 }  # fmt: skip
 
 
@@ -120,6 +120,8 @@ def _sentence(reading: MetricReading) -> str:
     match reading.kind:
         case "errors":
             found = f"{level} failed{against}"
+        case "unread":
+            found = f"{level} of the candidate's values are {reading.subject or 'missing'}{against} of stable's"
         case "category":
             found = f"{reading.subject!r} {level}{against}"
         case "accuracy":
@@ -155,7 +157,7 @@ def _sentence(reading: MetricReading) -> str:
 def level_of(kind: Kind, value: float) -> str:
     """A level in the unit of its kind."""
     match kind:
-        case "errors" | "category" | "pair" | "slowdown" | "accuracy":
+        case "errors" | "category" | "pair" | "slowdown" | "accuracy" | "unread":
             return percent(value)
         case "latency":
             return time_of(value)

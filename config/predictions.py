@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from config.margins import Bound, points
 from config.names import Name, Text
 from config.numbers import number, whole
 from config.problems import Finding
@@ -41,6 +42,12 @@ class Output(Section):
     the digits alone. drop: no label is counted, and all that is known is which pairs disagree (`pair.OUTPUT`). The key
     is made at random and stays in the store; as long as the store was never reached nothing is counted. A change begins
     a new rollout, and leaves what was stored before as it is."""
+
+    max_invalid: Annotated[Bound, points()] = Bound(2.0, "pp")
+    """How much more often than stable's the candidate's answers may lack it: missing, or not of its kind (NaN, say).
+    For a number, and where only pairs are compared, the metric `prediction.OUTPUT.invalid` watches that, in the role of
+    the metric that compares the output and with a tenth of its weight. In the shares of labels what has no label is one
+    of them, and needs no watch."""
 
     @property
     def path_parts(self) -> tuple[str | int, ...]:

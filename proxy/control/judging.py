@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Final, Literal, assert_never
 
 from pydantic.alias_generators import to_camel
@@ -26,6 +27,8 @@ from proxy.snapshot import CIRCLE
 
 _STEPS: Final = frozenset({"confirm-rollout", "pre-rollout", "confirm-traffic-increase", "confirm-promotion"})
 _PER_PERCENT: Final = CIRCLE // 100
+_OF_UNREAD: Final = 0.1
+"""The part of a metric's weight that goes to the watch over what its output lacks."""
 
 
 def plan(config: schema.Config, route: schema.Route) -> steps.Plan | None:
@@ -75,12 +78,9 @@ def plan_steps(route: schema.Route) -> tuple[steps.Step, ...]:
 def question(route: schema.Route) -> Question:
     """What is asked of the route's judge."""
     analysis = route.analysis
-    outputs = route.predictions.outputs if route.predictions else ()
-    kinds = {output.name: output.kind for output in outputs}
-    repeats = _repeats(route)
     test = route.strategy.ab_test if route.strategy else None
     return Question(
-        gates=tuple(_gate(metric, kinds.get(metric.output, "category"), repeats) for metric in analysis.metrics),
+        gates=_gates(route),
         alpha_abort=analysis.alpha_abort,
         alpha_promote=analysis.alpha_promote,
         block_s=analysis.block,
@@ -152,6 +152,32 @@ def _goal(primary: Primary) -> Goal:
         relative=primary.min_improvement.unit == "%",
         higher=primary.better == "higher",
     )
+
+
+def _gates(route: schema.Route) -> tuple[Gate, ...]:
+    """The metrics of the file, each followed by the watch over what its output lacks, once for each output.
+
+    Labels need none: in the shares of the labels, what has no label is one.
+    """
+    outputs = {output.name: output for output in route.predictions.outputs} if route.predictions else {}
+    repeats, gates = _repeats(route), []
+    metrics = route.analysis.metrics
+    watched = {
+        each.output for each in metrics if each.family == "prediction" and outputs[each.output].kind == "category"
+    }
+    for metric in metrics:
+        output = outputs.get(metric.output)
+        gate = _gate(metric, output.kind if output else "category", repeats)
+        gates.append(gate)
+        if output is None or output.name in watched or metric.role == "info":
+            continue
+        watched.add(output.name)
+        gates[-1] = replace(gate, weight=(1 - _OF_UNREAD) * gate.weight)
+        gates.append(
+            Gate(f"prediction.{output.name}.invalid", "unread", output.name, role=gate.role,
+                 margin_absolute=output.max_invalid.amount, weight=_OF_UNREAD * gate.weight)
+        )  # fmt: skip
+    return tuple(gates)
 
 
 def _gate(metric: Metric, output_kind: str, repeats: float) -> Gate:

@@ -187,7 +187,8 @@ def test_truths_and_requests_have_windows_of_their_own() -> None:
 @pytest.mark.parametrize(("rate", "weight", "hours"), [(0.5, 0.5, 6.0), (1.0, 0.1, 6.0), (10.0, 0.05, 1.0)])
 def test_on_the_margin_thin_traffic_is_rarely_misjudged(rate: float, weight: float, hours: float, side: float) -> None:
     """Broken: gathering requests aborts candidates within their margin, or promotes such as are beyond it."""
-    rollouts = thin(rate, weight, Table(0.01, 1.0, side, 0.01, 50.0), 0.01, hours, runs=100)
+    random = np.random.default_rng([round(10 * rate), round(100 * weight), round(side + 2)])
+    rollouts = thin(random, rate, weight, Table(0.01, 1.0, side, 0.01, 50.0), 0.01, hours, runs=100)
     assert rollouts.alarmed.sum() <= limit(100)
 
 
@@ -196,7 +197,7 @@ def test_thin_traffic_is_judged_sooner_by_windows() -> None:
     """Broken: a candidate that fails five times as often is found no sooner than by slices of a second."""
     table, took = Table(0.01, 1.0, HARM, 0.01, 50.0), []
     for gather in (True, False):
-        first = thin(1.0, 0.1, table, 0.045, hours=2.0, runs=60, gather=gather).first[0]
+        first = thin(np.random.default_rng(9), 1.0, 0.1, table, 0.045, hours=2.0, runs=60, gather=gather).first[0]
         took.append(np.median(np.where(first > 0, first, inf)))
     windows, slices = took
     assert windows < 0.75 * slices

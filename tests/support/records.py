@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ class Version:
         labels = random.choice(len(self.labels), n, p=self.labels).tolist()
         scores = np.round(random.normal(self.score, 0.1, n), 4).tolist()
         for bad, took, label, score in zip(failed, latency, labels, scores, strict=True):
-            outputs = {} if bad else {"outputs": {"label": LABELS[label], "score": score}}
+            said = score if isfinite(score) else "NaN"  # JSON has no such number
+            outputs = {} if bad else {"outputs": {"label": LABELS[label], "score": said}}
             yield {"latencyMs": took, "error": bad, **outputs}
 
 

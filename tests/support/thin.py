@@ -13,6 +13,7 @@ NEVER = 10**9
 
 
 def thin(
+    random: np.random.Generator,
     rate: float,
     weight: float,
     table: Table,
@@ -28,7 +29,6 @@ def thin(
     `first` of them is in seconds. The stable fails 1.5 % of its requests, and traffic and failures rise and fall over
     the day; without `drifts` it fails 1 %, evenly. `worse` is what the candidate fails beyond that.
     """
-    random = np.random.default_rng([round(10 * rate), round(100 * weight), round(table.side + 2)])
     rollouts, pace, block = Runs(runs, table, robust=True, block=NEVER), Pace(), 30
     gathered, none = np.zeros((4, runs)), np.zeros(runs)
     for second in range(round(hours * 3600)):

@@ -273,3 +273,35 @@ def test_what_a_test_is_about_is_asked(primary: dict[str, Any], goal: Goal) -> N
     found["routes"][0]["strategy"] = {"abTest": {"primary": primary}}
     found["routes"][0]["analysis"]["metrics"] = METRICS[:1]
     assert judging.question(loaded(found).routes[0]).goal == goal
+
+
+def test_what_an_output_lacks_is_watched_beside_what_compares_it() -> None:
+    """A model whose scores are all NaN would stand still for ever, or a label would be watched twice."""
+    found = document()
+    outputs = found["routes"][0]["predictions"]["outputs"]
+    next(each for each in outputs if each["name"] == "score")["maxInvalid"] = "1pp"
+    found["routes"][0]["analysis"]["metrics"] = [
+        {"name": "prediction.label", "maxShift": "2pp"},
+        {"name": "prediction.score", "maxShift": "0.05sd", "weight": 2, "role": "signal"},
+        {"name": "pair.score", "maxDisagreement": "1%"},
+        {"name": "pair.label", "maxDisagreement": "1%"},
+    ]
+    gates = judging.question(loaded(found).routes[0]).gates
+    names = ["prediction.label", "prediction.score", "prediction.score.invalid", "pair.score", "pair.label"]
+    assert [gate.name for gate in gates] == names
+    watch = gates[2]
+    assert (watch.kind, watch.output, watch.role) == ("unread", "score", "signal")
+    assert [watch.margin_absolute, watch.weight, gates[1].weight] == pytest.approx([0.01, 0.2, 1.8])
+
+
+def test_pairs_alone_are_watched_and_what_is_only_shown_is_not() -> None:
+    """A shadow that answers nothing would never be said to; or a metric that is only shown would abort."""
+    found = document()
+    found["routes"][0]["analysis"]["metrics"] = [
+        {"name": "errors", "maxIncrease": "1pp"},
+        {"name": "prediction.score", "maxShift": "0.05sd", "role": "info"},
+        {"name": "pair.label", "maxDisagreement": "1%"},
+    ]
+    gates = judging.question(loaded(found).routes[0]).gates
+    assert [gate.name for gate in gates] == ["errors", "prediction.score", "pair.label", "prediction.label.invalid"]
+    assert gates[-1].margin_absolute == pytest.approx(0.02)

@@ -45,8 +45,10 @@ def route(repeat: float = 0.0, **analysis: Any) -> Route:
 def test_every_metric_is_planned_where_it_is_looked_at() -> None:
     """A metric would be left out of the plan, or planned at a weight that no step has."""
     found = outlook(route(), 100.0)
-    assert [metric["name"] for metric in found["metrics"]] == [metric["name"] for metric in METRICS]
-    assert [[at["weight"] for at in metric["at"]] for metric in found["metrics"]] == [[5, 20]] * 4 + [[None]] * 2
+    wanted = [metric["name"] for metric in METRICS]
+    wanted.insert(wanted.index("prediction.score") + 1, "prediction.score.invalid")
+    assert [metric["name"] for metric in found["metrics"]] == wanted
+    assert [[at["weight"] for at in metric["at"]] for metric in found["metrics"]] == [[5, 20]] * 5 + [[None]] * 2
     for metric in found["metrics"]:
         for at in metric["at"]:
             assert (at["prove"] is None) == (metric["role"] == "signal")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,7 @@ def test_an_equal_candidate_is_promoted_in_the_last_stage() -> None:
         ({"median_ms": 70.0}, "latency.p50"),
         ({"labels": (0.4, 0.5, 0.1)}, "prediction.label"),
         ({"score": 0.46}, "prediction.score"),
+        ({"score": nan}, "prediction.score.invalid"),
     ],
 )
 def test_a_worse_candidate_is_aborted_by_what_is_worse(change: dict[str, Any], blamed: str) -> None:
@@ -72,7 +74,7 @@ def test_no_records_are_no_verdict() -> None:
     """Broken: silence promotes, or ends in a traceback."""
     found = simulate(b"")
     assert (found["verdict"], found["phase"], found["looks"], found["atSeconds"]) == ("Inconclusive", "Waiting", 1, 0.0)
-    assert len(found["metrics"]) == 5
+    assert [metric["name"] for metric in found["metrics"]][-2:] == ["prediction.score", "prediction.score.invalid"]
     assert found["metrics"][0]["interval"] == [None, None]
 
 
