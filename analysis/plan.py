@@ -97,6 +97,32 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What a candidate may cost while its weight rises by evidence (`analysis.ramp`)."""
+
+    max_bad: float
+    """Requests that may fail beyond what the margin of errors allows."""
+    shares: tuple[float, ...]
+    """The weights that there are, rising, as fractions below 1."""
+    reaction_s: float
+    """From a request's arrival until a decision that knows its outcome has reached all workers, at most."""
+    stage_s: float = 20.0
+    """How long each weight lasts at least."""
+    alpha: float = 0.01
+    """Chance of ever stopping a candidate that is inside the margin of errors for a budget that is spent."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_bad", "reaction_s", "stage_s"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"budget.{name}: {getattr(self, name)} is not above 0")
+        rising = list(self.shares) == sorted(set(self.shares))
+        if not self.shares or not rising or not (self.shares[0] > 0 and self.shares[-1] < 1):
+            raise ValueError(f"budget.shares: {self.shares} do not rise from above 0 to below 1")
+        if not 0 < self.alpha < 1:
+            raise ValueError(f"budget.alpha: {self.alpha} is not between 0 and 1")
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The question put to a Judge, or to a `Contest` where it has a goal."""
 
@@ -112,6 +138,7 @@ class Plan:
     breaker_alpha: float = 0.001
     grid: Grid = field(default_factory=Grid)
     goal: Goal | None = None
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         names = [gate.name for gate in self.gates]

@@ -71,6 +71,34 @@ class RatioReading:
 
 
 @dataclass(frozen=True, slots=True)
+class RampReading:
+    """What a ramp has cost, what it may still cost, and so which weight it may have. Shares are fractions."""
+
+    budget: float
+    spent: float
+    """Requests that failed beyond what the margin of errors allows, in the worst stretch that lasts until now."""
+    worst: float
+    """The largest share of the candidate's requests that may fail beyond the margin, as far as evidence tells."""
+    at_stake: float
+    """What would be spent by the time that a decision about the present weight takes effect, were it that bad."""
+    allowed: float
+    """The weight that it may have now; what it has, where that may not rise."""
+    next: float | None
+    """The next weight; None at the last one."""
+    needed: float | None
+    """How low `worst` must be for the next weight; None where nothing is left of the budget for it, or at the last."""
+    wait_s: float | None
+    """About how long that takes of a candidate without fault; None where it cannot be told."""
+    per_second: float
+    """Requests of the route."""
+    evidence: float
+    """E against "fails no more than its margin allows", without blocks: together with a budget that is spent it
+    stops the candidate."""
+    evidence_needed: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the evidence allows to say now."""
 
@@ -103,6 +131,8 @@ class Verdict:
     """Of a contest: the candidate is proven to be better, or not to be, and every guardrail is proven. Else empty."""
     contest_text: str = ""
     """What a contest has found so far, in words."""
+    ramp: RampReading | None = None
+    """Of a candidate whose weight rises by evidence."""
 
 
 UNITS: Final[dict[Kind, Unit]] = {

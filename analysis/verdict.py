@@ -2,7 +2,7 @@
 
 - Abort: the e-values of harm, weighted (weights sum to 1), reach 1/alphaAbort at some look, or the breaker trips. A
   weighted mean of e-processes is an e-process, so a candidate inside every margin is ever aborted with a chance of at
-  most alphaAbort, over all metrics, stages and looks (and the breaker adds its own 0.001). Latched.
+  most alphaAbort, over all metrics, stages and looks (the breaker adds its own 0.001, and a budget 0.01). Latched.
 - Proven: every guardrail's e-value of pass is at least 1/alphaPromote at the same moment. A wrong promotion needs the
   one bad guardrail to pass, so its chance is at most alphaPromote for any number of guardrails. And: evidence of harm
   below 3, the split clean, and the present stage alone inside every margin. Silence proves nothing.
@@ -29,6 +29,7 @@ from analysis.meters import meter_of
 from analysis.pairs import Slowdown
 from analysis.plan import PAIRED, TOLD_LATER, Gate, Plan
 from analysis.progress import Progress
+from analysis.ramp import BUDGET, Spending
 from analysis.ratio import Ratio
 from analysis.readings import UNITS, MetricReading, RatioReading, Verdict
 from analysis.robustness import RESTART_BLOCKS
@@ -72,6 +73,7 @@ class Judge:
         self._guardrails = [gate for gate in plan.gates if gate.role == "guardrail"]
         self._windows = Windows(plan.grid)
         self._ratio = Ratio()
+        self._spending = None if plan.budget is None else Spending(plan)
         self._breaker = None if plan.breaker_above is None else Breaker(plan.breaker_above, plan.breaker_alpha)
         self._progress = Progress(len(self._guardrails), [gate.kind in TOLD_LATER for gate in self._guardrails])
         self._tally = Tally()
@@ -142,10 +144,11 @@ class Judge:
     def _latch(self, slice_: Slice) -> None:
         """Keep the first abort: the evidence need not stay where it was."""
         tripped = self._breaker.observe(slice_) if self._breaker is not None else ""
+        spent = self._spending.observe(slice_) if self._spending is not None else ""
         if self._tally.decided_by:
             return
-        if tripped:
-            self._tally.decided_by, self._tally.reason = BREAKER, tripped
+        if tripped or spent:
+            self._tally.decided_by, self._tally.reason = BREAKER if tripped else BUDGET, tripped or spent
             return
         wealth = self._wealth()
         total = self._abort_log_e(wealth)
@@ -219,6 +222,7 @@ class Judge:
             stage_pairs=tally.stage_pairs,
             stage_seconds=tally.stage_s,
             slices=tally.slices,
+            ramp=None if self._spending is None else self._spending.reading(),
         )
 
     def _wealth(self) -> dict[str, Wealth]:
@@ -330,6 +334,8 @@ class Judge:
         }
         if self._breaker is not None:
             parts["breaker"] = self._breaker.state()
+        if self._spending is not None:
+            parts["spending"] = self._spending.state()
         parts |= {f"gate {name}": meter.state() | meter.groups.state() for name, meter in self._by_name.items()}
         parts |= {f"gate {name}": pairs.state() for name, pairs in self._pairs.items()}
         return {f"{part}: {key}": array for part, arrays in parts.items() for key, array in arrays.items()}
