@@ -239,7 +239,7 @@ def _guardrails(route: Route) -> Iterator[Finding]:
                 ("analysis", "metrics", place, "name"),
                 message,
                 "add the step `- setMirror: {percent: 100}` before the first weight"
-                if route.strategy.canary
+                if route.strategy.canary and not route.strategy.ramp
                 else "make it a `role: signal`, or compare something else",
             )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from config.contest import AbTest
 from config.problems import Finding
+from config.ramp import Ramp
 from config.recreate import Recreate
 from config.section import OneKey, Section, refusals
 from config.steps import AnalysisStep, Copies, Pause, SetMirror, SetWeight, Step
@@ -16,10 +17,18 @@ from config.takeover import Bake, BakeTime, BlueGreen
 
 
 class Canary(Section):
-    """A candidate takes over by steps. After the last one it is promoted once the evidence says that it may be."""
+    """A candidate takes over by `steps`, or by a `ramp`: exactly one of them. After the last weight it is promoted once
+    the evidence says that it may be."""
 
-    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=64)]
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["steps"]}, {"required": ["ramp"]}]})
+
+    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=64)] | None = Field(
+        default=None, examples=["[{setWeight: 5}, {analysis: {}}]"]
+    )
     """What to do, in this order."""
+
+    ramp: Ramp | None = Field(default=None, examples=["{maxBadRequests: 50}"])
+    """Weights that follow the evidence, so that a bad candidate costs no more than a budget of requests."""
 
     bake: Bake | None = None
     """How long the candidate is watched after the promotion, with the old version kept warm. Without it the rollout
@@ -27,10 +36,19 @@ class Canary(Section):
 
     @model_validator(mode="after")
     def _steps_lead_somewhere(self) -> Self:
-        findings = list(_weights(self.steps)) + list(_nothing_to_look_at(self.steps))
+        if (self.steps is None) == (self.ramp is None):
+            what = "has both `steps` and a `ramp`" if self.ramp else "has neither `steps` nor a `ramp`"
+            raise refusals(Finding((), what, "give exactly one of steps, ramp"))
+        steps = self.steps or ()
+        findings = [] if self.ramp else [*_weights(steps), *_nothing_to_look_at(steps)]
         if findings:
             raise refusals(*findings)
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the one that is not there: what a plan is known by must not change with what others could say."""
+        return {key: value for key, value in write(self).items() if value is not None or key not in ("steps", "ramp")}
 
 
 def _weights(steps: tuple[Step, ...]) -> Iterator[Finding]:
@@ -85,12 +103,17 @@ class Strategy(OneKey):
     def steps(self) -> tuple[SetMirror | SetWeight | Pause | AnalysisStep, ...]:
         """What it does to traffic, whichever it is, as steps."""
         if self.canary is not None:
-            return self.canary.steps
+            return self.canary.steps or ()
         if self.mirror is not None:
             return (SetMirror(self.mirror.percent),)
         if self.ab_test is not None:
             return (SetWeight(self.ab_test.weight),)
         return () if self.blue_green is None else self.blue_green.steps
+
+    @property
+    def ramp(self) -> Ramp | None:
+        """How its weight follows the evidence, where it does."""
+        return None if self.canary is None else self.canary.ramp
 
     @property
     def bake(self) -> BakeTime | None:

@@ -13,19 +13,24 @@ from typing import Final, Literal, assert_never
 
 from pydantic.alias_generators import to_camel
 
-from analysis.plan import Gate, Goal
+from analysis.plan import Budget, Gate, Goal
 from analysis.plan import Plan as Question
 from config import schema
 from config import steps as given
 from config.contest import Primary
 from config.metrics import Metric
+from config.ramp import Ramp
 from config.strategy import Strategy
 from config.takeover import BakeTime
 from proxy.control import steps
-from proxy.control.evidence import GRID
+from proxy.control.evidence import GRID, TICK_AFTER_S
+from proxy.control.lending import QUARANTINE_S
+from proxy.ledger import layout as at
 from proxy.snapshot import CIRCLE
 
 _STEPS: Final = frozenset({"confirm-rollout", "pre-rollout", "confirm-traffic-increase", "confirm-promotion"})
+_PUSH_S: Final = 0.25
+"""Until the last worker has heard of a decision (`tests/system/test_outage.py`)."""
 _PER_PERCENT: Final = CIRCLE // 100
 _OF_UNREAD: Final = 0.1
 """The part of a metric's weight that goes to the watch over what its output lacks."""
@@ -72,7 +77,8 @@ def plan_steps(route: schema.Route) -> tuple[steps.Step, ...]:
     gates = frozenset(hook.type for hook in route.webhooks)
     ending = _ending(route.strategy)
     unasked = isinstance(ending, steps.Swap) or (isinstance(ending, steps.Promotion) and not ending.proof)
-    return steps.gated([*first, *map(_step, route.strategy.steps)], gates, asks_at_end=unasked)
+    ramp = () if (given_ramp := route.strategy.ramp) is None else (_ramp(given_ramp),)
+    return steps.gated([*first, *map(_step, route.strategy.steps), *ramp], gates, asks_at_end=unasked)
 
 
 def question(route: schema.Route) -> Question:
@@ -88,7 +94,14 @@ def question(route: schema.Route) -> Question:
         breaker_above=analysis.breaker.errors_above.amount if analysis.breaker else None,
         grid=GRID,
         goal=None if test is None else _goal(test.primary),
+        budget=_budget(route),
     )
+
+
+def reaction_s(route: schema.Route) -> float:
+    """From a request's arrival until a decision that knows what became of it has reached all workers, at most: its
+    slice, the time that it is given, the tick, the look, and the way to the workers."""
+    return at.SLICE_S + route.timeouts.request + TICK_AFTER_S + route.analysis.interval + _PUSH_S
 
 
 def _digest(route: schema.Route, stable_version: str | None) -> str:
@@ -101,6 +114,8 @@ def _digest(route: schema.Route, stable_version: str | None) -> str:
             del output["privacy"]
     if _repeats(route):  # how often is a matter of speed, and that it is done a matter of what is asked
         facts["repeats"] = True
+    if route.strategy is not None and route.strategy.ramp is not None:
+        facts["reaction"] = reaction_s(route)  # what is at stake at a weight follows from it
     if stands := sorted({hook.type for hook in route.webhooks} & _STEPS):
         facts["gates"] = stands  # they are steps: others would be at their places
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
@@ -125,6 +140,18 @@ def _ending(given: Strategy) -> steps.Ending:
 
 def _bake(given: BakeTime | None) -> steps.Bake | None:
     return None if given is None else steps.Bake(given.duration_s, round(given.mirror_percent * _PER_PERCENT))
+
+
+def _ramp(given: Ramp) -> steps.Ramp:
+    return steps.Ramp(tuple(round(rung * _PER_PERCENT) for rung in given.rungs), given.max_bad_requests)
+
+
+def _budget(route: schema.Route) -> Budget | None:
+    given = None if route.strategy is None else route.strategy.ramp
+    if given is None:
+        return None
+    shares = tuple(rung / CIRCLE for rung in _ramp(given).rungs)
+    return Budget(float(given.max_bad_requests), shares, reaction_s(route), QUARANTINE_S)
 
 
 def _step(step: given.SetMirror | given.SetWeight | given.Pause | given.AnalysisStep) -> steps.Step:

@@ -17,6 +17,8 @@ from proxy.control.supervisor import Launch
 
 ROWS_PER_VERSION: Final = 4
 """Of a version in a route: its row, that of the last stage at rest beside it, and both again for its copies."""
+ROWS_PER_RUNG: Final = 2
+"""Of a weight of a ramp: long requests may be under way at each, and their rows are not free before they end."""
 ROWS_MORE: Final = 64
 TABLES_PER_OUTPUT: Final = 4
 TABLES_MORE: Final = 64
@@ -46,12 +48,14 @@ def launch_of(config: schema.Config, path: Path) -> Launch:
     """The facts of a configuration. `path` is where it came from: relative names count from its folder."""
     versions = sum(len(route.backend_refs) + len(route.mirrors) for route in config.routes)
     outputs = sum(len(route.predictions.outputs) for route in config.routes if route.predictions)
+    ramps = (route.strategy.ramp for route in config.routes if route.strategy is not None)
+    rungs = sum(len(ramp.rungs) for ramp in ramps if ramp is not None)
     return Launch(
         config_path=str(path),
         listen=tuple(listen.opened_by for listen in config.listen),
         admin=(config.admin.address.host, config.admin.address.port),
         workers=_usable_cores() if config.workers == "auto" else config.workers,
-        rows=ROWS_PER_VERSION * versions + ROWS_MORE,
+        rows=ROWS_PER_VERSION * versions + ROWS_PER_RUNG * rungs + ROWS_MORE,
         tables=TABLES_PER_OUTPUT * outputs + TABLES_MORE,
         store_url=store_url(config.store.url, path.parent),
         instance=config.store.instance,

@@ -64,6 +64,11 @@ class Lending:
         self._tables: dict[tuple[str, str, str], TableRef] = {}
         self._resting_tables: list[tuple[TableRef, float]] = []
 
+    @property
+    def room(self) -> bool:
+        """Whether another stage of two versions could be counted."""
+        return len(self._free_rows) > 1
+
     def lent(self) -> list[Loan]:
         """Rows that are in use, in the order of their numbers."""
         return [self._lent[index] for index in sorted(self._lent)]

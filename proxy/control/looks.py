@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _PROMOTION: Final = "confirm-promotion"
+_INCREASE: Final = "confirm-traffic-increase"
 _ASKING: Final = frozenset({Phase.WAITING, Phase.PROGRESSING, Phase.PAUSED})
 
 
@@ -27,6 +28,8 @@ def look(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
     """A look before the rollout is decided."""
     after, actions = _look(plan, state, event, now_s)
     asked = (plan.gates & ALWAYS) | {moves.gate_at(plan, after)} - {""}
+    if _climbs(plan, after, event) and after.reason == _waits(_at_increase(plan, event)):
+        asked |= {_INCREASE}
     if steps.is_last(plan.steps, after.step) and after.reason == _waits(_at_promotion(plan, event)):
         asked |= {_PROMOTION}
     return after, (*actions, Ask(frozenset(asked))) if asked and after.phase in _ASKING else actions
@@ -46,7 +49,7 @@ def _look(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
     if recovered:
         state = replace(state, verdict="")
     if state.phase is Phase.WAITING:
-        after, actions = _look_waiting(plan, state, verdict, now_s)
+        after, actions = _look_waiting(plan, state, event, verdict, now_s)
     elif state.phase is Phase.PAUSED:
         after, actions = _look_paused(plan, state, event, verdict, now_s)
     else:
@@ -85,7 +88,9 @@ def _look_baking(plan: Plan, state: State, event: Look, now_s: float) -> Decisio
     return after, (*recovered, *actions)
 
 
-def _look_waiting(plan: Plan, state: State, verdict: Verdict, now_s: float) -> Decision:
+def _look_waiting(plan: Plan, state: State, event: Look, verdict: Verdict, now_s: float) -> Decision:
+    if moves.ramp_at(plan, state) and not state.weight_ppm:
+        return _look_at_ramp(plan, state, event, verdict, now_s)
     unseen = verdict.stage != state.stage or not (verdict.stage_candidate > 0 or verdict.stage_pairs > 0)
     if unseen or moves.at_smoke(plan, state):
         return moves.wait(plan, state), ()
@@ -113,6 +118,8 @@ def _look_progressing(plan: Plan, state: State, event: Look, verdict: Verdict, n
     if (held := _held(plan, state, verdict, now_s)) is not None:
         return held
     state = replace(state, verdict="")
+    if (ramp := moves.ramp_at(plan, state)) is not None and state.weight_ppm < ramp.top:
+        return _look_at_ramp(plan, state, event, verdict, now_s)
     lack = steps.lacking(plan, moves.standing(state, now_s), verdict)
     last = steps.is_last(plan.steps, state.step)
     lack = lack or _unchecked(plan, event) or (_at_promotion(plan, event) if last else "")
@@ -121,6 +128,39 @@ def _look_progressing(plan: Plan, state: State, event: Look, verdict: Verdict, n
     if last:
         return _conclude(plan, state, verdict, now_s)
     return moves.advance(plan, state, now_s)
+
+
+def _look_at_ramp(plan: Plan, state: State, event: Look, verdict: Verdict, now_s: float) -> Decision:
+    """A look while the weight follows the evidence. It rises or holds, and never by a look that tells nothing of the
+    present stage."""
+    reading = verdict.ramp
+    if reading is None or verdict.stage != state.stage:
+        lack = moves.TRAFFIC if not state.weight_ppm else f"samples in stage {state.stage}"
+        return replace(state, reason=_waits(lack)), ()
+    ppm = _climbs(plan, state, event)
+    if not ppm:
+        return replace(state, reason=moves.waits_for_weight(state)), ()
+    lack = "" if event.room else "a free row of the ledger: requests of earlier weights are still under way"
+    if lack := lack or _unchecked(plan, event) or _at_increase(plan, event):
+        return replace(state, reason=_waits(lack)), ()
+    found = (
+        f"{reading.spent:.0f} of {reading.budget:g} bad requests spent, at most {100 * reading.worst:.3g} % may be bad"
+    )
+    return moves.climb(plan, state, ppm, now_s, found)
+
+
+def _climbs(plan: Plan, state: State, event: Look) -> int:
+    """The weight that the evidence allows where the step is a ramp; 0 where that is none above the present one, and
+    where nothing of the candidate was seen at the present one."""
+    ramp, verdict = moves.ramp_at(plan, state), event.verdict
+    if ramp is None or verdict is None or verdict.ramp is None or verdict.stage != state.stage:
+        return 0
+    if verdict.inconclusive or (verdict.ratio.flagged and plan.on_ratio != "continue"):
+        return 0
+    if state.weight_ppm and not verdict.stage_candidate > 0:
+        return 0
+    allowed = round(verdict.ramp.allowed * CIRCLE)
+    return max((rung for rung in ramp.rungs if state.weight_ppm < rung <= allowed), default=0)
 
 
 def _look_paused(plan: Plan, state: State, event: Look, verdict: Verdict, now_s: float) -> Decision:
@@ -180,6 +220,11 @@ def _asks(plan: Plan) -> tuple[Ask, ...]:
 def _unchecked(plan: Plan, event: Look) -> str:
     """What the checks of the rollout still lack; "" for nothing."""
     return gates.waiting("rollout", event.hooks) if "rollout" in plan.gates else ""
+
+
+def _at_increase(plan: Plan, event: Look) -> str:
+    """What a higher weight that the evidence allows still lacks; "" for nothing."""
+    return gates.waiting(_INCREASE, event.hooks) if _INCREASE in plan.gates else ""
 
 
 def _at_promotion(plan: Plan, event: Look) -> str:

@@ -28,8 +28,11 @@ _COLOURS: Final = {"succeeded": "good", "promote": "good", "abort": "danger", "f
 
 
 def question_id(route: str, hook: Webhook, state: State) -> str:
-    """What a question is known by: the same at every asking for the same step of the same attempt."""
+    """What a question is known by: the same at every asking for the same step of the same attempt. Each weight of a
+    ramp is asked for anew, though all are one step."""
     facts = [route, hook.name, hook.type, state.candidate_digest, state.plan_digest, state.attempt, state.step]
+    if hook.type == "confirm-traffic-increase":
+        facts.append(state.stage)
     return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:32]
 
 

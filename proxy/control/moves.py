@@ -16,6 +16,7 @@ from proxy.snapshot import CIRCLE
 
 _FIRST_SAMPLE: Final = "waits for the first sample of the candidate"
 _NO_SAMPLES: Final = "waits for an operator: the steps so far send the candidate neither traffic nor copies"
+TRAFFIC: Final = "traffic: the first weight follows from how much there is"
 _CHECKS: Final = "waits for the checks of the candidate"
 
 
@@ -66,6 +67,17 @@ def advance(plan: Plan, state: State, now_s: float, actor: str = "rollout") -> D
     return after, (record,) if after.stage == state.stage else (Route(), record)
 
 
+def climb(plan: Plan, state: State, ppm: int, now_s: float, why: str, actor: str = "rollout") -> Decision:
+    """To another weight of the ramp that the step is; with the last one the step is done."""
+    ramp = ramp_at(plan, state)
+    assert ramp is not None
+    after = _reroute(state, ppm, state.mirror_ppm, now_s)
+    if ppm >= ramp.top:
+        after = replace(after, step=state.step + 1, step_started_s=now_s)
+    after = replace(after, reason=f"weight {steps.percent(ppm)} instead of {steps.percent(state.weight_ppm)}: {why}")
+    return after, (Route(), Record("step", f"stage {after.stage}: {after.reason}", actor))
+
+
 def stand(plan: Plan, state: State) -> State:
     """The state in the phase that its step makes: Paused at a pause, else Progressing."""
     if state.step < len(plan.steps) and isinstance(plan.steps[state.step], steps.Pause):
@@ -77,6 +89,8 @@ def wait(plan: Plan, state: State) -> State:
     """The state before its first sample, or before its first checks."""
     if gate := gate_at(plan, state):
         reason = f"waits for {gate}"
+    elif ramp_at(plan, state) and not state.weight_ppm:
+        reason = f"waits for {TRAFFIC}"
     elif at_smoke(plan, state):
         reason = state.reason if state.reason.startswith(_CHECKS) else _CHECKS
     else:
@@ -164,6 +178,17 @@ def gate_at(plan: Plan, state: State) -> str:
     """The gate of the step; empty where it is none."""
     here = plan.steps[state.step] if state.step < len(plan.steps) else None
     return here.gate if isinstance(here, steps.Confirm) else ""
+
+
+def waits_for_weight(state: State) -> str:
+    """What is said while the weight of a ramp holds, the same from look to look: the numbers are the reading's."""
+    return f"waits for evidence that allows a higher weight than {steps.percent(state.weight_ppm)}"
+
+
+def ramp_at(plan: Plan, state: State) -> steps.Ramp | None:
+    """The ramp that the step is; None where it is none."""
+    here = plan.steps[state.step] if state.step < len(plan.steps) else None
+    return here if isinstance(here, steps.Ramp) else None
 
 
 def pause_s(plan: Plan, state: State) -> float | None:

@@ -62,6 +62,10 @@ def promote(plan: Plan, state: State, event: Promote, now_s: float) -> Decision:
     if steps.is_last(plan.steps, state.step):
         end = "the promotion" if isinstance(plan.ending, steps.Promotion) else "the end"
         raise IllegalEvent(state, event, f"what is left is {end}, which needs proof; wait, or promote in full")
+    if (ramp := moves.ramp_at(plan, state)) is not None and state.weight_ppm < ramp.top:
+        ppm = next(rung for rung in ramp.rungs if rung > state.weight_ppm)
+        after, actions = moves.climb(plan, state, ppm, now_s, f"by {event.actor}, beyond what is proven", event.actor)
+        return moves.stand(plan, after), actions
     if moves.at_smoke(plan, state) and steps.is_unasked(plan, state.step + 1):
         raise IllegalEvent(state, event, "what is left is the promotion, once all checks pass; or promote in full")
     return moves.advance(plan, state, now_s, event.actor)

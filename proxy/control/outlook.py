@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
+from analysis.climbing import climb
 from analysis.plan import PAIRED, TOLD_LATER, Gate, Plan
 from analysis.planning import Baseline, Effort, counted_per_s, least_seconds, need, spread_between
 from analysis.wording import count, duration, number, percent
 from config import schema
 from proxy.control import judging
-from proxy.control.steps import SetMirror, SetWeight
+from proxy.control.steps import Ramp, SetMirror, SetWeight
 from proxy.snapshot import CIRCLE
 
 Json = dict[str, Any]
@@ -47,6 +48,7 @@ def outlook(route: schema.Route, rate_per_s: float, known: Json | None = None, t
             _metric(gate, question, _places(gate, weights, mirror), rate_per_s, baseline, times)
             for gate in question.gates
         ],
+        "ramp": _ramp(question, rate_per_s, baseline),
         "warnings": warnings(route, rate_per_s, known),
     }
 
@@ -57,7 +59,7 @@ def warnings(route: schema.Route, rate_per_s: float | None, known: Json | None =
         return []
     question, baseline = judging.question(route), _baseline(known)
     weights, mirror = shares(route)
-    found = []
+    found = _short_ramp(route, question, rate_per_s, baseline)
     for gate in question.gates:
         places = _places(gate, weights, mirror)
         if gate.role != "guardrail" or not places:
@@ -83,6 +85,7 @@ def shares(route: schema.Route) -> tuple[list[float], float]:
     """The weights that a rollout goes through, and the largest part of the traffic that is copied."""
     plan = judging.plan_steps(route)
     weights = {step.ppm / CIRCLE for step in plan if isinstance(step, SetWeight) and 0 < step.ppm < CIRCLE}
+    weights |= {step.top / CIRCLE for step in plan if isinstance(step, Ramp)}  # where it is proven
     mirror = max((step.ppm / CIRCLE for step in plan if isinstance(step, SetMirror)), default=0.0)
     return sorted(weights), mirror
 
@@ -93,6 +96,41 @@ def measured_rate(known: Json, started_s: float, now_s: float) -> float | None:
     until = known.get("endedAt") or now_s
     requests = sum(arm["requests"] for arm in known["arms"] if arm["role"] != "shadow")
     return requests / (until - begun) if requests and until > begun else None
+
+
+def _ramp(question: Plan, rate_per_s: float, baseline: Baseline) -> Json | None:
+    """When a candidate without fault has each weight of its ramp; None without one."""
+    if question.budget is None:
+        return None
+    rungs = climb(question, rate_per_s, baseline.error_rate, question.horizon_s)
+    return {
+        "budget": question.budget.max_bad,
+        "reactionSeconds": question.budget.reaction_s,
+        "weights": [{"weight": 100 * rung.share, "seconds": rung.at_s} for rung in rungs],
+    }
+
+
+def _short_ramp(route: schema.Route, question: Plan, rate_per_s: float, baseline: Baseline) -> list[str]:
+    """A ramp that does not get to its last weight in time."""
+    budget = question.budget
+    if budget is None:
+        return []
+    rungs = climb(question, rate_per_s, baseline.error_rate, question.horizon_s)
+    if rungs and rungs[-1].share == budget.shares[-1]:
+        return []
+    name = f"route {route.name}: canary.ramp"
+    remedy = "raise maxBadRequests, or shorten timeouts.request"
+    if not rungs:
+        requests = rate_per_s * budget.shares[0] * budget.reaction_s
+        return [
+            f"{name} never begins: at {number(rate_per_s)} requests/s its lowest weight, {percent(budget.shares[0])}, "
+            f"gets {number(requests)} requests in the {number(budget.reaction_s)} s until it is known what became of "
+            f"them, and maxBadRequests is {count(budget.max_bad)}; {remedy}"
+        ]
+    return [
+        f"{name} gets no further than {percent(rungs[-1].share)} of {percent(budget.shares[-1])} within maxDuration "
+        f"({duration(question.horizon_s)}) at {number(rate_per_s)} requests/s; {remedy}, or lower maxWeight"
+    ]
 
 
 def _places(gate: Gate, weights: Sequence[float], mirror: float) -> list[tuple[float, float]]:

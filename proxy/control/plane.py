@@ -258,7 +258,8 @@ class Plane:
         if not subject.is_due(now_s):
             return rerouted
         subject.looked_s = now_s
-        look = replace(subject.look(self._clock()), hooks=self.hooks.answers(subject.route.webhooks, subject.state))
+        answers = self.hooks.answers(subject.route.webhooks, subject.state)
+        look = replace(subject.look(self._clock()), hooks=answers, room=self.lending.room)
         return await self._step(subject, look) or rerouted
 
     async def _check(self, subject: Subject) -> bool:

@@ -68,7 +68,8 @@ class Look:
     """A tick has looked at the evidence. No verdict and no error means that there was nothing to look at.
 
     `idle_s` is how long the route has had no request at all, `unseen_s` how long it has had requests of which enough
-    should have reached the candidate, and none has. `hooks` is what webhooks say.
+    should have reached the candidate, and none has. `hooks` is what webhooks say, `room` whether another stage could be
+    counted.
     """
 
     verdict: Verdict | None
@@ -76,6 +77,7 @@ class Look:
     idle_s: float = 0.0
     unseen_s: float = 0.0
     hooks: Answers = UNASKED
+    room: bool = True
 
 
 @dataclass(frozen=True, slots=True)

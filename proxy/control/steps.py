@@ -31,6 +31,19 @@ class SetWeight:
 
 
 @dataclass(frozen=True, slots=True)
+class Ramp:
+    """Raise the candidate's weight as evidence allows, from one of these to another (rising, parts of a million)."""
+
+    rungs: tuple[int, ...]
+    max_bad: int
+
+    @property
+    def top(self) -> int:
+        """The last weight."""
+        return self.rungs[-1]
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Stand still for so many seconds; None waits for an operator."""
 
@@ -68,7 +81,7 @@ class Confirm:
     gate: str
 
 
-Step = SetMirror | SetWeight | Pause | Analysis | Smoke | Followed | Confirm
+Step = SetMirror | SetWeight | Ramp | Pause | Analysis | Smoke | Followed | Confirm
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +181,8 @@ def describe(step: Step) -> str:
             return f"set mirror {percent(ppm)}"
         case SetWeight(ppm):
             return f"set weight {percent(ppm)}"
+        case Ramp(rungs, max_bad):
+            return f"raise the weight by evidence to {percent(rungs[-1])}, within {max_bad} bad requests"
         case Pause(None):
             return "pause until an operator goes on"
         case Pause(duration_s):
@@ -313,6 +328,8 @@ def lacking(plan: Plan, at: Standing, verdict: Verdict) -> str:
     gate = own.proof or is_last(plan.steps, at.step)
     if isinstance(here, Smoke):
         return "the checks of the candidate"
+    if isinstance(here, Ramp) and at.weight_ppm < here.top:
+        return "evidence"
     if not at.weight_ppm and not at.mirror_ppm:
         return "neither weight nor mirror sends the candidate anything: promote by hand, or set one of them first"
     if gate and not at.weight_ppm and isinstance(plan.ending, Promotion) and plan.ending.proof:

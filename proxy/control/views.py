@@ -19,7 +19,7 @@ from analysis.summaries import OTHER, ArmCounts, Repeats
 from analysis.verdict import Verdict
 from config.matching import Match, StringMatch
 from config.schema import Config
-from proxy.control import held, holdings, steps
+from proxy.control import held, holdings, moves, steps
 from proxy.control.contrast import distances
 from proxy.control.evidence import GRID, Track, add_pairs, add_repeats, user_count
 from proxy.control.fleet import is_alive
@@ -46,11 +46,11 @@ _QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 VERDICT_MEMBERS: Final = (
     "abort", "decidedBy", "reason", "proven", "inconclusive", "missing", "forecastSeconds", "abortEvidence",
     "abortNeeded", "metrics", "ratio", "stage", "stageStable", "stageCandidate", "stagePairs", "stageSeconds", "slices",
-    "contest", "winner",
+    "contest", "winner", "ramp",
 )  # fmt: skip
 _NO_VERDICT: Final[Json] = {
     "metrics": [], "ratio": None, "missing": [], "forecastSeconds": None, "abortEvidence": None, "abortNeeded": None,
-    "contest": "",
+    "contest": "", "ramp": None,
 }  # fmt: skip
 
 
@@ -133,6 +133,7 @@ def verdict_document(found: Verdict) -> Json:
         "abortNeeded": _finite(found.abort_needed),
         "contest": found.contest_text,
         "winner": found.winner,
+        "ramp": None if found.ramp is None else _plain(found.ramp),
         "abort": found.abort,
         "decidedBy": found.decided_by,
         "reason": found.reason,
@@ -196,7 +197,7 @@ def _rollout(subject: Subject) -> Json:
         "phase": str(state.phase) if state else "",
         "verdict": state.verdict if state else "",
         "winner": steps.winner(plan, state.phase, state.verdict, state.weight_ppm) if plan and state else "",
-        "reason": state.reason if state else "",
+        "reason": _reason(subject),
         "decidedBy": state.decided_by if state else "",
         "step": state.step if state else 0,
         "steps": steps.words(plan) if plan else [],
@@ -208,6 +209,15 @@ def _rollout(subject: Subject) -> Json:
         "stageStartedAt": state.stage_started_s if state else None,
         "endedAt": state.ended_s if state else None,
     }
+
+
+def _reason(subject: Subject) -> str:
+    """Why a rollout is where it is. While the weight of a ramp holds, that is what its evidence says at this moment."""
+    state, verdict = subject.state, subject.verdict
+    if state is None:
+        return ""
+    holds = state.reason == moves.waits_for_weight(state) and verdict is not None and verdict.stage == state.stage
+    return verdict.ramp.text if holds and verdict is not None and verdict.ramp is not None else state.reason
 
 
 def _arms(subject: Subject, tallies: Mapping[Arm, ArmTally]) -> list[Json]:

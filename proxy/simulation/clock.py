@@ -34,7 +34,7 @@ from proxy.ledger.reader import Reader
 from proxy.simulation.answers import Answers
 from proxy.simulation.order import Second
 from proxy.simulation.records import Record, RefusedError, Side
-from proxy.simulation.stages import STRAGGLE_S, Stage, Stages, follow, followed, key_of
+from proxy.simulation.stages import STRAGGLE_S, Stage, Stages, follow, followed, key_of, refuse_unweighted
 from proxy.simulation.worker import Worker
 
 _START: Final = 1000
@@ -244,6 +244,8 @@ class Simulation:
         backends = {record.backend for record in second.records}
         if backends - self._known:
             self._refuse_stranger(second, backends - self._known)
+        if self.subject.question.budget is not None:
+            refuse_unweighted(self.subject.name, second)
         self.records += len(second.records)
         told = [at for at, record in enumerate(second.records) if record.truth is not UNSET]
         if told:

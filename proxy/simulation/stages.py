@@ -12,9 +12,12 @@ from dataclasses import dataclass, replace
 from math import nan
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from proxy.control import steps
 from proxy.control.rollout import Phase, State
-from proxy.simulation.records import Record
+from proxy.simulation.order import Second
+from proxy.simulation.records import Record, RefusedError
 from proxy.snapshot import CIRCLE
 
 STRAGGLE_S: Final = 2
@@ -55,12 +58,28 @@ def key_of(record: Record[Any]) -> tuple[int | None, float | None] | None:
     return None if record.weight is None else (None, record.weight)
 
 
+def refuse_unweighted(route: str, second: Second) -> None:
+    """The weights of a ramp follow the evidence: which one a request had is for its record to say.
+
+    Raises:
+        RefusedError: a record of a request says nothing of it.
+    """
+    for line, record in zip(second.lines, second.records, strict=True):
+        if record.weight is None and record.backend is not None and record.truth is UNSET:
+            message = f"weight: is missing, and route {route} has a ramp"
+            raise RefusedError(int(line), message, "say in each record which weight the candidate had")
+
+
 def settings(plan: tuple[steps.Step, ...]) -> list[Setting]:
     """What the steps set, stage by stage: a new one where weight or mirror change, as live."""
     found: list[Setting] = []
     weight_ppm = mirror_ppm = index = 0
     while index < len(plan):
         index, weight_ppm, mirror_ppm = steps.settle(plan, index, weight_ppm, mirror_ppm)
+        here = plan[index] if index < len(plan) else None
+        if isinstance(here, steps.Ramp):
+            found += [Setting(rung, mirror_ppm) for rung in here.rungs]
+            weight_ppm = here.top
         setting = Setting(weight_ppm, mirror_ppm)
         if (weight_ppm or mirror_ppm) and setting not in found[-1:]:
             found.append(setting)

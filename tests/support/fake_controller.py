@@ -424,6 +424,7 @@ def route_document() -> dict[str, Any]:
         "abortEvidence": 2.5,
         "abortNeeded": 20.0,
         "contest": "",
+        "ramp": None,
         "error": "",
         "webhooks": [
             {"name": "chat", "type": "event", "answer": "", "answeredAt": None, "waiting": 1, "told": 7, "givenUp": 2}
@@ -479,6 +480,7 @@ def plain_document() -> dict[str, Any]:
         "abortEvidence": None,
         "abortNeeded": None,
         "contest": "",
+        "ramp": None,
         "error": "",
         "webhooks": [],
         "pairs": None,

@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from analysis.readings import RampReading
 from proxy.control import rollout, steps
 from proxy.control.rollout import (
     TERMINAL,
@@ -55,6 +56,7 @@ class Verdict:
     decided_by: str = "errors"
     reason: str = "errors rose"
     contest_text: str = "errors: 1 % against 2 %"
+    ramp: RampReading | None = None
 
 
 shares = st.sampled_from([0, 10_000, 250_000, 500_000, CIRCLE])
@@ -67,6 +69,7 @@ ladders = st.lists(
         st.builds(steps.Pause, st.none() | seconds),
         st.builds(steps.Analysis, st.none() | st.sampled_from([0, 5, 10]), st.none() | seconds, st.booleans()),
         st.builds(steps.Smoke, st.sampled_from([0, 2])),
+        st.just(steps.Ramp((10_000, 250_000, 500_000), 50)),
     ),
     min_size=1,
     max_size=5,
@@ -85,6 +88,9 @@ limits = st.fixed_dictionaries({
     "on_no_traffic": st.sampled_from(["wait", "pause", "abort"]),
     "on_ratio": st.sampled_from(["pause", "continue", "abort"]),
 })  # fmt: skip
+ramps = st.none() | st.sampled_from([0.0, 0.01, 0.25, 0.5]).map(
+    lambda allowed: RampReading(50.0, 3.0, 0.04, 31.0, allowed, 0.5, 0.03, 40.0, 100.0, 1.0, 100.0, "at 1 %")
+)
 sometimes = st.integers(0, 3).map(lambda drawn: drawn == 2)
 rarely = st.integers(0, 19).map(lambda drawn: drawn == 7)
 actors = st.just("ann")
@@ -140,6 +146,7 @@ class Laws(RuleBasedStateMachine):
         inconclusive=sometimes,
         winner=st.sampled_from(["", "", "candidate", "none"]),
         ratio=rarely.map(Ratio),
+        ramp=ramps,
         idle_s=st.sampled_from([0.0, 0.0, 0.0, 400.0]),
         unseen_s=st.sampled_from([0.0, 0.0, 0.0, 0.0, 400.0]),
     )
@@ -151,11 +158,14 @@ class Laws(RuleBasedStateMachine):
         proven=st.booleans(),
         inconclusive=sometimes,
         winner=st.sampled_from(["", "candidate", "none"]),
+        ramp=ramps,
     )
-    def traffic_flows(self, looks: int, proven: bool, inconclusive: bool, winner: str) -> None:
+    def traffic_flows(
+        self, looks: int, proven: bool, inconclusive: bool, winner: str, ramp: RampReading | None
+    ) -> None:
         for _ in range(looks):
             self.now_s += 31.0
-            self.look(Verdict(self.state.stage, 1000, 1000, 1000, False, proven, inconclusive, winner))
+            self.look(Verdict(self.state.stage, 1000, 1000, 1000, False, proven, inconclusive, winner, ramp=ramp))
 
     @rule(lag=sometimes, failure=st.sampled_from(["", "", "endpoint 2 answers 503"]))
     def endpoints_are_asked(self, lag: bool, failure: str) -> None:
@@ -266,6 +276,11 @@ class Laws(RuleBasedStateMachine):
         held = verdict.ratio.flagged and self.plan.on_ratio != "continue"
         if (verdict.inconclusive and not decided) or held:
             assert after.weight_ppm <= before.weight_ppm
+        step = before.step
+        if step < len(self.plan.steps) and isinstance(self.plan.steps[step], steps.Ramp) and after.step == step:
+            assert after.phase in TERMINAL or after.weight_ppm >= before.weight_ppm, "users were taken away"
+            allowed = round(verdict.ramp.allowed * CIRCLE) if verdict.ramp else 0
+            assert after.weight_ppm <= max(before.weight_ppm, allowed), "more than the evidence allows"
         exposed = before.weight_ppm or before.mirror_ppm
         if exposed and not (verdict.stage_candidate or verdict.stage_pairs):
             assert after.weight_ppm <= before.weight_ppm, "silence has raised the weight"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.readings import RampReading
 from proxy.control import rollout, steps
 from proxy.control.rollout import (
     TABLE,
@@ -61,6 +62,7 @@ class Verdict:
     ratio: Ratio = Ratio()
     winner: str = ""
     contest_text: str = "errors: 1 % against 2 %"
+    ramp: RampReading | None = None
 
 
 def seen(stage: int, n: float = 100, **rest: object) -> Look:
