@@ -9,6 +9,7 @@
     feedback     truths of answers, as requests bring them; `telling` sends a file of them
     report       a rollout as a Markdown report, `waiting` of requests that are held
     words        readings and times as people read them
+    ramping      a weight that follows the evidence, for report and command line
     client       the same API from the other side, for the command line
     console      what the command line shows, `retold` of the past
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config.problems import Problem
-from proxy.admin import waiting, words
+from proxy.admin import ramping, waiting, words
 
 Json = dict[str, Any]
 _COLOURS: Final = {
@@ -127,6 +127,7 @@ def route(answer: Json) -> RenderableType:
         parts.append(_feedback(answer))
     if answer["held"] is not None:
         parts.append(_held(answer["held"]))
+    parts += [Text(f"{name}: {text}") for name, text in ramping.facts(answer)]
     parts += [Text(f"still missing: {text}") for text in answer["missing"]]
     return Group(*parts)
 
@@ -214,7 +215,7 @@ def plan(answer: Json) -> RenderableType:
             table.add_row(metric["name"], words.NOTHING, *["no step looks at it"] * 4)
     lines = [Text(f"assumed: {text}", "yellow") for text in answer["assumed"]]
     lines += [Text(f"warning: {text}", "red") for text in answer["warnings"]]
-    return Group(table, *lines)
+    return Group(table, *([Text(ramping.forecast(answer))] if answer["ramp"] else []), *lines)
 
 
 def _effort(effort: Json | None, unit: str) -> tuple[str, str]:

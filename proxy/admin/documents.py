@@ -301,6 +301,26 @@ class Held(Document):
     """How many could not wait at all, for want of room or of time."""
 
 
+class Ramp(Document):
+    """What a weight that rises by evidence has cost, and may be. Shares are fractions."""
+
+    budget: float
+    spent: float
+    worst: Annotated[float, Field(ge=0, le=1)]
+    """The largest share of the candidate's requests that may be bad, as far as evidence tells."""
+    at_stake: float
+    """What would be spent before a decision takes effect, if it is that bad."""
+    allowed: Annotated[float, Field(ge=0, le=1)]
+    next: float | None
+    needed: float | None
+    """How low `worst` must be for the next weight."""
+    wait_s: float | None
+    per_second: float
+    evidence: float
+    evidence_needed: float
+    text: str
+
+
 class Route(Summary):
     """All that is known of a route."""
 
@@ -319,6 +339,8 @@ class Route(Summary):
     abort_needed: float | None
     contest: str
     """What an abTest has found so far, in words."""
+    ramp: Ramp | None
+    """Null where the weight does not follow a budget."""
     pairs: Pairs | None
     feedback: Feedback | None
     """Null where no truths are told."""

@@ -307,6 +307,8 @@ def _rollouts(routes: list[Json]) -> Iterator[Metric]:
     needed = _gauge("understudy_evidence_needed", "Odds at which a metric passes.", "route", "metric")
     abort = _gauge("understudy_abort_evidence", "Weighted odds of harm over all metrics.", "route")
     abort_needed = _gauge("understudy_abort_evidence_needed", "Odds at which a rollout is aborted.", "route")
+    spent = _gauge("understudy_ramp_bad_requests", "Bad requests: kind=spent, at_stake, budget.", "route", "kind")
+    worst = _gauge("understudy_ramp_worst_ratio", "Share of requests that may be bad, as far as is known.", "route")
     for route in routes:
         if not route["phase"]:
             continue
@@ -318,9 +320,13 @@ def _rollouts(routes: list[Json]) -> Iterator[Metric]:
             _add(evidence, metric["evidenceHarm"], name, metric["name"], "harm")
             _add(evidence, metric["evidencePass"], name, metric["name"], "pass")
             _add(needed, metric["neededPass"], name, metric["name"])
+        if route["ramp"] is not None:
+            for kind, member in (("spent", "spent"), ("at_stake", "atStake"), ("budget", "budget")):
+                spent.add_metric([name, kind], route["ramp"][member])
+            worst.add_metric([name], route["ramp"]["worst"])
         _add(abort, route["abortEvidence"], name)
         _add(abort_needed, route["abortNeeded"], name)
-    yield from (phase, step, evidence, needed, abort, abort_needed)
+    yield from (phase, step, evidence, needed, abort, abort_needed, spent, worst)
 
 
 def _add(family: GaugeMetricFamily, value: float | None, *labels: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from proxy.admin.documents import Count, Document, Entry, Metric, Moment, Ratio
+from proxy.admin.documents import Count, Document, Entry, Metric, Moment, Ramp, Ratio
 
 
 class Verified(Document):
@@ -90,6 +90,7 @@ class DecidedVerdict(Document):
     """How far a contest (`abTest`) is; empty without one."""
     winner: str | None
     """Of a contest: `candidate` or `none` (neither is better), empty as long as it is open."""
+    ramp: Ramp | None
 
 
 class Differs(Document):

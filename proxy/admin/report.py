@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from proxy.admin import waiting, words
+from proxy.admin import ramping, waiting, words
 from proxy.admin.words import NOTHING, count, effect, level, milliseconds, moment, odds, percent, plain, span
 
 Json = dict[str, Any]
@@ -73,6 +73,7 @@ def _header(route: Json) -> list[str]:
         ("Started", moment(route["startedAt"])),
         ("Ended" if route["endedAt"] else "In this stage since", moment(route["endedAt"] or route["stageStartedAt"])),
     ]
+    facts += [(name, _safe(text)) for name, text in ramping.facts(route)]
     if route["endedAt"] and route["startedAt"]:
         facts.append(("Took", span(route["endedAt"] - route["startedAt"])))
     return [*lines, "", *_table(("", ""), facts)]
