@@ -47,6 +47,7 @@ For completion and checks while you type, run `understudy schema > understudy.sc
 - Names are unique, and every name that is referred to exists. A route that an earlier one hides is an error.
 - A route with a strategy has one stable and one canary version, and no weights of its own: the strategy sets them.
 - A route without a strategy gives each of several versions a `weight`.
+- A canary has `steps` or a `ramp`.
 - Weights rise from step to step and stay below 100: promotion does the last step, once every guardrail is passed.
 - There is a guardrail among the metrics of a strategy that waits for proof, and each can be passed: no margin of zero,
   no `pair` metric without copies before it, no output that is not declared under `predictions`.

@@ -34,4 +34,6 @@ def forecast(answer: Json) -> str:
     steps = ", ".join(
         f"{words.plain(rung['weight'])} % after {words.span(rung['seconds'])}" for rung in ramp["weights"]
     )
-    return f"ramp within {words.count(ramp['budget'])} bad requests: {steps or 'no weight fits'}"
+    failing, hanging = (words.count(ramp["lateOutage"][kind]) for kind in ("failing", "hanging"))
+    late = f"turning bad at the last weight costs up to {failing} requests until it is known, {hanging} if they hang"
+    return f"ramp within {words.count(ramp['budget'])} bad requests: {steps or 'no weight fits'}; {late}"

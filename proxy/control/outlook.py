@@ -48,7 +48,7 @@ def outlook(route: schema.Route, rate_per_s: float, known: Json | None = None, t
             _metric(gate, question, _places(gate, weights, mirror), rate_per_s, baseline, times)
             for gate in question.gates
         ],
-        "ramp": _ramp(question, rate_per_s, baseline),
+        "ramp": _ramp(route, question, rate_per_s, baseline),
         "warnings": warnings(route, rate_per_s, known),
     }
 
@@ -98,14 +98,20 @@ def measured_rate(known: Json, started_s: float, now_s: float) -> float | None:
     return requests / (until - begun) if requests and until > begun else None
 
 
-def _ramp(question: Plan, rate_per_s: float, baseline: Baseline) -> Json | None:
-    """When a candidate without fault has each weight of its ramp; None without one."""
+def _ramp(route: schema.Route, question: Plan, rate_per_s: float, baseline: Baseline) -> Json | None:
+    """When a candidate without fault has each weight of its ramp, and what one costs at most until it is known that it
+    has turned bad at the last one: where its requests fail at once, and where they hang. None without a ramp."""
     if question.budget is None:
         return None
     rungs = climb(question, rate_per_s, baseline.error_rate, question.horizon_s)
+    per_second = rate_per_s * question.budget.shares[-1]
     return {
         "budget": question.budget.max_bad,
         "reactionSeconds": question.budget.reaction_s,
+        "lateOutage": {
+            "failing": per_second * (question.budget.reaction_s - route.timeouts.request),
+            "hanging": per_second * question.budget.reaction_s,
+        },
         "weights": [{"weight": 100 * rung.share, "seconds": rung.at_s} for rung in rungs],
     }
 

@@ -65,7 +65,10 @@ def test_metrics_show_it():
 def test_a_forecast_names_each_weight():
     """Broken: `understudy plan` does not say when which weight comes."""
     weights = [{"weight": 2.0, "seconds": 10.0}, {"weight": 50.0, "seconds": 240.0}]
-    answer = {"ramp": {"budget": 50.0, "weights": weights}}
-    assert ramping.forecast(answer) == "ramp within 50 bad requests: 2 % after 10 s, 50 % after 4 min"
-    assert ramping.forecast({"ramp": {"budget": 50.0, "weights": []}}).endswith("no weight fits")
+    ramp = {"budget": 50.0, "weights": weights, "lateOutage": {"failing": 115.5, "hanging": 615.5}}
+    assert ramping.forecast({"ramp": ramp}) == (
+        "ramp within 50 bad requests: 2 % after 10 s, 50 % after 4 min; turning bad at the last weight costs up to "
+        "116 requests until it is known, 616 if they hang"
+    )
+    assert "no weight fits" in ramping.forecast({"ramp": ramp | {"weights": []}})
     assert ramping.forecast({"ramp": None}) == ""

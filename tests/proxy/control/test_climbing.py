@@ -189,6 +189,7 @@ def test_the_planner_knows_ramps():
     found = outlook(route, 100.0)["ramp"]
     assert found["weights"][0] == {"weight": 5.0, "seconds": 10.0}
     assert found["weights"][-1]["weight"] == 30.0
+    assert found["lateOutage"] == pytest.approx({"failing": 30 * 2.31, "hanging": 30 * 6.31})
     (never,) = [text for text in doubts(route, 100_000.0) if "ramp" in text]
     assert "never begins: at 100,000 requests/s its lowest weight, 0.01 %, gets 63.1 requests in the 6.31 s" in never
     short = loads(FILE.replace("maxBadRequests: 50", "maxBadRequests: 5").replace("timeouts: {request: 4s}",
