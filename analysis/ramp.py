@@ -17,7 +17,7 @@ A weight is allowed where spent and at stake are within the budget together. It 
 for long enough, and has had as many requests as the next one's bound rests on. It never falls. The candidate is stopped
 when the budget would not bear what is at stake and an e-process proves that it fails more than its margin allows (no
 blocks, no cap; a stake for every look, so that a late onset is found as well): within the margin that happens with a
-chance of at most the budget's alpha, ever.
+chance of at most the budget's alpha, ever. Of sticky users it is divided by the design effect, as all evidence is.
 
 So a candidate whose share of bad requests is constant, or falls, spends more than the budget with a chance of at most
 alphaAbort and that of the Poisson number, whatever the share is, if it can be told from chance by then: for errors of
@@ -35,6 +35,7 @@ import numpy as np
 from scipy.special import expit, logit, rel_entr
 
 from analysis.engine import log_ratios
+from analysis.groups import Groups
 from analysis.intervals import evidence
 from analysis.plan import Gate, Plan
 from analysis.rates import error_counts
@@ -45,8 +46,8 @@ from analysis.wording import count, duration, number, odds, percent
 
 BUDGET: Final = "budget"
 """What decides when a budget is spent."""
-WORST: Final[FloatArray] = 0.95 * np.sqrt(0.5) ** np.arange(28)
-"""The shares that are ruled out one after the other, from 95 % down to 0.008 %."""
+WORST: Final[FloatArray] = 0.95 * np.sqrt(0.5) ** np.arange(34)
+"""The shares that are ruled out one after the other, from 95 % down to 0.001 %."""
 FIRST_S: Final = 10.0
 """How long the traffic is measured before the candidate gets any."""
 RUNGS_AT_ONCE: Final = 2
@@ -85,6 +86,7 @@ class Spending:
         self._harm: FloatArray = np.full((len(self._lines), len(_BEYOND)), -inf)
         self._spent: FloatArray = np.zeros(len(self._lines))
         self._traffic: FloatArray = np.zeros((2, len(_RATES)))  # requests, seconds
+        self._groups = Groups(1)
         self._facts: FloatArray = np.array([-1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
         """Stage, seconds of it, the candidate's requests in it, its share, users, requests of the candidate in the last
         slice, looks with the candidate, requests of the route in this stage."""
@@ -98,6 +100,7 @@ class Spending:
             "spent": self._spent,
             "traffic": self._traffic,
             "facts": self._facts,
+            **self._groups.state(),
         }
 
     def observe(self, slice_: Slice) -> str:
@@ -149,7 +152,7 @@ class Spending:
         """The largest share of the candidate's requests that may be bad, as far as evidence tells."""
         ruled_out = self._log_passing() >= self._needed
         kept = np.flatnonzero(~ruled_out)
-        first = int(kept[0]) if kept.size else len(WORST) - 1
+        first = int(kept[0]) if kept.size else len(WORST)
         found = 1.0 if first == 0 else float(WORST[first - 1])
         users = self._facts[4]
         return max(found, 1 - self._alpha ** (1 / users)) if users else found
@@ -167,6 +170,10 @@ class Spending:
         facts = self._facts
         if slice_.stage != facts[0]:
             facts[:4], facts[7] = (slice_.stage, 0.0, 0.0, 0.0), 0.0
+            self._groups.begin_stage()
+        if slice_.sticky:
+            arms = (slice_.candidate, slice_.stable)
+            self._groups.add(*(counts for arm in arms for counts in (arm.group_n, arm.group_failed)))
         facts[1] += slice_.duration_s
         facts[2] += slice_.candidate.answered
         facts[3] = slice_.share
@@ -189,7 +196,7 @@ class Spending:
         np.minimum(self._passing, self._cap, out=self._passing)
         if settled:
             self._harm[:] = np.logaddexp(self._harm, log(restart_weight(int(self._facts[6]))))
-            self._harm += ratios[~on_worst].reshape(self._harm.shape) * (edges < 1)[:, None]
+            self._harm += np.where((edges < 1)[:, None], ratios[~on_worst].reshape(self._harm.shape), 0.0)
 
     # --- answers out
     def _stable(self) -> float:
@@ -206,9 +213,10 @@ class Spending:
         return sums - log(self._passing.shape[0] * self._passing.shape[2])
 
     def _log_harm(self) -> float:
+        """ln E of failing beyond the margin, over the design effect: what sticks to few users is no fault of it."""
         waiting = -log1p(self._facts[6])  # the stakes not yet placed
         bets = np.logaddexp.reduce(self._harm, axis=1) - log(len(_BEYOND))
-        return float(np.logaddexp(bets, waiting).min())
+        return float(np.logaddexp(bets, waiting).min()) / float(self._groups.effects()[0])
 
     def _needed_for(self, rung: float, spent: float, traffic: float) -> float | None:
         """How low `worst` must be for a weight; None where nothing is left for it."""
@@ -244,14 +252,14 @@ class Spending:
         if share <= 0:
             return max(0.0, FIRST_S - stage_s) if of_stage and needed >= 1 else None
         per_second = traffic * share
-        if per_second <= 0:
+        if per_second <= 0 or needed < WORST[-1]:
             return None
-        place = int(np.flatnonzero(needed + 1e-12 >= WORST)[0]) if needed >= WORST[-1] else -1
+        place = int(np.flatnonzero(needed + 1e-12 >= WORST)[0])
         stable = self._stable()
         edge = float((self._lines[:, 0] + self._lines[:, 1] * stable).max())
         limit = min(edge + float(WORST[place]), 1 - 1e-9)
         growth = (rel_entr(stable, limit) + rel_entr(1 - stable, 1 - limit)) * (1 - share)
-        missing = self._needed - float(self._log_passing()[: place if place < 0 else place + 1].min())
+        missing = self._needed - float(self._log_passing()[: place + 1].min())
         requests = max(missing / growth if missing > 0 else 0.0, self._confirmed_by(needed) - n_c, 0.0)
         return max(requests / per_second, self._budget.stage_s - stage_s, 0.0)
 

@@ -127,6 +127,25 @@ def test_few_sticky_users_rule_out_little():
     assert "(63.2 % beyond its margin, since it has had 3 users;" in found.text
 
 
+def test_a_few_users_who_always_fail_are_no_proof_against_the_version():
+    """Broken: one client that sends nonsense, and keeps to the candidate, has it taken back."""
+
+    def minute(groups: list[int]) -> Spending:
+        spending = after(PLAN, *quiet(10, 100.0), *quiet(60, 100.0, 0.1, stage=1))
+        each = np.zeros(64)
+        for at in groups:
+            each[at] += 1.0 / len(groups)
+        candidate = replace(arm(10.0, 1.0), group_n=np.full(64, 10 / 64) + each, group_failed=each)
+        stable = replace(arm(90.0), group_n=np.full(64, 90 / 64))
+        for _ in range(60):
+            spending.observe(Slice(1, 0.0, 1.0, 0.1, stable, candidate, None, (900, 100), True))
+        return spending
+
+    same, many = minute([3]).reading(), minute(list(range(0, 64, 2))).reading()
+    assert same.spent == many.spent > 50
+    assert same.evidence < same.evidence_needed < many.evidence
+
+
 def test_after_the_promotion_nothing_is_counted():
     """Broken: what the bake finds is held against the budget of the ramp, with nothing to compare with."""
     spending = after(PLAN, *quiet(60, 100.0, 0.1))
