@@ -7,13 +7,14 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from proxy.cli import app
-from tests.support.records import Span, config, lines, requests
+from tests.support.records import LABELS, Span, config, lines, requests
 
 RECORDS = lines(requests(np.random.default_rng(1), Span(3)))
 
@@ -132,3 +133,24 @@ def test_a_route_that_swaps_its_versions_is_wrong_usage(tmp_path: Path) -> None:
     result = understudy(path, given=RECORDS)
     assert result.exit_code == 2
     assert "swaps its versions" in result.stderr
+
+
+@pytest.mark.parametrize("privacy", ["hash", "mask"])
+def test_labels_are_disguised_as_live(file: Path, tmp_path: Path, privacy: str) -> None:
+    """Broken: the report of a simulation tells what the file has live workers hide, or judges something else."""
+
+    def hidden(route: dict[str, Any]) -> None:
+        for output in route["predictions"]["outputs"]:
+            if output["kind"] == "category":
+                output["privacy"] = privacy
+
+    path = tmp_path / "hidden.yaml"
+    path.write_text(config(hidden))
+    shown, told = understudy(file, given=RECORDS).stdout, understudy(path, given=RECORDS).stdout
+    assert all(label in shown for label in LABELS)
+    assert not any(label in told for label in LABELS)
+    plain, other = (json.loads(understudy(one, "--json", given=RECORDS).stdout) for one in (file, path))
+    assert plain["metrics"] == [
+        {**metric, "subject": was["subject"], "text": was["text"]}
+        for metric, was in zip(other["metrics"], plain["metrics"], strict=True)
+    ]

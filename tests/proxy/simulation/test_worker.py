@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -67,8 +68,6 @@ class Both:
             os.close(fd)
 
     def records(self, found: list[Any], key: str = "") -> list[Record[Any]]:
-        import json
-
         text = "".join(json.dumps({"t": T, "backend": "v", **(side[key] if key else side)}) + "\n" for side in found)
         return self.lines.decode(1, text.encode())[0]
 
@@ -255,3 +254,23 @@ def test_a_request_that_goes_on_holds_its_slice_open() -> None:
     both.advance(T + 4.06)
     assert next(track.read(both.readers[0], T + 4.06)).candidate.answered == 1
     both.close()
+
+
+def answered(outputs: list[Any]) -> list[Record[Any]]:
+    """Records with these outputs."""
+    text = "".join(json.dumps({"t": T, "backend": "v", "outputs": each}) + "\n" for each in outputs)
+    return Lines(["label"]).decode(1, text.encode())[0]
+
+
+def test_what_is_dropped_is_compared_in_pairs() -> None:
+    """Broken: a rollout with `privacy: drop` cannot be tried on records, or is judged by nothing."""
+    fd = at.create(workers=1, rows=1, tables=1)
+    worker = Worker(fd, SEED, (Output("label", "category", privacy="drop"),))
+    said = [{"label": "a"}, {"label": "b"}, {"label": ["a", "b"]}, {}, {"label": "a"}]
+    again = [{"label": "a"}, {"label": "c"}, {"label": ["a", "c"]}, {"label": "a"}, {"label": {}}]
+    stable, shadow = (worker.columns(answered(each)) for each in (said, again))
+    both, differ = worker._outputs.apart(0, stable, shadow)
+    assert both.tolist() == [True, True, True, False, False]
+    assert differ.tolist() == [False, True, True, False, False]
+    assert not np.isin(stable.values[0].one, range(at.LABELS)).any(), "a label is counted"
+    os.close(fd)
