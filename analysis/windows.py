@@ -155,7 +155,7 @@ class Windows:
         self._repeated |= slice_.pairs is not None and bool(slice_.pairs.repeated)
         if not self._open and not any(several):
             return Window(slice_)
-        self._of = slice_.stage, float(slice_.at_s), slice_.share, slice_.sticky
+        self._of = slice_.stage, float(slice_.at_s), float(slice_.share), slice_.sticky
         return Window(self._window(slice_, found), *several)
 
     def _parts(self, slice_: Slice) -> dict[str, tuple[float, Any]]:
