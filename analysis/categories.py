@@ -15,7 +15,6 @@ from math import log
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analysis.engine import HARM, PASS, Table
 from analysis.intervals import Estimate
@@ -172,9 +171,9 @@ class Categories(Meter):
         gaps = np.abs(stack.differences.gaps(self._label_rows()))
         return int(np.argmax(np.where(np.isnan(gaps), -1.0, gaps)))
 
-    def _label_rows(self) -> NDArray[np.int64]:
+    def _label_rows(self) -> slice:
         """The first row of each label in use."""
-        return self.first + np.arange(1 + len(self._labels)) * _ROWS
+        return slice(self.first, self.first + (1 + len(self._labels)) * _ROWS, _ROWS)
 
     def estimate(self, stack: Stack) -> Estimate:
         """Of the label that differs most, in percentage points."""

@@ -80,7 +80,7 @@ class Excess(Meter):
         weight = max(0.0, 1 - n / (2 * again.n)) if again.n else 0.0
         n_c, x_c = n - (1 - weight) * again.n, x - (1 - weight) * (again.candidate + again.both)
         n_s, x_s = (1 - weight) * again.n, (1 - weight) * (again.stable + again.both)
-        return np.tile([n_c, min(max(x_c, 0.0), n_c), n_s, min(x_s, n_s)], (len(self.tables), 1))
+        return np.array([(n_c, min(max(x_c, 0.0), n_c), n_s, min(x_s, n_s))] * len(self.tables))
 
     def observe(self, slice_: Slice) -> bool:
         """Take the pairs in; the first repeat ends what the one sample alone may say."""

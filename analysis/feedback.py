@@ -50,7 +50,7 @@ class Accuracy(Rates):
     def counts_of(self, truths: TruthCounts) -> FloatArray:
         """The same of one stage."""
         candidate, stable = truths.candidate, truths.stable
-        return np.tile([candidate.n, candidate.wrong, stable.n, stable.wrong], (len(self.tables), 1))
+        return np.array([(candidate.n, candidate.wrong, stable.n, stable.wrong)] * len(self.tables))
 
     def group(self, slice_: Slice) -> None:
         """Wrong predictions of each group of users, of all stages."""

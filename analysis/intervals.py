@@ -8,12 +8,11 @@ Howard, Ramdas, McAuliffe, Sekhon, arXiv 1810.08240, Proposition 5 and section 3
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import exp, inf, log, sqrt
 from typing import Final, Literal, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from analysis.summaries import FloatArray
@@ -72,7 +71,7 @@ class Estimate:
     def scaled(self, factor: float) -> Estimate:
         """The same with the difference (not the two levels) in another unit."""
         effect, low, high = (None if each is None else each * factor for each in (self.effect, self.low, self.high))
-        return replace(self, effect=effect, low=low, high=high)
+        return Estimate(self.stable, self.candidate, effect, low, high, self.subject)
 
 
 class Differences:
@@ -141,7 +140,7 @@ class Differences:
         """Where a row's interval is narrowest; 0 before the burn-in."""
         return float(self._v_opt[row])
 
-    def variance(self, row: int, of_candidate: Number, of_stable: Number) -> Number:
+    def variance(self, row: int, of_candidate: Number, of_stable: float) -> Number:
         """Variance of a row's sum of I (mC - mS), from the variance of one value of each arm."""
         return of_candidate * float(self._sums[5, row]) + of_stable * float(self._sums[6, row])
 
@@ -153,11 +152,11 @@ class Differences:
         """The same for the present stage alone."""
         return _levels(*self._stage[:, row])
 
-    def gaps(self, rows: NDArray[np.int64]) -> FloatArray:
+    def gaps(self, rows: slice) -> FloatArray:
         """Candidate minus stable of some rows; NaN before any slice had both arms."""
         return _gaps(*self._sums[2:5, rows])
 
-    def stage_gaps(self, rows: NDArray[np.int64]) -> FloatArray:
+    def stage_gaps(self, rows: slice) -> FloatArray:
         """The same for the present stage alone."""
         return _gaps(*self._stage[:, rows])
 

@@ -10,7 +10,7 @@ bias the test.
 
 from __future__ import annotations
 
-from math import ceil, floor, log
+from math import ceil, floor, inf, log
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -50,6 +50,10 @@ class History:
         self._past: FloatArray = np.zeros(grid.buckets)
         self._seen: FloatArray = np.zeros(1)
         self._shown: FloatArray = np.zeros((2, grid.buckets))  # stable, candidate
+        self._shown_below: FloatArray | None = None
+        """Its sums from below, where they were found since it last changed."""
+        self._points: dict[float, Threshold | None] = {}
+        """Thresholds by quantile, where they were found since the past last changed."""
         self._below: FloatArray = np.zeros(grid.buckets)
         self.tails: tuple[FloatArray, FloatArray] = (np.zeros(grid.buckets + 1), np.zeros(grid.buckets + 1))
 
@@ -61,12 +65,14 @@ class History:
         """Sum up the tails of a slice, and the past, once for all quantiles."""
         self.tails = tail(slice_.stable.latency), tail(slice_.candidate.latency)
         self._below = np.cumsum(self._past)
+        self._points.clear()
 
     def threshold(self, quantile: float) -> Threshold | None:
         """The point of the past with 1 - q above it; None before enough requests."""
-        if self._seen[0] * (1 - quantile) < _READY:
-            return None
-        return _point(self._past, self._below, quantile)
+        if quantile not in self._points:
+            ready = self._seen[0] * (1 - quantile) >= _READY
+            self._points[quantile] = _point(self._past, self._below, quantile) if ready else None
+        return self._points[quantile]
 
     def learn(self, slice_: Slice) -> None:
         """Take the slice into the past."""
@@ -76,6 +82,8 @@ class History:
         self._past += slice_.stable.latency
         n_s, n_c = float(self.tails[0][0]), float(self.tails[1][0])
         self._seen += n_s
+        self._points.clear()
+        self._shown_below = None
         if n_s > 0 and n_c > 0:
             self._shown[0] += slice_.stable.latency * (n_c / (n_c + n_s))
             self._shown[1] += slice_.candidate.latency * (n_s / (n_c + n_s))
@@ -86,9 +94,12 @@ class History:
 
     def quantiles_s(self, quantile: float) -> tuple[float, float] | None:
         """Stable's and candidate's quantile in seconds, to half a percent; None before any slice had both."""
-        if not self._shown.sum():
+        if self._shown_below is None:
+            self._shown_below = np.cumsum(self._shown, axis=1)
+        if not self._shown_below[:, -1].any():
             return None
-        points = [threshold_of(shown, quantile) for shown in self._shown]
+        sums = zip(self._shown, self._shown_below, strict=True)
+        points = [_point(shown, below, quantile) for shown, below in sums]
         stable, candidate = (self.grid.lowest_s * self.grid.base ** (at.bucket + 1 - at.above) for at in points)
         return stable, candidate
 
@@ -101,6 +112,7 @@ class Quantile(Meter):
         super().__init__(gate, (table, table._replace(side=PASS)))
         self._history = history
         self._harm_shift, self._pass_shift = shifts(gate.margin_relative or 0.0, history.grid.base)
+        self._words = self._margins()
         self._above: FloatArray = np.zeros(len(_SHIFTS))  # sum of I pC at each shift
 
     def state(self) -> dict[str, FloatArray]:
@@ -158,11 +170,10 @@ class Quantile(Meter):
         else:
             effect = float(_SHIFTS[max(last, 0)])
         n_s, n_c = differences.samples(self.first)
-        stable_alike = np.full_like(candidate, rate_variance(stable, n_s))
-        variance = differences.variance(self.first, rate_variance(candidate, n_c), stable_alike)
+        variance = differences.variance(self.first, rate_variance(candidate, n_c), rate_variance(stable, n_s))
         variance *= float(stack.bank.phi[self.first])
         width = half_width(information, variance, differences.v_opt(self.first))
-        if not np.isfinite(width).all():
+        if width[0] == inf:
             return effect, None, None
         # The ends are the nearest shifts that are excluded; where none is, the interval is open on that side.
         lower = np.flatnonzero(gap > width)
@@ -177,13 +188,17 @@ class Quantile(Meter):
 
     def margin_words(self) -> str:
         """As it was written."""
-        return f"+{percent(self.gate.margin_relative or 0.0)}"
+        return self._words[0]
 
     def effective_words(self, stack: Stack) -> str:
         """In whole buckets: the margin of harm and that of pass."""
+        return self._words[1]
+
+    def _margins(self) -> tuple[str, str]:
         base = self._history.grid.base
         harm, passing = (signed(100 * (base**shift - 1)) for shift in (self._harm_shift, self._pass_shift))
-        return f"{harm} %" if harm == passing else f"{harm} % for harm, {passing} % for pass"
+        effective = f"{harm} %" if harm == passing else f"{harm} % for harm, {passing} % for pass"
+        return f"+{percent(self.gate.margin_relative or 0.0)}", effective
 
 
 def shifts(margin: float, base: float) -> tuple[int, int]:

@@ -51,7 +51,7 @@ class Means(Meter):
         return self._rows(*self._tables(slice_)[0])
 
     def _rows(self, candidate: Moments, stable: Moments) -> FloatArray:
-        return np.tile([candidate.n, candidate.total, stable.n, stable.total], (len(self.drifts), 1))
+        return np.array([(candidate.n, candidate.total, stable.n, stable.total)] * len(self.drifts))
 
     def variance(self) -> FloatArray:
         """Of one value; 0 before the burn-in, or if the values do not vary."""

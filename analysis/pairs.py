@@ -10,6 +10,7 @@ stable was asked twice is for `analysis.excess` to say.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cache
 from math import ceil, floor, log
 from typing import Final, Literal
 
@@ -43,14 +44,22 @@ def log_mixture(x: FloatArray, n: FloatArray, p0: float, a: float, b: float, sid
     >>> log_mixture(np.array([25.0]), np.array([35.0]), 0.5, 5.0, 5.0, "above").round(6).tolist()
     [2.518628]
     """
-    log_e = betaln(a + x, b + n - x) - betaln(a, b) - x * log(p0) - (n - x) * np.log1p(-p0)
+    whole, log_before, log_kept = _prior(p0, a, b, side)
+    log_e = betaln(a + x, b + n - x) - whole - x * log(p0) - (n - x) * log_kept
     if side != "either":
         part = betaincc if side == "above" else betainc
-        now, before = part(a + x, b + n - x, p0), part(a, b, p0)
+        now = part(a + x, b + n - x, p0)
         # A part that has vanished belongs to a wealth that has vanished.
-        log_e = np.where(now > 1e-290, log_e + np.log(np.maximum(now, 1e-290)) - np.log(before), _FLOOR)
+        log_e = np.where(now > 1e-290, log_e + np.log(np.maximum(now, 1e-290)) - log_before, _FLOOR)
     kept: FloatArray = np.maximum(log_e, _FLOOR)
     return kept
+
+
+@cache
+def _prior(p0: float, a: float, b: float, side: Side) -> tuple[float, float, float]:
+    """What a mixture needs of its prior: ln B(a, b), ln of the part of it that is the alternative, ln(1 - p0)."""
+    part = {"above": betaincc, "below": betainc}.get(side)
+    return betaln(a, b), 0.0 if part is None else np.log(part(a, b, p0)), np.log1p(-p0)
 
 
 def mcnemar(worse: float, better: float, side: Side = "above") -> float:

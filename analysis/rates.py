@@ -42,7 +42,7 @@ class Rates(Meter):
 
     def counts(self, slice_: Slice) -> FloatArray:
         """Answered and failed of both arms, the same for each row."""
-        return np.tile(error_counts(slice_), (len(self.tables), 1))
+        return np.repeat(error_counts(slice_), len(self.tables), axis=0)
 
     def group(self, slice_: Slice) -> None:
         """Failures of each group of users."""

@@ -41,7 +41,7 @@ class Unread(Rates):
     def counts(self, slice_: Slice) -> FloatArray:
         """Values, and those that are lacking, the same for each row."""
         (n_c, x_c), (n_s, x_s) = (self._of(arm) for arm in (slice_.candidate, slice_.stable))
-        return np.tile([n_c, x_c, n_s, x_s], (len(self.tables), 1))
+        return np.array([(n_c, x_c, n_s, x_s)] * len(self.tables))
 
     def _of(self, arm: ArmCounts) -> tuple[float, float]:
         output = self.gate.output

@@ -58,7 +58,8 @@ class Judge:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._weights = plan.abort_weights()
+        self._weights = dict(zip((gate.name for gate in plan.gates), plan.abort_weights(), strict=True))
+        self._log_weights = [(name, log(weight)) for name, weight in self._weights.items() if weight]
         self._history = History(plan.grid)
         self._pairs = {gate.name: Slowdown(gate) for gate in plan.gates if gate.kind == "slowdown"}
         meters = [meter_of(gate, self._history) for gate in plan.gates if gate.kind != "slowdown"]
@@ -154,8 +155,8 @@ class Judge:
         total = self._abort_log_e(wealth)
         if total < log(1 / self.plan.alpha_abort):
             return
-        weighed = [(log(w) + wealth[g.name].harm, g) for g, w in zip(self.plan.gates, self._weights, strict=True) if w]
-        worst = max(weighed, key=lambda each: each[0])[1]
+        blamed = max(self._log_weights, key=lambda each: each[1] + wealth[each[0]].harm)[0]
+        worst = next(gate for gate in self.plan.gates if gate.name == blamed)
         self._tally.decided_by = worst.name
         self._tally.reason = (
             f"worse than its margin: {self._reading(worst, wealth).text}; weighted over all metrics the evidence is "
@@ -233,7 +234,7 @@ class Judge:
         return self._known
 
     def _abort_log_e(self, wealth: Mapping[str, Wealth]) -> float:
-        parts = [log(w) + wealth[g.name].harm for g, w in zip(self.plan.gates, self._weights, strict=True) if w]
+        parts = [log_weight + wealth[name].harm for name, log_weight in self._log_weights]
         return float(np.logaddexp.reduce(parts)) if parts else 0.0
 
     def _guardrail_log_e(self, wealth: Mapping[str, Wealth]) -> FloatArray:
@@ -241,7 +242,7 @@ class Judge:
 
     def _reading(self, gate: Gate, wealth: Mapping[str, Wealth]) -> MetricReading:
         harm, passing = wealth[gate.name]
-        weight = self._weights[self.plan.gates.index(gate)]
+        weight = self._weights[gate.name]
         found = self._pair_facts(gate) if gate.name in self._pairs else self._facts(gate)
         estimate = found.estimate
         return MetricReading(
