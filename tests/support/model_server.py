@@ -4,8 +4,9 @@
 
 `POST /control` with JSON changes how it behaves: `delayMs` (each answer waits), `failEvery` (each Nth inference
 answers 500, 0 for never), `flipEvery` (each Nth answers label "dog" for "cat"), `flipShare` (so does that share of the
-answers, drawn anew for each), `labelled` (a text before each label), `hang` (inferences are never answered). What it
-answers otherwise depends on the body of the request alone, so two servers agree unless they are told not to.
+answers, drawn anew for each), `labelled` (a text before each label), `hang` (inferences are never answered), `nan`
+(each score is NaN, written as such). What it answers otherwise depends on the body of the request alone, so two servers
+agree unless they are told not to.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import random
 import zlib
 
@@ -33,6 +35,7 @@ class Behaviour:
         self.random = random.Random(7)
         self.labelled = ""
         self.hang = False
+        self.nan = False
         self.seen = 0
         self.shadows = 0
 
@@ -94,11 +97,12 @@ class Connection(asyncio.Protocol):
             label = "dog" if label == "cat" else "cat"
         if behaviour.flip_share and behaviour.random.random() < behaviour.flip_share:
             label = "dog" if label == "cat" else "cat"
+        score = math.nan if behaviour.nan else (digest % 1000) / 1000
         return 200, {
             "model_name": self._name,
             "outputs": [
                 {"name": "label", "datatype": "BYTES", "shape": [1], "data": [behaviour.labelled + label]},
-                {"name": "score", "datatype": "FP32", "shape": [1], "data": [(digest % 1000) / 1000]},
+                {"name": "score", "datatype": "FP32", "shape": [1], "data": [score]},
             ],
         }
 

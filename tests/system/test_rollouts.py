@@ -61,6 +61,18 @@ async def test_a_version_that_predicts_otherwise_is_aborted(tmp_path):
         assert tally.failed == 0
 
 
+async def test_a_version_whose_scores_are_no_numbers_is_aborted(tmp_path):
+    """If this fails, a model that answers 200 and NaN is rehearsed for ever, since nothing can be compared."""
+    metrics = [METRICS[0], {"name": "prediction.score", "maxShift": "0.2sd"}]
+    with models("v1", "v2") as (v1, v2), understudy(tmp_path, canary(v1, v2, STEPS, metrics)) as system:
+        v2.control(nan=True)
+        phase, tally = await drive(system, "Succeeded", "Aborted", "Failed")
+        route = system.route()
+        assert (phase, route["decidedBy"]) == ("Aborted", "prediction.score.invalid"), route["reason"]
+        assert "100 % of the candidate's values are invalid against 0 % of stable's" in route["reason"]
+        assert tally.failed == 0
+
+
 async def test_a_shadow_that_disagrees_never_meets_a_user(tmp_path):
     """If this fails, pairs are not compared, or their evidence does not stop a rollout."""
     steps = [{"setMirror": {"percent": 100}}, {"analysis": {"minSamples": 5000}}, {"setWeight": 50}, {"analysis": {}}]
