@@ -139,6 +139,8 @@ class Plan:
     grid: Grid = field(default_factory=Grid)
     goal: Goal | None = None
     budget: Budget | None = None
+    control: Literal["stable", "baseline"] = "stable"
+    """What the arm is called that the candidate is compared with; it asks nothing else."""
 
     def __post_init__(self) -> None:
         names = [gate.name for gate in self.gates]

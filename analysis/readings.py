@@ -51,6 +51,8 @@ class MetricReading:
     """Its evidence alone is enough to abort (info: would be)."""
     subject: str
     """The label that a category's numbers are about; of what is unread how ("missing" or "invalid"); else empty."""
+    control: str = "stable"
+    """What the other arm is: stable, or a baseline that stands for it."""
 
     @property
     def text(self) -> str:
@@ -176,7 +178,7 @@ def _sentence(reading: MetricReading) -> str:
         n += f", of which {count(reading.n_stable)} were asked of stable twice"
     elif reading.kind not in PAIRED:
         found += f", {signed(reading.effect)} {reading.unit}"
-        n = f"n = {count(reading.n_stable)} stable and {count(reading.n_candidate)} candidate"
+        n = f"n = {count(reading.n_stable)} {reading.control} and {count(reading.n_candidate)} candidate"
     evidence = (
         f"evidence {odds(reading.evidence_harm)} that it is worse than that, {odds(reading.evidence_pass)} that it is "
         f"not ({odds(reading.needed_pass)} proves it)"

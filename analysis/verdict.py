@@ -267,6 +267,7 @@ class Judge:
             passed=passing >= log(1 / self.plan.alpha_promote),
             harmed=harm + (log(weight) if weight else 0.0) >= log(1 / self.plan.alpha_abort),
             subject=estimate.subject,
+            control="stable" if gate.kind in PAIRED else self.plan.control,
         )
 
     def _facts(self, gate: Gate) -> _Facts:

@@ -12,7 +12,8 @@ a backend is reached), `matching`, `predictions`, `feedback`, `strategy` with `s
 and `contest`, `metrics`, `hold`, `webhooks`, `storing` and `schema` (the one definition of every setting), `checks`
 (what parts must agree upon), `wording` (refusals of the schema in plain words), `sketch` (what is readable of a file
 with mistakes), `jsonschema` (for editors), `keys` (which keys are known where), `loader`, `reload` (watch the file;
-what changed), `reference` (docs/configuration.md), `examples`.
+what changed), `reference` (docs/configuration.md), `examples`. `dividing` belongs
+to `checks`: how several versions share the traffic.
 
 The file is intent. The live weight of a rollout is state, kept elsewhere, and no edit of the file resets it by chance.
 """

@@ -9,6 +9,7 @@ from typing import Final
 
 from pydantic.alias_generators import to_camel
 
+from config import dividing
 from config.addresses import Address, SocketPath
 from config.durations import format_duration
 from config.metrics import Metric
@@ -320,7 +321,9 @@ def _webhooks(route: Route) -> Iterator[Finding]:
 _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
     (frozenset({"backendRefs", "mirrors", "strategy"}), _once),
     (frozenset({"backendRefs", "strategy"}), _roles),
+    (frozenset({"backendRefs", "strategy"}), dividing.roles),
     (frozenset({"backendRefs", "strategy"}), _weights),
+    (frozenset({"backendRefs", "strategy"}), dividing.weights),
     (frozenset({"analysis", "predictions"}), _metrics),
     (frozenset({"mirrors", "predictions"}), _repeats),
     (frozenset({"analysis", "strategy"}), _guardrails),

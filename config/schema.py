@@ -45,7 +45,7 @@ from config.webhooks import Webhook
 DurationS = Annotated[float, duration(0.001, 86_400)]
 DelayS = Annotated[float, duration(0.0, 3600)]
 Weight = Annotated[int, whole(0, 1_000_000)]
-LiveRole = Literal["stable", "canary", "shadow"]
+LiveRole = Literal["stable", "canary", "baseline", "shadow"]
 
 
 class Backend(Section):
@@ -104,7 +104,9 @@ class BackendRef(Section):
     """The name of a backend."""
 
     role: LiveRole = "stable"
-    """stable: serves. canary: the candidate of the strategy. shadow: gets a copy of every request."""
+    """stable: serves. canary: the candidate of the strategy. baseline: a fresh instance of stable's version, which gets
+    as much of stable's traffic as a candidate does, and with which the candidate is compared in place of stable; it
+    serves nobody but in the steps of a `canary`. shadow: gets a copy of every request."""
 
     weight: Weight | None = None
     """Its share of live traffic relative to the other weights of a route without a strategy."""

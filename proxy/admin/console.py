@@ -141,7 +141,8 @@ def _held(counts: Json) -> Table:
 
 def metrics(readings: Sequence[Json]) -> Table:
     """The evidence of each metric."""
-    table = table_of("Metric", "Stable", "Candidate", "Effect", "Margin", "For", "Against", "Verdict", title="Evidence")
+    control = words.control(readings).capitalize()
+    table = table_of("Metric", control, "Candidate", "Effect", "Margin", "For", "Against", "Verdict", title="Evidence")
     for metric in readings:
         colour = "red" if metric["harmed"] else "green" if metric["passed"] else ""
         table.add_row(

@@ -210,6 +210,8 @@ class Metric(Document):
     effective_margin: str
     subject: str
     """What the numbers are about, of a category the label that differs most; else empty."""
+    control: str = "stable"
+    """What `stable` and `nStable` are of: stable, or baseline. Verdicts that an earlier release kept do not say."""
     evidence_harm: float | None
     evidence_pass: float | None
     needed_pass: float | None
@@ -326,6 +328,8 @@ class Route(Summary):
 
     match: list[str]
     decided_by: str
+    baseline: str
+    """The version that stands for stable in the comparison; empty where stable itself is compared."""
     attempt: Count
     started_at: Moment | None
     stage_started_at: Moment | None

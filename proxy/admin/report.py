@@ -70,6 +70,7 @@ def _header(route: Json) -> list[str]:
         ("Decided by", _safe(route["decidedBy"]) or NOTHING),
         ("Candidate's weight", f"{plain(route['weight'])} %"),
         ("Copied to the candidate", f"{plain(route['mirror'])} %"),
+        *([("Compared with", f"the baseline {_safe(route['baseline'])}")] if route["baseline"] else []),
         ("Started", moment(route["startedAt"])),
         ("Ended" if route["endedAt"] else "In this stage since", moment(route["endedAt"] or route["stageStartedAt"])),
     ]
@@ -153,7 +154,8 @@ def _metrics(route: Json) -> list[str]:
     metrics = route["metrics"]
     if not metrics:
         return ["## Metrics", "", "No comparison yet."]
-    head = ("Metric", "Stable", "Candidate", "Effect", "Interval", "Margin", "Evidence for", "Evidence against",
+    control = words.control(metrics).capitalize()
+    head = ("Metric", control, "Candidate", "Effect", "Interval", "Margin", "Evidence for", "Evidence against",
             "Requests", "Verdict")  # fmt: skip
     rows = [_metric(metric) for metric in metrics]
     lines = ["## Metrics", "", *_table(head, rows, numbers=range(1, 9)), ""]
@@ -270,7 +272,7 @@ def _labels(route: Json) -> list[str]:
         head: tuple[str, ...] = ("Label", *_titles(shown))
         rows = [(_safe(name), *(percent(share.get(name, 0)) for share in shares)) for name in names[:LABELS_SHOWN]]
         by_role = {arm["role"]: arm["labels"][output] for arm in reversed(shown)}
-        stable, candidate = by_role.get("stable"), by_role.get("canary", by_role.get("shadow"))
+        stable, candidate = by_role.get("baseline", by_role.get("stable")), by_role.get("canary", by_role.get("shadow"))
         if stable is not None and candidate is not None:
             head += ("Difference",)
             rows = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -78,6 +79,15 @@ def level(kind: str, value: float | None) -> str:
             return f"{wording.percent(value)} wrong"
         case _:
             return wording.percent(value)
+
+
+def control(metrics: Sequence[dict[str, Any]]) -> str:
+    """What the candidate is compared with in these readings: stable, or a baseline that stands for it.
+
+    >>> control([{"name": "pair.label"}, {"name": "errors", "control": "baseline"}]), control([])
+    ('baseline', 'stable')
+    """
+    return next((name for each in metrics if (name := str(each.get("control", "stable"))) != "stable"), "stable")
 
 
 def effect(unit: str, value: float | None) -> str:

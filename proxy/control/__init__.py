@@ -22,6 +22,6 @@ ask of it, `journaling` what is written of a change, `why` how a decision is der
 given (`slices` in the database), `replay` a rollout on it, `backtest` under another file, `retention` what goes again
 (`pruning` in the database). `health` asks endpoints whether they are well, `smoke` whether they answer as they should,
 both by `asking`, `swapping` has versions stopped and started, `views`, `held` and `endpoints` are how all of it looks
-to people, `role` the process, `isolation` keeps the trouble of one route from the others. State is kept in the store
-before anything is pushed.
+to people, `role` the process, `isolation` keeps the trouble of one route from the others, `cohorts` says who has which
+users. State is kept in the store before anything is pushed.
 """

@@ -1,14 +1,14 @@
 """From configuration and live state to the snapshot that workers hold. Pure.
 
-A route with a rollout has two arms, and the candidate owns the circle from zero to its weight: raising the weight only
-adds users, lowering it only takes away those that were added last. A route without one has the weights of its file,
-in their order. Arm 0 is always the stable version, since copies are made of its requests.
+A route with a rollout has its versions at homes on the circle (`cohorts`), a single candidate from zero to its weight:
+raising the weight only adds users, lowering it only takes away those that were added last. A route without one has the
+weights of its file, in their order. Arm 0 is always the stable version, since copies are made of its requests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from xxhash import xxh3_64_intdigest
@@ -18,7 +18,7 @@ from config.listening import Listen
 from config.mirror_headers import MirrorHeaders
 from config.serving import ListenerTls
 from proxy import snapshot
-from proxy.control import guards
+from proxy.control import cohorts, guards
 from proxy.control.matches import copied, keys_of, match_of
 from proxy.control.rollout import State
 from proxy.control.swaps import HELD
@@ -38,6 +38,8 @@ class ArmShare:
     backend: str
     role: str
     ppm: int
+    home: int | None = None
+    """Where its part of the circle begins; None: it has what others leave, or follows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ def layout(route: schema.Route, state: State | None) -> Layout:
     stable = next(ref.name for ref in route.backend_refs if ref.role == "stable")
     candidate = next(ref.name for ref in route.backend_refs if ref.role == "canary")
     weight_ppm = 0 if state is None else state.weight_ppm
-    mirrors = _static_mirrors(route, {stable, candidate})
+    baseline = cohorts.baseline_of(route)
+    mirrors = _static_mirrors(route, {stable, candidate, baseline})
     if state is not None and state.mirror_ppm:
         to = stable if weight_ppm == CIRCLE else candidate
         copies = _copies(route, to, candidate)
@@ -69,8 +72,16 @@ def layout(route: schema.Route, state: State | None) -> Layout:
         if to == stable:
             changes["repeat"] = None  # who answers then is the candidate, whose own noise is no measure
         mirrors = (copies.model_copy(update=changes), *mirrors)
-    arms = (ArmShare(stable, "stable", CIRCLE - weight_ppm), ArmShare(candidate, "canary", weight_ppm))
-    return Layout(arms, mirrors)
+    beside = [ArmShare(candidate, "canary", weight_ppm), *_baseline(baseline, weight_ppm)]
+    if weight_ppm < CIRCLE:
+        beside = [replace(arm, home=home) for arm, home in zip(beside, cohorts.homes(len(beside)), strict=True)]
+    stables = ArmShare(stable, "stable", CIRCLE - sum(arm.ppm for arm in beside))
+    return Layout((stables, *beside), mirrors)
+
+
+def _baseline(name: str, weight_ppm: int) -> tuple[ArmShare, ...]:
+    """As much as a candidate has, as long as stable has traffic that it could stand for."""
+    return (ArmShare(name, "baseline", weight_ppm if weight_ppm < CIRCLE else 0),) if name else ()
 
 
 def compile(
@@ -316,7 +327,11 @@ def _static_mirrors(route: schema.Route, judged: Set[str]) -> tuple[schema.Mirro
 
 
 def segments(arms: tuple[ArmShare, ...]) -> tuple[snapshot.Segment, ...]:
-    """The candidate's part comes first on the circle, then the others in order."""
+    """Versions with a home have it, and stable what is between; else the candidate comes first on the circle, and then
+    the others in order."""
+    if any(arm.home is not None for arm in arms):
+        parts = [(arm.home, arm.ppm, index) for index, arm in enumerate(arms) if arm.home is not None]
+        return cohorts.segments(parts, rest=0)
     order = sorted(range(len(arms)), key=lambda index: arms[index].role != "canary")
     segments, upper = [], 0
     for index in order:

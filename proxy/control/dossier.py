@@ -20,6 +20,7 @@ from proxy.control.tally import ArmTally
 from proxy.control.truths import KeptTruths
 from proxy.ledger.layout import USER_SLOTS
 from proxy.ledger.reader import Totals
+from proxy.snapshot import CIRCLE
 
 VERSION: Final = 1
 _LEVEL: Final = 1
@@ -53,6 +54,9 @@ class KeptTrack(msgspec.Struct, frozen=True):
     compared: float
     disagreed: dict[str, tuple[float, float]]
     repeated: dict[str, Repeats] = {}
+    control: str = "stable"
+    weight_ppm: int = -1
+    """-1 in what earlier releases kept: there it is the share."""
 
 
 class KeptArm(msgspec.Struct, frozen=True):
@@ -116,7 +120,7 @@ def keep_track(track: Track) -> KeptTrack:
     return KeptTrack(
         track.stage, track.share, track.judged, track.sticky, track.loans, track.next_slice, track.until,
         track.skipped, {role: _keep_counts(counts) for role, counts in track.sums.items()}, track.compared,
-        track.disagreed, track.repeated,
+        track.disagreed, track.repeated, track.control, track.weight_ppm,
     )  # fmt: skip
 
 
@@ -125,7 +129,7 @@ def revive_track(kept: KeptTrack) -> Track:
     return Track(
         kept.stage, kept.share, kept.judged, kept.sticky, kept.loans, kept.next_slice, kept.until, kept.skipped,
         {role: _revive_counts(counts) for role, counts in kept.sums.items()}, kept.compared, dict(kept.disagreed),
-        dict(kept.repeated),
+        dict(kept.repeated), kept.control, kept.weight_ppm if kept.weight_ppm >= 0 else round(kept.share * CIRCLE),
     )  # fmt: skip
 
 

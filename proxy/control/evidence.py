@@ -42,7 +42,8 @@ class Track:
 
     `until` is the last slice that requests of the stage may have arrived in, None while it goes on. `sums` are by
     role, `disagreed` by output (compared pairs, those that differ), `repeated` likewise: what was read, for people to
-    look at. Only a judged track makes slices for a judge.
+    look at. Only a judged track makes slices for a judge. `control` is the role that live requests of the candidate are
+    compared with, `share` the candidate's of what is compared, `weight_ppm` its part of all live traffic.
     """
 
     stage: int
@@ -57,11 +58,18 @@ class Track:
     compared: float = 0.0
     disagreed: dict[str, tuple[float, float]] = field(default_factory=dict)
     repeated: dict[str, Repeats] = field(default_factory=dict)
+    control: str = "stable"
+    weight_ppm: int = 0
 
     @property
     def roles(self) -> tuple[str, str]:
         """The roles that stable and the candidate are compared in: whichever has no live traffic has its copies."""
-        return "shadow" if self.share == 1 else "stable", "canary" if self.share else "shadow"
+        return "shadow" if self.share == 1 else self.control, "canary" if self.share else "shadow"
+
+    @property
+    def arrived(self) -> float:
+        """Live requests that were read."""
+        return sum(arm.assigned for role, arm in self.sums.items() if role != "shadow")
 
     @property
     def done(self) -> bool:
@@ -113,13 +121,13 @@ class Track:
         )
 
     def _users(self, reader: Reader) -> tuple[int, int] | None:
-        stable, canary = find(self.loans, "stable"), find(self.loans, "canary")
+        stable, canary = find(self.loans, self.control), find(self.loans, "canary")
         if not self.sticky or stable is None or canary is None:
             return None
         return user_count(users(reader, stable)), user_count(users(reader, canary))
 
     def _groups(self, reader: Reader) -> tuple[GroupCounts, GroupCounts] | None:
-        stable, canary = find(self.loans, "stable"), find(self.loans, "canary")
+        stable, canary = find(self.loans, self.control), find(self.loans, "canary")
         return None if stable is None or canary is None else (groups(reader, stable), groups(reader, canary))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from config import predictions, schema
 from proxy import snapshot
+from proxy.control import cohorts
 from proxy.control.compile import Layout
 from proxy.control.evidence import Track
 from proxy.control.lending import Lending, Loan
@@ -53,8 +54,8 @@ def is_judged(state: State | None) -> bool:
 
 
 def of_rollout(state: State | None) -> frozenset[str]:
-    """The versions that a rollout compares."""
-    return frozenset() if state is None else frozenset({state.stable, state.candidate})
+    """The versions that a rollout has to do with."""
+    return frozenset() if state is None else frozenset({state.stable, state.candidate, state.baseline} - {""})
 
 
 def settle(
@@ -117,10 +118,10 @@ def from_slot(route: schema.Route, layout: Layout, slot: snapshot.Snapshot | Non
 def _tracks(
     route: schema.Route, state: State | None, loans: Mapping[Arm, Loan], before: tuple[Track, ...], slice_: int
 ) -> tuple[Track, ...]:
-    judged = is_judged(state)
+    control = _control(state, loans)
     members = set()
-    if judged and state is not None:
-        members = {(version, role) for version in of_rollout(state) for role in ("stable", "canary", "shadow")}
+    if is_judged(state) and state is not None:
+        members = {(version, role) for version in of_rollout(state) for role in (control, "canary", "shadow")}
     together = tuple(loan for arm, loan in loans.items() if arm in members)
     groups = [(together, True)] if together else []
     groups += [((loan,), False) for arm, loan in loans.items() if arm not in members]
@@ -128,13 +129,21 @@ def _tracks(
     new = tuple(
         Track(
             stage=state.stage if state is not None else 0,
-            share=state.weight_ppm / CIRCLE if state is not None else 1.0,
+            share=1.0 if state is None else cohorts.compared_share(state.weight_ppm, bool(state.baseline)),
             judged=is_evidence,
             sticky=route.session_affinity is not None,
             loans=group,
             next_slice=slice_,
+            control=control if is_evidence else "stable",
+            weight_ppm=CIRCLE if state is None else state.weight_ppm,
         )
         for group, is_evidence in groups
         if group not in open_tracks
     )
     return (*before, *new)
+
+
+def _control(state: State | None, loans: Mapping[Arm, Loan]) -> str:
+    """The role that a candidate's live requests are compared with: a baseline's, where it has any."""
+    baseline = "" if state is None else state.baseline
+    return "baseline" if (baseline, "baseline") in loans else "stable"

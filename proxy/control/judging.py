@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Literal, assert_never
 
@@ -22,7 +23,7 @@ from config.metrics import Metric
 from config.ramp import Ramp
 from config.strategy import Strategy
 from config.takeover import BakeTime
-from proxy.control import steps
+from proxy.control import cohorts, steps
 from proxy.control.evidence import GRID, TICK_AFTER_S
 from proxy.control.lending import QUARANTINE_S
 from proxy.ledger import layout as at
@@ -52,7 +53,7 @@ def plan(config: schema.Config, route: schema.Route) -> steps.Plan | None:
         stable=stable,
         candidate=candidate,
         candidate_digest=backends[candidate].digest(),
-        digest=_digest(route, backends[stable].version),
+        digest=_digest(route, {name: backend.version for name, backend in backends.items()}),
         steps=plan_steps(route),
         min_samples=analysis.min_samples,
         min_duration_s=analysis.min_duration,
@@ -65,6 +66,7 @@ def plan(config: schema.Config, route: schema.Route) -> steps.Plan | None:
         on_no_traffic=analysis.on_no_traffic,
         on_ratio=analysis.on_srm,
         gates=gates,
+        baseline=cohorts.baseline_of(route),
     )
 
 
@@ -95,6 +97,7 @@ def question(route: schema.Route) -> Question:
         grid=GRID,
         goal=None if test is None else _goal(test.primary),
         budget=_budget(route),
+        control="baseline" if cohorts.baseline_of(route) else "stable",
     )
 
 
@@ -104,11 +107,15 @@ def reaction_s(route: schema.Route) -> float:
     return at.SLICE_S + route.timeouts.request + TICK_AFTER_S + route.analysis.interval + _PUSH_S
 
 
-def _digest(route: schema.Route, stable_version: str | None) -> str:
-    """Of stable only what is deployed counts: that it gets another instance does not begin a rollout anew."""
+def _digest(route: schema.Route, versions: Mapping[str, str | None]) -> str:
+    """Of stable only what is deployed counts: that it gets another instance does not begin a rollout anew. A baseline
+    is what evidence compares with: another one is another question."""
+    stable = next(ref.name for ref in route.backend_refs if ref.role == "stable")
     facts = route.model_dump(mode="json", by_alias=True, include={"strategy", "analysis", "predictions"})
     facts["analysis"].pop("expectedRate", None)  # it is of the traffic, and asks nothing
-    facts["stableVersion"] = stable_version
+    facts["stableVersion"] = versions[stable]
+    if baseline := cohorts.baseline_of(route):
+        facts["baseline"] = [baseline, versions[baseline]]
     for output in (facts["predictions"] or {}).get("outputs", ()):
         if output["privacy"] == "keep":  # labels are what they were before there was a choice
             del output["privacy"]

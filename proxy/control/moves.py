@@ -42,6 +42,7 @@ def start(plan: Plan, now_s: float, *, attempt: int, stage: int, text: str, acto
         stage_started_s=now_s,
         paused_by="",
         attempt=attempt,
+        baseline=plan.baseline,
     )
     state = _enter(plan, state, 0, now_s)
     if isinstance(plan.ending, steps.Swap) and steps.is_unasked(plan, state.step):

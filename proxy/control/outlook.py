@@ -45,7 +45,7 @@ def outlook(route: schema.Route, rate_per_s: float, known: Json | None = None, t
             *_assumed_of_truths(question),
         ],
         "metrics": [
-            _metric(gate, question, _places(gate, weights, mirror), rate_per_s, baseline, times)
+            _metric(gate, question, _places(gate, weights, mirror, question.control), rate_per_s, baseline, times)
             for gate in question.gates
         ],
         "ramp": _ramp(route, question, rate_per_s, baseline),
@@ -61,10 +61,10 @@ def warnings(route: schema.Route, rate_per_s: float | None, known: Json | None =
     weights, mirror = shares(route)
     found = _short_ramp(route, question, rate_per_s, baseline)
     for gate in question.gates:
-        places = _places(gate, weights, mirror)
+        places = _places(gate, weights, mirror, question.control)
         if gate.role != "guardrail" or not places:
             continue
-        share, part = max(places, key=lambda place: place[0] * (1 - place[0]))
+        _, share, part = max(places, key=lambda place: place[1] * (1 - place[1]) * place[2])
         effort = need(gate, question, share, baseline).prove
         name = f"route {route.name}: {gate.name}"
         if effort is None:
@@ -139,28 +139,30 @@ def _short_ramp(route: schema.Route, question: Plan, rate_per_s: float, baseline
     ]
 
 
-def _places(gate: Gate, weights: Sequence[float], mirror: float) -> list[tuple[float, float]]:
-    """(candidate's share, part of the traffic that counts) where a metric is looked at."""
+def _places(gate: Gate, weights: Sequence[float], mirror: float, control: str) -> list[tuple[float, float, float]]:
+    """(candidate's weight, its share of what is compared, part of the traffic that is) where a metric is looked at."""
     if gate.kind in PAIRED:
-        return [(0.5, mirror)] if mirror else []
-    return [(weight, 1.0) for weight in weights]
+        return [(0.0, 0.5, mirror)] if mirror else []
+    if control == "baseline":
+        return [(weight, 0.5, 2 * weight) for weight in weights]
+    return [(weight, weight, 1.0) for weight in weights]
 
 
 def _metric(
     gate: Gate,
     question: Plan,
-    places: Sequence[tuple[float, float]],
+    places: Sequence[tuple[float, float, float]],
     rate_per_s: float,
     baseline: Baseline,
     times: float,
 ) -> Json:
     weight = dict(zip((each.name for each in question.gates), question.abort_weights(), strict=True))[gate.name]
     found = []
-    for share, part in places:
+    for at, share, part in places:
         needed = need(gate, question, share, baseline, times)
         counted = counted_per_s(gate, rate_per_s * part, question.block_s)
         found.append({
-            "weight": None if gate.kind in PAIRED else 100 * share,
+            "weight": None if gate.kind in PAIRED else 100 * at,
             "prove": _answer(needed.prove, counted, question.alpha_promote, question),
             "find": _answer(needed.find, counted, question.alpha_abort * weight, question),
         })  # fmt: skip

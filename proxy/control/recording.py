@@ -146,10 +146,10 @@ class Recorder:
         self._left_ids: tuple[int, ...] = ()
         self.lost = 0
 
-    def add(self, slice_: Slice, read_s: float) -> None:
-        """Take a slice in that a judge was given."""
+    def add(self, slice_: Slice, read_s: float, weight_ppm: int | None = None) -> None:
+        """Take a slice in that a judge was given, at this weight of the candidate; None: its share of the slice."""
         data = _ENCODER.encode(_coded(slice_, read_s))
-        weight_ppm = round(slice_.share * CIRCLE)
+        weight_ppm = round(slice_.share * CIRCLE) if weight_ppm is None else weight_ppm
         self._new.append(_Coded(slice_.stage, weight_ppm, slice_.pairs is not None, slice_.at_s, data))
         if len(self._new) > MOST_PENDING:
             del self._new[0]

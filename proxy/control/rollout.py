@@ -316,7 +316,8 @@ def adopt(plan: Plan, kept: State | None, now_s: float) -> Decision:
         return kept, ()
     if same_candidate and (kept.phase in TERMINAL | TAKEN_OVER | swaps.HELD):
         text = f"the plan has changed; {plan.candidate} stays {kept.phase}"
-        return replace(kept, stable=plan.stable, plan_digest=plan.digest), (Route(), Record("plan", text))
+        after = replace(kept, stable=plan.stable, plan_digest=plan.digest, baseline=plan.baseline)
+        return after, (Route(), Record("plan", text))
     why = "its steps, its analysis or stable has changed" if same_candidate else f"it takes over from {kept.candidate}"
     text = f"rollout of {plan.candidate} against {plan.stable} begins: {why}"
     after, actions = moves.start(plan, now_s, attempt=1, stage=kept.stage, text=text)

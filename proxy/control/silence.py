@@ -28,6 +28,10 @@ class Silence:
         """0 until EXPECTED requests have passed it by: before that it may be chance."""
         return self._missed_s if self._expected >= EXPECTED else 0.0
 
+    def end(self) -> None:
+        """The route has requests, though none of those that are compared may be among them."""
+        self.idle_s = 0.0
+
     def observe(self, slice_: Slice, mirrored: float) -> None:
         """Add one slice; `mirrored` is the share of stable's requests that the candidate gets copies of."""
         stable, candidate = slice_.stable.assigned, slice_.candidate.assigned

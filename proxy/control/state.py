@@ -35,6 +35,7 @@ class State:
     counts from 0; `len(plan.steps)` is the analysis implied at the end. `stage` 0 has neither weight nor mirror. The
     mirror copies stable's requests to the candidate, or the candidate's to stable once it has all of the weight.
     `attempt` counts from 1. `verdict` "Inconclusive" while Progressing says that an operator goes on regardless.
+    `baseline` is the version that stands for stable, with as much weight as the candidate; empty for none.
     `doing` is the part of a swap or of its reversal that goes on, since `doing_since_s`; `ended_reason` is why it is
     reverted.
     """
@@ -61,6 +62,7 @@ class State:
     doing: str = ""
     doing_since_s: float = 0.0
     ended_reason: str = ""
+    baseline: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """A rollout's state as JSON-able values and back, with a version that is checked.
 
-Version 1 is the fields of `State` under their own names, without those of a swap; version 2 has these too, and is only
-written where there is something in them, so that an older release can read all else. A change of the fields is a new
-version, and `decode` learns to read the old one: tests hold versions 1 and 2 to the letter.
+Version 1 is the fields of `State` under their own names, without those of a swap and of several versions; version 2 has
+those of a swap too, version 3 all. Each is only written where there is something in them, so that an older release can
+read all else. A change of the fields is a new version, and `decode` learns to read the old one: tests hold all of them
+to the letter.
 """
 
 from __future__ import annotations
@@ -13,17 +14,23 @@ import msgspec
 
 from proxy.control.state import State
 
-VERSION: Final = 2
+VERSION: Final = 3
 _SWAP: Final = {"doing": "", "doing_since_s": 0.0, "ended_reason": ""}
 """What version 1 does not have, as it is where nothing was swapped."""
+_SEVERAL: Final = {"baseline": ""}
+"""What version 2 does not have, as it is where one candidate is compared with stable itself."""
 
 
 def encode(state: State) -> dict[str, Any]:
     """The state as values that JSON knows, with the version."""
     fields: dict[str, Any] = msgspec.to_builtins(state)
-    if fields.items() >= _SWAP.items():
-        return {"version": 1, **{name: value for name, value in fields.items() if name not in _SWAP}}
-    return {"version": VERSION, **fields}
+    version = VERSION
+    for parts, older in ((_SEVERAL, 2), (_SWAP, 1)):
+        if version != older + 1 or any(fields[name] != value for name, value in parts.items()):
+            break
+        version = older
+        fields = {name: value for name, value in fields.items() if name not in parts}
+    return {"version": version, **fields}
 
 
 def decode(values: object) -> State:
@@ -35,7 +42,7 @@ def decode(values: object) -> State:
     if not isinstance(values, dict):
         raise ValueError(f"a rollout's state is a mapping, not {type(values).__name__}")
     version = values.get("version")
-    if version not in (1, VERSION):
+    if version not in range(1, VERSION + 1):
         raise ValueError(
             f"a rollout's state of version {version!r} is unknown to this release, which reads up to {VERSION}"
         )

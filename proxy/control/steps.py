@@ -136,7 +136,7 @@ class Plan:
     judged by. `min_samples` is per version and stage, `min_duration_s` is of the last stage, `max_duration_s` of the
     whole rollout, from its first sample on and pauses included, a bake not. `progress_deadline_s` is how long nothing
     may reach the candidate, or a `Smoke` may take; None is no limit. `gates` are those that its route has webhooks for
-    (`proxy.control.gates`).
+    (`proxy.control.gates`). `baseline` stands for stable where the candidate has a part of the traffic; empty for none.
     """
 
     route: str
@@ -156,6 +156,7 @@ class Plan:
     on_no_traffic: Literal["wait", "pause", "abort"] = "wait"
     on_ratio: Literal["pause", "continue", "abort"] = "continue"
     gates: frozenset[str] = frozenset()
+    baseline: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,29 +123,32 @@ class Subject:
         for track in self.tracks:
             if track.judged and waiting:
                 continue  # stages are judged one after the other
-            skipped = track.skipped
+            skipped, arrived = track.skipped, track.arrived
             for slice_ in track.read(reader, now_s, self.clock_offset_s):
-                self.observe(slice_, wall_s)
+                self.observe(slice_, wall_s, track.weight_ppm)
+            if not track.judged and track.arrived > arrived:
+                self.silence.end()
             if track.skipped > skipped:
                 _LOG.warning("slices were overwritten before they were read: the evidence has a gap",
                              route=self.name, seconds=track.skipped - skipped)  # fmt: skip
             waiting |= track.judged and not track.done
         self._drop_ended()
 
-    def observe(self, slice_: Slice, wall_s: float = 0.0) -> None:
+    def observe(self, slice_: Slice, wall_s: float = 0.0, weight_ppm: int | None = None) -> None:
         """Show a slice to the judge; one that cannot be judged is an error until the next that can. What is dated is
-        recorded."""
+        recorded, as of a weight; None: the candidate's share."""
         judge = self.collected.judge
         if judge is None:
             return
-        if told := self.collected.truths.take(slice_.stage):
+        control = "baseline" if self.state is not None and self.state.baseline else "stable"
+        if told := self.collected.truths.take(slice_.stage, control):
             slice_ = replace(slice_, truths=told)
         try:
             judge.observe(slice_)
             self.silence.observe(slice_, self.state.mirror_ppm / CIRCLE if self.state is not None else 0.0)
             self.error = ""
             if self.active and wall_s:
-                self.recorder.add(slice_, wall_s)
+                self.recorder.add(slice_, wall_s, weight_ppm)
         except ValueError as error:
             self.error = str(error)
             _LOG.error("a slice cannot be judged", route=self.name, reason=self.error)

@@ -174,8 +174,9 @@ class Truths:
         heard = (one for stages in self._spans.values() for roles in stages.values() for one in roles.values())
         return round(sum(one.told for one in heard))
 
-    def take(self, stage: int) -> tuple[TruthCounts, ...]:
-        """What the next slice of a stage is told: of one span, of that stage and those before it.
+    def take(self, stage: int, control: str = "stable") -> tuple[TruthCounts, ...]:
+        """What the next slice of a stage is told: of one span, of that stage and those before it, for the candidate and
+        the role that it is compared with.
 
         Of later stages, whose slices come when this one's are judged, it waits.
         """
@@ -190,7 +191,7 @@ class Truths:
             del self._spans[begin]
         nothing = Heard()
         return tuple(
-            TruthCounts(each, roles.get("stable", nothing).counts(), roles.get("canary", nothing).counts())
+            TruthCounts(each, roles.get(control, nothing).counts(), roles.get("canary", nothing).counts())
             for each, roles in taken.items()
         )
 

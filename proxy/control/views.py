@@ -199,6 +199,7 @@ def _rollout(subject: Subject) -> Json:
         "winner": steps.winner(plan, state.phase, state.verdict, state.weight_ppm) if plan and state else "",
         "reason": _reason(subject),
         "decidedBy": state.decided_by if state else "",
+        "baseline": plan.baseline if plan else "",
         "step": state.step if state else 0,
         "steps": steps.words(plan) if plan else [],
         "stage": state.stage if state else 0,

@@ -13,4 +13,5 @@ Rooms: `stream` (bytes to lines, plain or gzip), `records` (lines to typed recor
 into the ledger), `stages` (which stage a record belongs to, and which one is the last), `answers` (what truths are held
 against), `clock` (the rollout, second by second), `outcome` (what came of it: JSON, report), `run` (from the
 first record to the outcome), `command` (what a person types).
+`spot` is where the records of a stage are counted.
 """

@@ -34,6 +34,7 @@ from proxy.ledger.reader import Reader
 from proxy.simulation.answers import Answers
 from proxy.simulation.order import Second
 from proxy.simulation.records import Record, RefusedError, Side
+from proxy.simulation.spot import Spot
 from proxy.simulation.stages import STRAGGLE_S, Stage, Stages, follow, followed, key_of, refuse_unweighted
 from proxy.simulation.worker import Worker
 
@@ -44,14 +45,6 @@ _ROWS: Final = 96
 _NOT_ASKED: Final[Side[Any]] = Side(error=True)
 _SETTLE_TICKS: Final = 13
 """After the last record the clock runs on until all of them have ended, or their grace has."""
-
-
-@dataclass(slots=True)
-class _Spot:
-    """Where records of a stage are counted: its rows by role. `stage` is None while the file's steps decide."""
-
-    stage: Stage | None
-    loans: Mapping[str, Loan]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +83,9 @@ class Simulation:
         self._feedback = route.takes_feedback
         self._answers = Answers(route)
         self._known: frozenset[str | None] = frozenset({None, *(ref.name for ref in route.backend_refs)})
+        self._versions = tuple(filter(None, (plan.stable, plan.candidate, plan.baseline)))
         self._stages = Stages(plan.steps, last_stage)
-        self._here = self._before = _Spot(None, {})
+        self._here = self._before = Spot(None, {})
         self._switched = 0
         self._usual: set[tuple[int | None, float | None]] = set()
         self._seen: Counter[str] = Counter()
@@ -223,15 +217,17 @@ class Simulation:
         self.moments += [Moment(self.now_s, action) for action in actions if isinstance(action, Entry)]
 
     def _place(self, stage: Stage | None, loans: Mapping[holdings.Arm, Loan]) -> None:
-        of_rollout = (self.plan.stable, self.plan.candidate)
+        of_rollout = holdings.of_rollout(self.state)
         self._before, self._switched = self._here, self._second
-        self._here = _Spot(stage, {role: loan for (name, role), loan in loans.items() if name in of_rollout})
+        self._here = Spot(stage, {arm: loan for arm, loan in loans.items() if arm[0] in of_rollout})
         self._set_share(nan if stage is None else stage.share)
 
     def _set_share(self, share: float) -> None:
         """What part of the traffic the candidate had is told by the records, and by nothing else."""
         loans = [*self._here.loans.values()]
         for track in self.subject.tracks:
+            if track.control != "stable":
+                continue  # a baseline has as much as the candidate, whatever that is
             if track.judged and track.share and any(loan in track.loans for loan in loans):
                 track.share = share
 
@@ -270,7 +266,7 @@ class Simulation:
         message = f"{key}: {name} is no backend of route {self.subject.name}"
         return RefusedError(line, message, f"its backends are {names}; take other records away")
 
-    def _by_place(self, second: Second, plain: bool) -> Iterator[tuple[_Spot, Sequence[Record[Any]]]]:
+    def _by_place(self, second: Second, plain: bool) -> Iterator[tuple[Spot, Sequence[Record[Any]]]]:
         """The records by stage, in the order of stages; what was assigned is told in between."""
         records = second.records
         usual = {(record.stage, record.weight) for record in records}
@@ -321,21 +317,21 @@ class Simulation:
         after = follow(self.state, stage, self._stages.mirror_ppm, self.now_s)
         self._install(after, (Route(), entry), stage=stage)
 
-    def _count_in(self, place: _Spot, records: Sequence[Record[Any]], plain: bool) -> None:
+    def _count_in(self, place: Spot, records: Sequence[Record[Any]], plain: bool) -> None:
         """Count records of one stage. `plain` says that all of them are requests."""
         if not records:
             return
-        stable, candidate = self.plan.stable, self.plan.candidate
-        own = [record for record in records if record.backend == stable]
-        other = [record for record in records if record.backend == candidate]
         paired = [] if plain else [record for record in records if record.pair is not None]
-        self._seen[stable] += len(own) + len(paired)
-        self._seen[candidate] += len(other)
-        self.ignored += len(records) - len(own) - len(other) - len(paired)
-        if own:
-            self._requests(place.loans.get("stable"), own)
-        if other:
-            self._requests(place.loans.get("canary", place.loans.get("shadow")), other)
+        self._seen[self.plan.stable] += len(paired)
+        counted = len(paired)
+        for name in self._versions:
+            own = [record for record in records if record.backend == name]
+            self._seen[name] += len(own)
+            counted += len(own)
+            if own:
+                copies = place.copies(name) if name == self.plan.candidate else None
+                self._requests(place.live(name) or copies, own)
+        self.ignored += len(records) - counted
         if paired:
             self._pairs(place, paired)
 
@@ -348,14 +344,14 @@ class Simulation:
         if self._feedback is not None and loan.role != "shadow":
             self._answers.remember(loan, records, self._worker.groups(users, len(records)))
 
-    def _pairs(self, place: _Spot, records: Sequence[Record[Any]]) -> None:
+    def _pairs(self, place: Spot, records: Sequence[Record[Any]]) -> None:
         pairs = [record.pair for record in records if record.pair is not None]
         times = self._times(records)
         stable = self._worker.columns([pair.stable for pair in pairs])
         shadow = self._worker.columns([pair.shadow for pair in pairs])
-        if (loan := place.loans.get("stable")) is not None:
+        if (loan := place.live(self.plan.stable)) is not None:
             self._worker.requests(loan, self._second, times, stable, self._users(records))
-        if (loan := place.loans.get("shadow")) is None:
+        if (loan := place.copies(self.plan.candidate)) is None:
             self.ignored += len(records)
             return
         self._worker.pairs(loan, self._second, stable, shadow)
@@ -391,8 +387,7 @@ class Simulation:
         for name, count in assigned.items():
             if name not in self._known:
                 raise self._stranger(line, "assigned", name)
-            role = "stable" if name == self.plan.stable else "canary" if name == self.plan.candidate else ""
-            loan = self._here.loans.get(role)
+            loan = self._here.live(name) if name in self._versions else None
             missing = count - self._seen[name]
             self._seen[name] = max(0, -missing)  # what was recorded already of the next count
             if loan is not None and missing > 0:

@@ -61,6 +61,22 @@ def test_every_metric_is_planned_where_it_is_looked_at() -> None:
     assert len(found["assumed"]) == 4
 
 
+def test_a_baseline_takes_the_traffic_of_two_equal_arms() -> None:
+    """A plan would promise the power of all of stable's traffic, which is not what the candidate is compared with."""
+    given = document({"setWeight": 5}, {"setWeight": 20}, analysis={"metrics": METRICS[:1], "maxDuration": "2h"})
+    refs = given["routes"][0]["backendRefs"]
+    alone = outlook(loads(yaml.safe_dump(given), "test").config.routes[0], 100.0)
+    refs.append({"name": "v3", "role": "baseline"})
+    found = outlook(loads(yaml.safe_dump(given), "test").config.routes[0], 100.0)
+    assert [at["weight"] for at in found["metrics"][0]["at"]] == [5, 20]
+    small, large = (at["prove"] for at in found["metrics"][0]["at"])
+    assert small["requests"] == large["requests"], "two equal arms, whatever the weight"
+    assert small["seconds"] == pytest.approx(small["requests"] / (100.0 * 0.1), rel=0.001)
+    # 1/w + 1/w against 1/w + 1/(1 - w): 1.9 times as long at 5 %, 1.6 times at 20 %.
+    for at, usual, times in zip((small, large), alone["metrics"][0]["at"], (1.9, 1.6), strict=True):
+        assert at["seconds"] == pytest.approx(times * usual["prove"]["seconds"], rel=0.01)
+
+
 def test_truths_are_planned_as_if_all_were_told() -> None:
     """Nobody would be told how many truths a margin takes, or would take them for requests."""
     metrics = [*METRICS, {"name": "feedback.accuracy", "maxDecrease": "1pp"}]

@@ -56,10 +56,19 @@ def test_version_2_to_the_letter() -> None:
     assert state_codec.decode(written) == swapping
 
 
+def test_version_3_to_the_letter() -> None:
+    """If broken, a controller that starts anew compares with another version than the one before."""
+    with_baseline = replace(STATE, baseline="v1-fresh")
+    none_swapped = {"doing": "", "doing_since_s": 0.0, "ended_reason": ""}
+    written = json.loads(VERSION_1) | none_swapped | {"version": 3, "baseline": "v1-fresh"}
+    assert state_codec.encode(with_baseline) == written
+    assert state_codec.decode(written) == with_baseline
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 3}, "version 3 is unknown to this release, which reads up to 2"),
+        ({"version": 4}, "version 4 is unknown to this release, which reads up to 3"),
         ({"version": None}, "version None is unknown"),
         ({"phase": "Dancing"}, "damaged: Invalid enum value 'Dancing'"),
         ({"stage": "four"}, r"damaged: Expected `int`, got `str` - at `\$.stage`"),

@@ -407,3 +407,29 @@ def test_a_route_that_holds_truths_against_nothing_refuses_them() -> None:
 def test_the_outcome_has_no_number_that_json_does_not_know() -> None:
     """Broken: a program that reads the outcome stumbles over NaN."""
     json.dumps(simulate(traffic(Span(3))), allow_nan=False)
+
+
+# --- a baseline
+
+
+def with_baseline(route: Route) -> None:
+    route["backendRefs"].append({"name": "other", "role": "baseline"})
+    route["strategy"]["canary"]["steps"] = [{"setWeight": 25}, {"analysis": {}}]
+    errors_alone(route)
+
+
+@pytest.mark.slow
+def test_records_of_a_baseline_are_what_is_compared_with() -> None:
+    """Broken: records of a baseline are passed over, and the candidate is held against a stable that is warm."""
+    fresh = Version(errors=0.06)
+    records = [
+        record | ({"backend": "other"} if record["backend"] == STABLE else {})
+        for record in traffic(Span(150, weight=25.0, share=0.5, stable=fresh, candidate=fresh))
+    ]
+    records += traffic(Span(150, weight=25.0, share=0.0, stable=Version(errors=0.0)), seed=2)
+    found = simulate(sorted(records, key=lambda record: record["t"]), config(with_baseline))
+    assert (found["verdict"], found["phase"]) == ("Successful", "Succeeded"), found["reason"]
+    errors = found["metrics"][0]
+    assert (errors["control"], found["ignored"]) == ("baseline", 0)
+    assert errors["stable"] == pytest.approx(0.06, abs=0.01)
+    assert found["sampleRatio"]["expectedShare"] == 0.5

@@ -1,0 +1,48 @@
+"""Where on the circle the versions of a rollout have their users, and what share of what is compared each has. Pure.
+
+    0          home of B       home of baseline
+    ├ A ┤······├ B ┤···········├ base ┤··········   · stable
+
+Every version beside stable grows from a home of its own, and homes lie evenly: raising a weight takes users from stable
+alone, lowering it or taking a version out gives users back to stable alone, and nobody ever goes from one candidate to
+another. The circle has as many homes as there are versions beside stable, and `config.dividing` keeps each weight below
+the distance between two. A single candidate has the home 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from config import schema
+from proxy.snapshot import CIRCLE, Segment
+
+
+def baseline_of(route: schema.Route) -> str:
+    """The version that stable is represented by; empty where stable itself is compared."""
+    return next((ref.name for ref in route.backend_refs if ref.role == "baseline"), "")
+
+
+def homes(versions: int) -> tuple[int, ...]:
+    """Where the part of each version beside stable begins.
+
+    >>> homes(1), homes(3)
+    ((0,), (0, 333333, 666666))
+    """
+    return tuple(place * CIRCLE // versions for place in range(versions))
+
+
+def segments(parts: Sequence[tuple[int, int, int]], rest: int) -> tuple[Segment, ...]:
+    """The circle, from (home, length, arm) of parts that do not overlap, and the arm that owns what is between."""
+    found: list[Segment] = []
+    below = 0
+    for home, ppm, arm in sorted(part for part in parts if part[1]):
+        if home > below:
+            found.append(Segment(home, rest))
+        below = home + ppm
+        found.append(Segment(below, arm))
+    return (*found, Segment(CIRCLE, rest)) if below < CIRCLE else tuple(found)
+
+
+def compared_share(weight_ppm: int, baseline: bool) -> float:
+    """A candidate's part of the requests that are compared: its own, and those of stable or of a baseline as large."""
+    return 0.5 if baseline and 0 < weight_ppm < CIRCLE else weight_ppm / CIRCLE
