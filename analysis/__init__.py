@@ -24,7 +24,7 @@ rollout), `meter` (what a metric is to the Judge; `meters`: whose), `rates`, `la
 `feedback` (truths that come later), `pairs` with `bursts` (their dispersion), `breaker`, `ramp` (what a candidate may
 cost, and so which weight it may have; `climbing` is its forecast), `ratio`, `progress` (forecasts and futility),
 `readings` (what is answered), `wording` (in which words), `tally` (where a rollout stands), `verdict` (the Judge),
-`contest` (whether a candidate is better), `memory` (its state as bytes), `planning` (how much traffic a plan needs),
-`forecast` (when a proof is there, by the planner), `distances` (sizes for people), `excess` (pairs that differ, less
-the model's own noise).
+`contest` (whether a candidate is better), `panel` (several candidates), `memory` (its state as bytes), `planning` (how
+much traffic a plan needs), `forecast` (when a proof is there, by the planner), `distances` (sizes for people), `excess`
+(pairs that differ, less the model's own noise).
 """

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, Literal
 
+from analysis.panel import Panel
 from analysis.plan import Gate, Goal, Plan
 from analysis.readings import MetricReading, level_of
 from analysis.summaries import Slice
@@ -88,17 +89,25 @@ class Contest:
         return f"{goal.name}: {levels}; {better}"
 
 
-def begin(plan: Plan) -> Judge | Contest:
+Bench = Judge | Contest | Panel
+"""Whoever answers a question."""
+
+
+def begin(plan: Plan) -> Bench:
     """Whoever answers a question, with no evidence yet."""
+    if plan.rivals:
+        return Panel(plan)
     return Judge(plan) if plan.goal is None else Contest(plan)
 
 
-def resume(plan: Plan, data: bytes) -> Judge | Contest:
+def resume(plan: Plan, data: bytes) -> Bench:
     """The same with the evidence that was dumped.
 
     Raises:
         ValueError: it is not evidence of this question.
     """
+    if plan.rivals:
+        return Panel.load(plan, data)
     return Judge.load(plan, data) if plan.goal is None else Contest.load(plan, data)
 
 

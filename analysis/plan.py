@@ -141,6 +141,8 @@ class Plan:
     budget: Budget | None = None
     control: Literal["stable", "baseline"] = "stable"
     """What the arm is called that the candidate is compared with; it asks nothing else."""
+    rivals: tuple[str, ...] = ()
+    """The names of several candidates, to each of whom the question is put (a `Panel`); none where there is one."""
 
     def __post_init__(self) -> None:
         names = [gate.name for gate in self.gates]
@@ -149,6 +151,8 @@ class Plan:
         for risk in ("alpha_abort", "alpha_promote", "breaker_alpha"):
             if not 0 < getattr(self, risk) < 1:
                 raise ValueError(f"{risk}: {getattr(self, risk)} is not between 0 and 1")
+        if self.goal is not None and self.rivals:
+            raise ValueError(f"rivals: a contest is between two, and {', '.join(self.rivals)} are several")
         for length in ("block_s", "horizon_s"):
             if not getattr(self, length) > 0:
                 raise ValueError(f"{length}: {getattr(self, length)} is not above 0")

@@ -135,6 +135,8 @@ class Verdict:
     """What a contest has found so far, in words."""
     ramp: RampReading | None = None
     """Of a candidate whose weight rises by evidence."""
+    candidates: tuple[tuple[str, Verdict], ...] = ()
+    """Of a panel: what is said of each candidate, in their order, of those that have left the race too."""
 
 
 UNITS: Final[dict[Kind, Unit]] = {

@@ -236,6 +236,8 @@ class Slice:
     truths: tuple[TruthCounts, ...] = ()
     """What was learnt during the slice of predictions made by then, each stage once. Counts of two stages are never
     pooled."""
+    rival: str = ""
+    """Which of several candidates it is of; empty where there is one."""
 
     @property
     def earlier(self) -> tuple[TruthCounts, ...]:

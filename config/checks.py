@@ -151,10 +151,10 @@ def _roles(route: Route) -> Iterator[Finding]:
     for place in stable[1:]:
         loc = ("backendRefs", place)
         yield Finding(loc, "is a second stable version", "give the candidate `role: canary`, and keep one stable")
-    for place in canary[1:]:
-        yield Finding(
-            ("backendRefs", place), "is a second canary, which is not supported yet", "keep one candidate at a time"
-        )
+    if route.strategy.canary is None:
+        for place in canary[1:]:
+            message = f"is a second canary, and {to_camel(route.strategy.only)} takes one"
+            yield Finding(("backendRefs", place), message, "keep one, or give the route the strategy `canary`")
 
 
 def _weights(route: Route) -> Iterator[Finding]:

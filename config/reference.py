@@ -13,7 +13,9 @@ __all__ = ["EXAMPLES", "NAMES", "reference_markdown", "schema_json"]
 
 EXAMPLES: Final = Path(__file__).with_name("examples")
 """The folder of whole files."""
-NAMES: Final = ("canary", "ramp", "baseline", "blue-green", "recreate", "rehearsal", "ab-test", "weights", "mirror")
+NAMES: Final = (
+    "canary", "ramp", "ab-n", "baseline", "blue-green", "recreate", "rehearsal", "ab-test", "weights", "mirror",
+)  # fmt: skip
 """Of whole files, in the order in which they are shown."""
 
 _HEAD: Final = """\

@@ -104,9 +104,10 @@ class BackendRef(Section):
     """The name of a backend."""
 
     role: LiveRole = "stable"
-    """stable: serves. canary: the candidate of the strategy. baseline: a fresh instance of stable's version, which gets
-    as much of stable's traffic as a candidate does, and with which the candidate is compared in place of stable; it
-    serves nobody but in the steps of a `canary`. shadow: gets a copy of every request."""
+    """stable: serves. canary: a candidate of the strategy; a `canary` takes several at once. baseline: a fresh instance
+    of stable's version, which gets as much of stable's traffic as a candidate does, and with which candidates are
+    compared in place of stable; it serves nobody but in the steps of a `canary`. shadow: gets a copy of every
+    request."""
 
     weight: Weight | None = None
     """Its share of live traffic relative to the other weights of a route without a strategy."""

@@ -330,6 +330,7 @@ def promote(
     full: Annotated[
         bool, typer.Option("--full", help="All traffic to the candidate, whatever the evidence says.")
     ] = False,
+    candidate: Annotated[str, typer.Option("--candidate", metavar="NAME", help="With --full: of several this.")] = "",
     admin: Admin = DEFAULT_ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -340,7 +341,7 @@ def promote(
         with asking(admin, as_json) as client:
             edit(client, route, config, write=write, full=full)
     else:
-        _act(admin, as_json, route, "promote", full=full)
+        _act(admin, as_json, route, "promote", full=full, **({"candidate": candidate} if candidate else {}))
 
 
 @app.command()

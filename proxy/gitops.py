@@ -34,6 +34,8 @@ def edit(client: Client, route: str, config: Path | None, write: bool, full: boo
     candidate = rollout["candidate"]
     if not candidate:
         _refuse(f"route {route!r} has no candidate")
+    if len(rollout["racing"]) > 1:
+        _refuse(f"no candidate is chosen yet: {', '.join(rollout['racing'])} are in the race; wait for its end")
     live = rollout["phase"] == "Succeeded" and rollout["weight"] == _ALL
     if write and not live and not full:
         stands = f"{rollout['phase']}, with {words.plain(rollout['weight'])} % of the traffic"

@@ -102,7 +102,7 @@ def routes(summaries: Sequence[Json]) -> Table:
         table.add_row(
             Text(route["name"]),
             Text(route["stable"] or words.NOTHING),
-            Text(route["candidate"] or words.NOTHING),
+            Text(", ".join(route["racing"]) if len(route["racing"]) > 1 else route["candidate"] or words.NOTHING),
             phase(route["phase"]),
             route["verdict"] or words.NOTHING,
             f"{words.plain(route['weight'])} %" if route["phase"] else words.NOTHING,
@@ -120,7 +120,10 @@ def phase(name: str) -> Text:
 def route(answer: Json) -> RenderableType:
     """One route: where its rollout is, its metrics and its versions."""
     parts: list[RenderableType] = [routes([answer])]
-    if answer["metrics"]:
+    if answer["candidates"]:
+        parts.append(_candidates(answer["candidates"]))
+        parts += [metrics(each["metrics"], each["name"]) for each in answer["candidates"] if each["metrics"]]
+    elif answer["metrics"]:
         parts.append(metrics(answer["metrics"]))
     parts.append(_arms(answer["arms"]))
     if answer["feedback"] is not None:
@@ -139,10 +142,22 @@ def _held(counts: Json) -> Table:
     return table
 
 
-def metrics(readings: Sequence[Json]) -> Table:
-    """The evidence of each metric."""
+def _candidates(candidates: Sequence[Json]) -> Table:
+    table = table_of("Candidate", "", "Weight", "Harm", "Why", title="Candidates")
+    for each in candidates:
+        standing = words.candidate(each)
+        colour = {"Failed": "red", "Successful": "green"}.get(each["verdict"], "")
+        weight = f"{words.plain(each['weight'])} %"
+        table.add_row(Text(each["name"]), Text(standing, colour), weight, words.odds(each["abortEvidence"]),
+                      Text(each["reason"]))  # fmt: skip
+    return table
+
+
+def metrics(readings: Sequence[Json], of: str = "") -> Table:
+    """The evidence of each metric, or of one of several candidates."""
+    title = f"Evidence of {of}" if of else "Evidence"
     control = words.control(readings).capitalize()
-    table = table_of("Metric", control, "Candidate", "Effect", "Margin", "For", "Against", "Verdict", title="Evidence")
+    table = table_of("Metric", control, "Candidate", "Effect", "Margin", "For", "Against", "Verdict", title=title)
     for metric in readings:
         colour = "red" if metric["harmed"] else "green" if metric["passed"] else ""
         table.add_row(

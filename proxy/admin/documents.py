@@ -113,6 +113,9 @@ class Summary(Document):
     """The key under `strategy` in the file; empty where the route has no rollout."""
     stable: str
     candidate: str
+    """Of several the one that is in front: the first that is proven, or that is still in the race."""
+    racing: list[str]
+    """Of several candidates those that are in the race; empty where there is one."""
     phase: str
     verdict: str
     winner: Literal["", "candidate", "stable", "none"]
@@ -323,8 +326,35 @@ class Ramp(Document):
     text: str
 
 
-class Route(Summary):
-    """All that is known of a route."""
+class Evidence(Document):
+    """What the evidence says of a candidate."""
+
+    metrics: list[Metric]
+    ratio: Ratio | None
+    missing: list[str]
+    forecast_seconds: float | None
+    abort_evidence: float | None
+    abort_needed: float | None
+
+
+class Candidate(Evidence):
+    """One of several candidates, and what the evidence says of it alone."""
+
+    name: str
+    racing: bool
+    weight: Percent
+    verdict: str
+    """`Failed`: it has left for its harm. `Not chosen`: another one takes over, and nothing was found against it. Of
+    the one that takes over, the verdict of the rollout. Empty as long as it is open."""
+    decided_by: str
+    reason: str
+    left_at: Moment | None
+    pairs: Pairs | None
+
+
+class Route(Summary, Evidence):
+    """All that is known of a route. Of several candidates metrics, ratio, missing and pairs are those of the one that
+    is in front, and each has its own among `candidates`."""
 
     match: list[str]
     decided_by: str
@@ -335,16 +365,12 @@ class Route(Summary):
     stage_started_at: Moment | None
     ended_at: Moment | None
     arms: list[Arm]
-    metrics: list[Metric]
-    ratio: Ratio | None
-    missing: list[str]
-    forecast_seconds: float | None
-    abort_evidence: float | None
-    abort_needed: float | None
     contest: str
     """What an abTest has found so far, in words."""
     ramp: Ramp | None
     """Null where the weight does not follow a budget."""
+    candidates: list[Candidate]
+    """Empty where there is one."""
     pairs: Pairs | None
     feedback: Feedback | None
     """Null where no truths are told."""

@@ -233,7 +233,11 @@ def actor(request: web.Request) -> str:
 
 
 _COMMANDS: Final[dict[Verb, tuple[str, type[Parameters]]]] = {
-    "promote": ('go one step further; body {"full": true}: all traffic to the candidate now', PromoteOptions),
+    "promote": (
+        'go one step further; body {"full": true}: all traffic to the candidate now, '
+        'or to the "candidate" that is named',
+        PromoteOptions,
+    ),
     "abort": ('all traffic back to stable; body {"reason": "…"} for the journal', AbortOptions),
     "pause": ("hold the rollout where it is; its guardrails go on", NoOptions),
     "resume": ("go on after a pause", NoOptions),

@@ -327,6 +327,26 @@ def _rollouts(routes: list[Json]) -> Iterator[Metric]:
         _add(abort, route["abortEvidence"], name)
         _add(abort_needed, route["abortNeeded"], name)
     yield from (phase, step, evidence, needed, abort, abort_needed, spent, worst)
+    yield from _candidates(routes)
+
+
+def _candidates(routes: list[Json]) -> Iterator[Metric]:
+    """Where a rollout has several: each by itself."""
+    racing = _gauge("understudy_candidate_racing", "1 while one of several candidates is in the race, else 0.",
+                    "route", "candidate")  # fmt: skip
+    evidence = _gauge("understudy_candidate_evidence", "Of one of several candidates, as understudy_evidence.",
+                      "route", "candidate", "metric", "side")  # fmt: skip
+    abort = _gauge("understudy_candidate_abort_evidence", "Of one of several candidates, as understudy_abort_evidence.",
+                   "route", "candidate")  # fmt: skip
+    for route in routes:
+        for each in route["candidates"]:
+            labels = (route["name"], each["name"])
+            racing.add_metric(labels, float(each["racing"]))
+            for metric in each["metrics"]:
+                _add(evidence, metric["evidenceHarm"], *labels, metric["name"], "harm")
+                _add(evidence, metric["evidencePass"], *labels, metric["name"], "pass")
+            _add(abort, each["abortEvidence"], *labels)
+    yield from (racing, evidence, abort)
 
 
 def _add(family: GaugeMetricFamily, value: float | None, *labels: str) -> None:

@@ -87,6 +87,9 @@ class PromoteOptions(Parameters):
     full: Annotated[bool, Field(strict=True)] = False
     """All traffic to the candidate now, whatever the evidence says."""
 
+    candidate: Annotated[str, Field(strict=True, max_length=63)] = ""
+    """Of several candidates the one that is to have it. The others are not chosen."""
+
 
 class AbortOptions(Parameters):
     """What the journal says of an abort."""

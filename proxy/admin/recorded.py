@@ -66,7 +66,7 @@ class RecordedPage(Document):
     """`after` of the next page; null on the last one."""
 
 
-class DecidedVerdict(Document):
+class OneVerdict(Document):
     """A verdict with all its numbers. Members that an earlier release did not keep are null."""
 
     abort: bool | None
@@ -91,6 +91,19 @@ class DecidedVerdict(Document):
     winner: str | None
     """Of a contest: `candidate` or `none` (neither is better), empty as long as it is open."""
     ramp: Ramp | None
+
+
+class NamedVerdict(OneVerdict):
+    """That on one of several candidates."""
+
+    name: str
+
+
+class DecidedVerdict(OneVerdict):
+    """The verdict of a rollout: of several candidates that on the one in front, and each by itself."""
+
+    candidates: list[NamedVerdict] | None
+    """Empty where there is one."""
 
 
 class Differs(Document):

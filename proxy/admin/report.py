@@ -10,22 +10,23 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from proxy.admin import ramping, waiting, words
+from proxy.admin.markdown import safe as _safe
+from proxy.admin.markdown import table as _table
+from proxy.admin.pairs import pairs
 from proxy.admin.words import NOTHING, count, effect, level, milliseconds, moment, odds, percent, plain, span
 
 Json = dict[str, Any]
 LABELS_SHOWN: Final = 20
-CONFUSION_SHOWN: Final = 12
 _EXPERIMENTS: Final = ("mirror", "abTest")
 """Strategies that ask a question, and end with its answer."""
 _ALL: Final = 100.0
-_ESCAPES: Final = str.maketrans({c: f"\\{c}" for c in "\\`*|[]"} | {"<": "&lt;", "&": "&amp;", "\n": " ", "\r": " "})
 
 
 def markdown(route: Json, entries: Sequence[Json]) -> str:
     """The report of one route, from its JSON and its journal entries (newest first)."""
     sections = [_header(route)]
     if route["phase"]:
-        sections += [_steps(route), _missing(route), _metrics(route), _ratio(route)]
+        sections += [_steps(route), _missing(route), *_evidence(route)]
     sections += [
         _arms(route),
         _outcomes(route),
@@ -34,7 +35,7 @@ def markdown(route: Json, entries: Sequence[Json]) -> str:
         _feedback(route),
         _held(route),
         _distances(route),
-        _pairs(route),
+        *pairs(route),
         _timeline(entries),
     ]
     if route["phase"]:
@@ -59,7 +60,8 @@ def _header(route: Json) -> list[str]:
     name = _safe(route["name"])
     if not route["phase"]:
         return [f"# {name}", "", "This route has no rollout: its weights are those of the file."]
-    lines = [f"# {name}: {_safe(route['candidate'])} against {_safe(route['stable'])}", "", f"**{_conclusion(route)}**"]
+    who = " and ".join(map(_safe, [each["name"] for each in route["candidates"]] or [route["candidate"]]))
+    lines = [f"# {name}: {who} against {_safe(route['stable'])}", "", f"**{_conclusion(route)}**"]
     if route["reason"]:
         lines += ["", f"> {_safe(route['reason'])}"]
     if route["error"]:
@@ -82,6 +84,8 @@ def _header(route: Json) -> list[str]:
 
 def _conclusion(route: Json) -> str:
     candidate, stable = _safe(route["candidate"]), _safe(route["stable"])
+    if len(route["racing"]) > 1:
+        candidate = f"each of {', '.join(map(_safe, route['racing']))}"
     match route["phase"]:
         case "Succeeded":
             return _success(route, candidate, stable)
@@ -150,15 +154,36 @@ def _missing(route: Json) -> list[str]:
 # --- the evidence
 
 
-def _metrics(route: Json) -> list[str]:
+def _evidence(route: Json) -> list[list[str]]:
+    """The metrics and the split, of several candidates those of each."""
+    if not route["candidates"]:
+        return [_metrics(route), _ratio(route)]
+    sections = [_candidates(route["candidates"])]
+    for each in route["candidates"]:
+        name = f" of {_safe(each['name'])}"
+        sections += [_metrics(each, name), _ratio(each, name)]
+    return sections
+
+
+def _candidates(candidates: Sequence[Json]) -> list[str]:
+    rows = [
+        (_safe(each["name"]), words.candidate(each), f"{plain(each['weight'])} %", odds(each["abortEvidence"]),
+         moment(each["leftAt"]) if each["leftAt"] else NOTHING, _safe(each["reason"]))
+        for each in candidates
+    ]  # fmt: skip
+    head = ("Candidate", "", "Weight", "Evidence of harm", "Left at", "Why")
+    return ["## Candidates", "", *_table(head, rows, numbers=range(2, 4))]
+
+
+def _metrics(route: Json, of: str = "") -> list[str]:
     metrics = route["metrics"]
     if not metrics:
-        return ["## Metrics", "", "No comparison yet."]
+        return [f"## Metrics{of}", "", "No comparison yet."]
     control = words.control(metrics).capitalize()
     head = ("Metric", control, "Candidate", "Effect", "Interval", "Margin", "Evidence for", "Evidence against",
             "Requests", "Verdict")  # fmt: skip
     rows = [_metric(metric) for metric in metrics]
-    lines = ["## Metrics", "", *_table(head, rows, numbers=range(1, 9)), ""]
+    lines = [f"## Metrics{of}", "", *_table(head, rows, numbers=range(1, 9)), ""]
     lines += [f"- {_safe(metric['text'])}" for metric in metrics if metric["text"]]
     if route["abortEvidence"] is not None:
         lines += [
@@ -185,11 +210,11 @@ def _metric(metric: Json) -> tuple[str, ...]:
     )
 
 
-def _ratio(route: Json) -> list[str]:
+def _ratio(route: Json, of: str = "") -> list[str]:
     ratio = route["ratio"]
     if not ratio:
         return []
-    lines = ["## Sample ratio", ""]
+    lines = [f"## Sample ratio{of}", ""]
     if ratio["flagged"]:
         lines += [
             "**The comparison is unreliable: traffic is not split as configured. Nothing is promoted on it.**",
@@ -219,7 +244,7 @@ def _arms(route: Json) -> list[str]:
             arm["role"],
             NOTHING if arm["role"] == "shadow" else f"{plain(arm['weight'])} %",
             count(arm["requests"]),
-            _part(arm["failed"], arm["requests"]),
+            words.part(arm["failed"], arm["requests"]),
             count(arm["inFlight"]),
             count(arm["users"]),
             *(milliseconds(latency[quantile]) for quantile in ("p50", "p95", "p99")),
@@ -239,10 +264,6 @@ def _saved(arms: Iterable[Json]) -> list[str]:
         if arm["failedToClients"] != arm["failed"]
     ]
     return ["", *texts] if texts else []
-
-
-def _part(part: float, whole: float) -> str:
-    return f"{count(part)} ({percent(part / whole)})" if whole else count(part)
 
 
 def _outcomes(route: Json) -> list[str]:
@@ -273,7 +294,7 @@ def _labels(route: Json) -> list[str]:
         rows = [(_safe(name), *(percent(share.get(name, 0)) for share in shares)) for name in names[:LABELS_SHOWN]]
         by_role = {arm["role"]: arm["labels"][output] for arm in reversed(shown)}
         stable, candidate = by_role.get("baseline", by_role.get("stable")), by_role.get("canary", by_role.get("shadow"))
-        if stable is not None and candidate is not None:
+        if stable is not None and candidate is not None and len(route["candidates"]) < 2:
             head += ("Difference",)
             rows = [
                 (*row, effect("pp", 100 * (candidate.get(name, 0) - stable.get(name, 0))))
@@ -327,37 +348,6 @@ def _distances(route: Json) -> list[str]:
     return ["## Distances", "", *_table(head, rows, numbers=range(1, 5)), "", text]
 
 
-def _pairs(route: Json) -> list[str]:
-    pairs = route["pairs"]
-    if not pairs or not pairs["compared"]:
-        return []
-    lines = ["## Pairs", "", f"{count(pairs['compared'])} requests were answered by both versions and compared."]
-    for output, pair in pairs["outputs"].items():
-        lines += ["", f"### {_safe(output)}: {_part(pair['disagreed'], pair['compared'])} disagree"]
-        if pair["repeated"]:
-            own, asked = _part(pair["stableDisagreed"], pair["repeated"]), count(pair["repeated"])
-            lines += ["", f"Of {asked} requests that stable was asked twice it differs from itself in {own}."]
-        if pair.get("confusion") and pair["confusion"]["rows"]:
-            lines += ["", *_confusion(pair["confusion"])]
-    return lines
-
-
-def _confusion(confusion: Json) -> list[str]:
-    labels, cells = confusion["rows"], confusion["cells"]
-    traffic = [sum(cells[i]) + sum(row[i] for row in cells) for i in range(len(labels))]
-    kept = sorted(sorted(range(len(labels)), key=lambda i: -traffic[i])[:CONFUSION_SHOWN])
-    head = ("stable ↓ candidate →", *(_safe(labels[i]) for i in kept))
-    rows = [(_safe(labels[i]), *(_cell(cells[i][j], i == j) for j in kept)) for i in kept]
-    lines = _table(head, rows, numbers=range(1, len(head)))
-    if len(kept) < len(labels):
-        lines += ["", f"The {CONFUSION_SHOWN} most frequent of {len(labels)} labels."]
-    return lines
-
-
-def _cell(number: float, agrees: bool) -> str:
-    return count(number) if agrees or not number else f"**{count(number)}**"
-
-
 def _held(route: Json) -> list[str]:
     if route["held"] is None:
         return []
@@ -377,23 +367,9 @@ def _timeline(entries: Sequence[Json]) -> list[str]:
     return ["## Timeline", "", *_table(("When", "What", "Who", ""), rows)]
 
 
-# --- Markdown
-
-
-def _safe(text: Any) -> str:
-    return str(text).translate(_ESCAPES)
-
-
 def _titles(arms: Iterable[Json]) -> tuple[str, ...]:
     return tuple(f"{_safe(arm['backend'])} ({arm['role']})" for arm in arms)
 
 
 def _outputs(arms: Iterable[Json], group: str) -> list[str]:
     return list(dict.fromkeys(output for arm in arms for output in arm[group]))
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Iterable[int] = ()) -> list[str]:
-    """A table; columns of numbers are set flush right."""
-    right = set(numbers)
-    rule = ["---:" if column in right else "---" for column in range(len(head))]
-    return ["| " + " | ".join(line) + " |" for line in (head, rule, *rows)]

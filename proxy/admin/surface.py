@@ -118,7 +118,9 @@ class Controls(Protocol):
     def route(self, name: str) -> Json:
         """All that is known of a route. Raises KeyError if there is none of this name."""
 
-    async def act(self, route: str, verb: Verb, actor: str, full: bool = False, reason: str = "") -> Json:
+    async def act(
+        self, route: str, verb: Verb, actor: str, full: bool = False, reason: str = "", candidate: str = ""
+    ) -> Json:
         """Carry out a command.
 
         Raises KeyError, IllegalEvent where the rollout's phase does not allow it, StoreError where it cannot be kept.

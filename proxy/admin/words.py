@@ -43,6 +43,15 @@ def count(number: float | None) -> str:
     return NOTHING if number is None else wording.count(number)
 
 
+def part(some: float, whole: float) -> str:
+    """A count, and its share of a whole.
+
+    >>> part(3, 200), part(0, 0)
+    ('3 (1.5 %)', '0')
+    """
+    return f"{count(some)} ({percent(some / whole)})" if whole else count(some)
+
+
 def failures(arm: dict[str, Any]) -> str:
     """How many requests of a version failed, and how many of these failures its clients saw, if a retry hid some.
 
@@ -134,6 +143,16 @@ def verdict(metric: dict[str, Any]) -> str:
     if metric["role"] != "guardrail":
         return "not shown to be worse"
     return f"open: {odds(metric['evidencePass'])} of {odds(metric['neededPass'])}"
+
+
+def candidate(one: dict[str, Any]) -> str:
+    """Where one of several candidates stands.
+
+    >>> candidate({"racing": True, "verdict": ""}), candidate({"racing": False, "verdict": "Not chosen"})
+    ('in the race', 'not chosen')
+    """
+    known = {"Failed": "left: harm is proven", "Not chosen": "not chosen", "Successful": "proven"}
+    return "in the race" if one["racing"] else known.get(one["verdict"], "not decided")
 
 
 def span(seconds: float | None) -> str:

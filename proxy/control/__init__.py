@@ -23,5 +23,6 @@ given (`slices` in the database), `replay` a rollout on it, `backtest` under ano
 (`pruning` in the database). `health` asks endpoints whether they are well, `smoke` whether they answer as they should,
 both by `asking`, `swapping` has versions stopped and started, `views`, `held` and `endpoints` are how all of it looks
 to people, `role` the process, `isolation` keeps the trouble of one route from the others, `cohorts` says who has which
-users. State is kept in the store before anything is pushed.
+users, `race` which of several candidates are left, `paired` what both versions answered. State is kept in the store
+before anything is pushed.
 """

@@ -22,6 +22,11 @@ def baseline_of(route: schema.Route) -> str:
     return next((ref.name for ref in route.backend_refs if ref.role == "baseline"), "")
 
 
+def candidates_of(route: schema.Route) -> tuple[str, ...]:
+    """The candidates, in the order of the file."""
+    return tuple(ref.name for ref in route.backend_refs if ref.role == "canary")
+
+
 def homes(versions: int) -> tuple[int, ...]:
     """Where the part of each version beside stable begins.
 
@@ -43,6 +48,14 @@ def segments(parts: Sequence[tuple[int, int, int]], rest: int) -> tuple[Segment,
     return (*found, Segment(CIRCLE, rest)) if below < CIRCLE else tuple(found)
 
 
-def compared_share(weight_ppm: int, baseline: bool) -> float:
-    """A candidate's part of the requests that are compared: its own, and those of stable or of a baseline as large."""
-    return 0.5 if baseline and 0 < weight_ppm < CIRCLE else weight_ppm / CIRCLE
+def compared_share(weight_ppm: int, baseline: bool, racing: int = 1) -> float:
+    """A candidate's part of the requests that are compared: its own, and those of stable or of a baseline as large.
+
+    `racing` candidates have this weight each.
+
+    >>> compared_share(200_000, baseline=False, racing=3), compared_share(200_000, baseline=True, racing=3)
+    (0.3333333333333333, 0.5)
+    """
+    if not 0 < weight_ppm < CIRCLE:
+        return weight_ppm / CIRCLE
+    return 0.5 if baseline else weight_ppm / (CIRCLE - (racing - 1) * weight_ppm)

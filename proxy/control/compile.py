@@ -61,18 +61,23 @@ def layout(route: schema.Route, state: State | None) -> Layout:
     if route.strategy is None:
         return Layout(_static_arms(route), _static_mirrors(route, set()))
     stable = next(ref.name for ref in route.backend_refs if ref.role == "stable")
-    candidate = next(ref.name for ref in route.backend_refs if ref.role == "canary")
+    candidates = cohorts.candidates_of(route)
+    racing = candidates if state is None or not state.race else state.racing
     weight_ppm = 0 if state is None else state.weight_ppm
     baseline = cohorts.baseline_of(route)
-    mirrors = _static_mirrors(route, {stable, candidate, baseline})
+    mirrors = _static_mirrors(route, {stable, *candidates, baseline})
     if state is not None and state.mirror_ppm:
-        to = stable if weight_ppm == CIRCLE else candidate
-        copies = _copies(route, to, candidate)
-        changes: dict[str, object] = {"percent": state.mirror_ppm / _PER_PERCENT}
-        if to == stable:
-            changes["repeat"] = None  # who answers then is the candidate, whose own noise is no measure
-        mirrors = (copies.model_copy(update=changes), *mirrors)
-    beside = [ArmShare(candidate, "canary", weight_ppm), *_baseline(baseline, weight_ppm)]
+        rehearsing: list[schema.MirrorRef] = []
+        for candidate in racing:
+            to = stable if weight_ppm == CIRCLE else candidate
+            copies = _copies(route, to, candidate)
+            changes: dict[str, object] = {"percent": state.mirror_ppm / _PER_PERCENT}
+            if to == stable:
+                changes["repeat"] = None  # who answers then is the candidate, whose own noise is no measure
+            rehearsing.append(copies.model_copy(update=changes))
+        mirrors = (*rehearsing, *mirrors)
+    beside = [ArmShare(name, "canary", weight_ppm if name in racing else 0) for name in candidates]
+    beside += _baseline(baseline, weight_ppm)
     if weight_ppm < CIRCLE:
         beside = [replace(arm, home=home) for arm, home in zip(beside, cohorts.homes(len(beside)), strict=True)]
     stables = ArmShare(stable, "stable", CIRCLE - sum(arm.ppm for arm in beside))

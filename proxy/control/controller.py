@@ -296,7 +296,9 @@ class Controller:
         return [] if self._loaded is None else list(restart_needed(self._launch, self._loaded.config))
 
     # --- commands
-    async def act(self, route: str, verb: Verb, actor: str, full: bool = False, reason: str = "") -> Json:
+    async def act(
+        self, route: str, verb: Verb, actor: str, full: bool = False, reason: str = "", candidate: str = ""
+    ) -> Json:
         """Carry out a command.
 
         Raises:
@@ -306,7 +308,7 @@ class Controller:
         """
         async with self._turn:
             subject = self._subject(route)
-            await self._plane.command(subject, event_of(verb, actor, full, reason))
+            await self._plane.command(subject, event_of(verb, actor, full, reason, candidate))
             return self._plane.view(subject)
 
     # --- questions

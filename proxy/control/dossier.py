@@ -57,6 +57,7 @@ class KeptTrack(msgspec.Struct, frozen=True):
     control: str = "stable"
     weight_ppm: int = -1
     """-1 in what earlier releases kept: there it is the share."""
+    rival: str = ""
 
 
 class KeptArm(msgspec.Struct, frozen=True):
@@ -69,8 +70,17 @@ class KeptArm(msgspec.Struct, frozen=True):
     confusion: dict[str, list[tuple[str, str, float]]]
 
 
+class KeptPairs(msgspec.Struct, frozen=True):
+    """What ended tracks of one candidate compared, by output."""
+
+    compared: float
+    disagreed: dict[str, tuple[float, float]]
+    repeated: dict[str, Repeats]
+
+
 class Dossier(msgspec.Struct, frozen=True):
-    """All of it. `judge` is the judge's own dump, `pairs` and `repeated` are by output what ended tracks compared.
+    """All of it. `judge` is the judge's own dump, `pairs` and `repeated` are by output what ended tracks compared,
+    where there is one candidate, `rivals` where there are several.
 
     `past` is what arms did in rows that were given back, `sums` what they did altogether: with the memory of the rows
     gone, it is the past. `of` says of which rollout it is; it is empty in what an earlier release kept.
@@ -89,6 +99,7 @@ class Dossier(msgspec.Struct, frozen=True):
     truths: KeptTruths = KeptTruths()
     repeated: dict[str, Repeats] = {}
     of: str = ""
+    rivals: dict[str, KeptPairs] = {}
     version: int = VERSION
 
 
@@ -120,7 +131,7 @@ def keep_track(track: Track) -> KeptTrack:
     return KeptTrack(
         track.stage, track.share, track.judged, track.sticky, track.loans, track.next_slice, track.until,
         track.skipped, {role: _keep_counts(counts) for role, counts in track.sums.items()}, track.compared,
-        track.disagreed, track.repeated, track.control, track.weight_ppm,
+        track.disagreed, track.repeated, track.control, track.weight_ppm, track.rival,
     )  # fmt: skip
 
 
@@ -130,6 +141,7 @@ def revive_track(kept: KeptTrack) -> Track:
         kept.stage, kept.share, kept.judged, kept.sticky, kept.loans, kept.next_slice, kept.until, kept.skipped,
         {role: _revive_counts(counts) for role, counts in kept.sums.items()}, kept.compared, dict(kept.disagreed),
         dict(kept.repeated), kept.control, kept.weight_ppm if kept.weight_ppm >= 0 else round(kept.share * CIRCLE),
+        kept.rival,
     )  # fmt: skip
 
 

@@ -44,6 +44,7 @@ class Track:
     role, `disagreed` by output (compared pairs, those that differ), `repeated` likewise: what was read, for people to
     look at. Only a judged track makes slices for a judge. `control` is the role that live requests of the candidate are
     compared with, `share` the candidate's of what is compared, `weight_ppm` its part of all live traffic.
+    `rival` is the candidate, where there are several.
     """
 
     stage: int
@@ -60,6 +61,7 @@ class Track:
     repeated: dict[str, Repeats] = field(default_factory=dict)
     control: str = "stable"
     weight_ppm: int = 0
+    rival: str = ""
 
     @property
     def roles(self) -> tuple[str, str]:
@@ -118,6 +120,7 @@ class Track:
             users=self._users(reader),
             sticky=self.sticky,
             groups=self._groups(reader) if self.sticky and not at_s % GROUPS_EVERY else None,
+            rival=self.rival,
         )
 
     def _users(self, reader: Reader) -> tuple[int, int] | None:

@@ -1,8 +1,9 @@
 """Which rows and tracks a route has at present, and what becomes of them when its stage changes.
 
 A value: a new stage makes new holdings, and the old ones are there to go back to if they cannot be kept in the
-store. What is judged together (stable, canary, the candidate's copies) is one track; everything else that gets
-traffic is a track of its own, so that a slow version which nobody judges holds up no evidence.
+store. What is judged together (stable or its baseline, canary, the candidate's copies) is one track, of several
+candidates one for each; everything else that gets traffic is a track of its own, so that a slow version which nobody
+judges holds up no evidence.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ def is_judged(state: State | None) -> bool:
 
 def of_rollout(state: State | None) -> frozenset[str]:
     """The versions that a rollout has to do with."""
-    return frozenset() if state is None else frozenset({state.stable, state.candidate, state.baseline} - {""})
+    if state is None:
+        return frozenset()
+    runners = {runner.name for runner in state.race}
+    return frozenset({state.stable, state.candidate, state.baseline, *runners} - {""})
 
 
 def settle(
@@ -119,26 +123,31 @@ def _tracks(
     route: schema.Route, state: State | None, loans: Mapping[Arm, Loan], before: tuple[Track, ...], slice_: int
 ) -> tuple[Track, ...]:
     control = _control(state, loans)
-    members = set()
-    if is_judged(state) and state is not None:
-        members = {(version, role) for version in of_rollout(state) for role in (control, "canary", "shadow")}
-    together = tuple(loan for arm, loan in loans.items() if arm in members)
-    groups = [(together, True)] if together else []
-    groups += [((loan,), False) for arm, loan in loans.items() if arm not in members]
-    open_tracks = {track.loans: track for track in before if track.until is None}
+    groups: list[tuple[tuple[Loan, ...], bool, str]] = []
+    members: set[Arm] = set()
+    if state is not None and is_judged(state):
+        for name in state.racing:
+            versions = {state.stable, name, state.baseline}
+            compared = {(version, role) for version in versions for role in (control, "canary", "shadow")}
+            together = tuple(loan for arm, loan in loans.items() if arm in compared)
+            groups += [(together, True, name if state.race else "")] if together else []
+            members |= compared
+    groups += [((loan,), False, "") for arm, loan in loans.items() if arm not in members]
+    open_tracks = {(track.loans, track.rival) for track in before if track.until is None}
     new = tuple(
         Track(
             stage=state.stage if state is not None else 0,
-            share=1.0 if state is None else cohorts.compared_share(state.weight_ppm, bool(state.baseline)),
+            share=1.0 if state is None else _share(state),
             judged=is_evidence,
             sticky=route.session_affinity is not None,
             loans=group,
             next_slice=slice_,
             control=control if is_evidence else "stable",
             weight_ppm=CIRCLE if state is None else state.weight_ppm,
+            rival=rival,
         )
-        for group, is_evidence in groups
-        if group not in open_tracks
+        for group, is_evidence, rival in groups
+        if (group, rival) not in open_tracks
     )
     return (*before, *new)
 
@@ -147,3 +156,7 @@ def _control(state: State | None, loans: Mapping[Arm, Loan]) -> str:
     """The role that a candidate's live requests are compared with: a baseline's, where it has any."""
     baseline = "" if state is None else state.baseline
     return "baseline" if (baseline, "baseline") in loans else "stable"
+
+
+def _share(state: State) -> float:
+    return cohorts.compared_share(state.weight_ppm, bool(state.baseline), len(state.racing))

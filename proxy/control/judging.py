@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal, assert_never
 
 from pydantic.alias_generators import to_camel
 
+from analysis.contest import Bench
+from analysis.panel import Panel
 from analysis.plan import Budget, Gate, Goal
 from analysis.plan import Plan as Question
 from config import schema
@@ -26,6 +28,7 @@ from config.takeover import BakeTime
 from proxy.control import cohorts, steps
 from proxy.control.evidence import GRID, TICK_AFTER_S
 from proxy.control.lending import QUARANTINE_S
+from proxy.control.state import Runner, State
 from proxy.ledger import layout as at
 from proxy.snapshot import CIRCLE
 
@@ -42,8 +45,8 @@ def plan(config: schema.Config, route: schema.Route) -> steps.Plan | None:
     if route.strategy is None:
         return None
     stable = next(ref.name for ref in route.backend_refs if ref.role == "stable")
-    candidate = next(ref.name for ref in route.backend_refs if ref.role == "canary")
     backends = {backend.name: backend for backend in config.backends}
+    versions = [Runner(name, backends[name].digest()) for name in cohorts.candidates_of(route)]
     analysis = route.analysis
     ending = _ending(route.strategy)
     gates = frozenset(hook.type for hook in route.webhooks if not hook.told)
@@ -51,8 +54,8 @@ def plan(config: schema.Config, route: schema.Route) -> steps.Plan | None:
     return steps.Plan(
         route=route.name,
         stable=stable,
-        candidate=candidate,
-        candidate_digest=backends[candidate].digest(),
+        candidate=versions[0].name,
+        candidate_digest=_digest_of(versions),
         digest=_digest(route, {name: backend.version for name, backend in backends.items()}),
         steps=plan_steps(route),
         min_samples=analysis.min_samples,
@@ -67,6 +70,7 @@ def plan(config: schema.Config, route: schema.Route) -> steps.Plan | None:
         on_ratio=analysis.on_srm,
         gates=gates,
         baseline=cohorts.baseline_of(route),
+        rivals=tuple(versions) if len(versions) > 1 else (),
     )
 
 
@@ -98,6 +102,7 @@ def question(route: schema.Route) -> Question:
         goal=None if test is None else _goal(test.primary),
         budget=_budget(route),
         control="baseline" if cohorts.baseline_of(route) else "stable",
+        rivals=rivals if len(rivals := cohorts.candidates_of(route)) > 1 else (),
     )
 
 
@@ -105,6 +110,18 @@ def reaction_s(route: schema.Route) -> float:
     """From a request's arrival until a decision that knows what became of it has reached all workers, at most: its
     slice, the time that it is given, the tick, the look, and the way to the workers."""
     return at.SLICE_S + route.timeouts.request + TICK_AFTER_S + route.analysis.interval + _PUSH_S
+
+
+def bench(judge: Bench, state: State | None) -> Bench:
+    """The judge of a state: of several candidates those count that are in the race, with the evidence of all."""
+    return judge.among(state.racing) if isinstance(judge, Panel) and state is not None else judge
+
+
+def _digest_of(versions: Sequence[Runner]) -> str:
+    """Of one candidate the digest of its version, of several one for all."""
+    if len(versions) == 1:
+        return versions[0].digest
+    return hashlib.sha256("".join(version.digest for version in versions).encode()).hexdigest()[:16]
 
 
 def _digest(route: schema.Route, versions: Mapping[str, str | None]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
-from proxy.control import gates, moves, steps
+from proxy.control import gates, moves, race, steps
 from proxy.control.gates import ALWAYS
 from proxy.control.state import Ask, Decision, Look, Phase, Record, State
 from proxy.control.steps import Plan
@@ -96,7 +96,8 @@ def _look_waiting(plan: Plan, state: State, event: Look, verdict: Verdict, now_s
         return moves.wait(plan, state), ()
     state = replace(state, phase=Phase.PROGRESSING, started_s=now_s, step_started_s=now_s, stage_started_s=now_s)
     lack = steps.lacking(plan, moves.standing(state, now_s), verdict)
-    record = Record("progress", f"first sample of {state.candidate}: the clock starts")
+    who = "every candidate" if len(state.racing) > 1 else state.candidate
+    record = Record("progress", f"first sample of {who}: the clock starts")
     return replace(state, reason=f"waits for {lack}" if lack else record.text), (record,)
 
 
@@ -120,8 +121,10 @@ def _look_progressing(plan: Plan, state: State, event: Look, verdict: Verdict, n
     state = replace(state, verdict="")
     if (ramp := moves.ramp_at(plan, state)) is not None and state.weight_ppm < ramp.top:
         return _look_at_ramp(plan, state, event, verdict, now_s)
-    lack = steps.lacking(plan, moves.standing(state, now_s), verdict)
     last = steps.is_last(plan.steps, state.step)
+    lack = steps.lacking(plan, moves.standing(state, now_s), verdict)
+    if last and len(state.racing) > 1:
+        state, lack = _first_in(plan, state, verdict, now_s, lack)
     lack = lack or _unchecked(plan, event) or (_at_promotion(plan, event) if last else "")
     if lack:
         return replace(state, reason=_waits(lack)), ()
@@ -161,6 +164,14 @@ def _climbs(plan: Plan, state: State, event: Look) -> int:
         return 0
     allowed = round(verdict.ramp.allowed * CIRCLE)
     return max((rung for rung in ramp.rungs if state.weight_ppm < rung <= allowed), default=0)
+
+
+def _first_in(plan: Plan, state: State, verdict: Verdict, now_s: float, lack: str) -> tuple[State, str]:
+    """The first of several candidates that lacks nothing at the end, in front; else what all of them lack."""
+    at = moves.standing(state, now_s)
+    ready = (name for name, own in verdict.candidates if name in state.racing and not steps.lacking(plan, at, own))
+    name = next(ready, "")
+    return (race.lead(state, name), "") if name else (state, lack)
 
 
 def _look_paused(plan: Plan, state: State, event: Look, verdict: Verdict, now_s: float) -> Decision:
@@ -203,13 +214,15 @@ def _conclude(plan: Plan, state: State, verdict: Verdict, now_s: float) -> Decis
 
 
 def _harm(state: State, event: Look, now_s: float) -> Decision | None:
-    """What takes the candidate back at once: harm that is proven, or a webhook that asks for it."""
+    """What takes the candidate back at once: harm that is proven, or a webhook that asks for it. Of several candidates
+    those leave whose harm is proven."""
     verdict = event.verdict
+    after = state if verdict is None else race.harmed(state, verdict, now_s)
     if verdict is not None and verdict.abort:
-        return moves.end(state, Phase.ABORTED, "Failed", verdict.decided_by, verdict.reason, now_s)
+        return moves.end(after, Phase.ABORTED, "Failed", verdict.decided_by, verdict.reason, now_s)
     if event.hooks.harm:
-        return moves.end(state, Phase.ABORTED, "Failed", "webhook", event.hooks.harm, now_s)
-    return None
+        return moves.end(after, Phase.ABORTED, "Failed", "webhook", event.hooks.harm, now_s)
+    return None if after is state else race.left(state, after, now_s)
 
 
 def _asks(plan: Plan) -> tuple[Ask, ...]:
@@ -254,7 +267,8 @@ def _stuck(plan: Plan, state: State, event: Look, now_s: float) -> Decision | No
             return None
         return _late(plan, state, f"no progress within {limit_s:g} s: {state.reason}", now_s)
     if event.unseen_s >= limit_s:
-        why = f"no progress within {limit_s:g} s: the route has requests, and none reaches {state.candidate}"
+        who = event.unseen or state.candidate
+        why = f"no progress within {limit_s:g} s: the route has requests, and none reaches {who}"
         return _late(plan, state, why, now_s)
     if event.idle_s < limit_s or plan.on_no_traffic == "wait":
         return None

@@ -23,8 +23,8 @@ SIGNATURE: Final = "x-understudy-signature"
 DELIVERY: Final = "x-understudy-delivery"
 """Stays the same however often something is sent: a receiver that knows it already may say yes and do nothing."""
 TYPE: Final = "x-understudy-hook"
-_COLOURS: Final = {"succeeded": "good", "promote": "good", "abort": "danger", "failed": "danger", "error": "danger",
-                   "inconclusive": "warning", "pause": "warning"}  # fmt: skip
+_COLOURS: Final = {"succeeded": "good", "promote": "good", "abort": "danger", "drop": "danger", "failed": "danger",
+                   "error": "danger", "inconclusive": "warning", "pause": "warning"}  # fmt: skip
 
 
 def question_id(route: str, hook: Webhook, state: State) -> str:
@@ -33,6 +33,7 @@ def question_id(route: str, hook: Webhook, state: State) -> str:
     facts = [route, hook.name, hook.type, state.candidate_digest, state.plan_digest, state.attempt, state.step]
     if hook.type == "confirm-traffic-increase":
         facts.append(state.stage)
+    facts += [state.candidate] if state.race else []  # who is in front is who is asked about
     return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:32]
 
 
@@ -56,6 +57,7 @@ def facts(state: State, now_s: float, *, kind: str, text: str, actor: str = "rol
         "stage": state.stage,
         "weight": state.weight_ppm * 100 / CIRCLE,
         "mirror": state.mirror_ppm * 100 / CIRCLE,
+        **({"candidates": {one.name: one.verdict for one in state.race}} if state.race else {}),
     }
 
 

@@ -6,11 +6,13 @@ actions; a move to another weight or mirror is a new stage.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final, Literal
 
-from proxy.control import steps
-from proxy.control.state import Decision, Phase, Record, Route, State
+from proxy.control import race, steps
+from proxy.control.state import Decision, Phase, Record, Route, Runner, State
 from proxy.control.steps import Plan
 from proxy.snapshot import CIRCLE
 
@@ -20,12 +22,22 @@ TRAFFIC: Final = "traffic: the first weight follows from how much there is"
 _CHECKS: Final = "waits for the checks of the candidate"
 
 
-def start(plan: Plan, now_s: float, *, attempt: int, stage: int, text: str, actor: str = "rollout") -> Decision:
-    """A rollout at the first step that waits; stages count on from `stage`."""
+def start(
+    plan: Plan,
+    now_s: float,
+    *,
+    attempt: int,
+    stage: int,
+    text: str,
+    actor: str = "rollout",
+    out: Mapping[str, Runner] = MappingProxyType({}),
+) -> Decision:
+    """A rollout at the first step that waits; stages count on from `stage`. `out` are versions that are not let in."""
+    entered = race.entered(plan, out)
     state = State(
         route=plan.route,
         stable=plan.stable,
-        candidate=plan.candidate,
+        candidate=race.first_in(entered, plan.candidate),
         candidate_digest=plan.candidate_digest,
         plan_digest=plan.digest,
         phase=Phase.WAITING,
@@ -43,6 +55,7 @@ def start(plan: Plan, now_s: float, *, attempt: int, stage: int, text: str, acto
         paused_by="",
         attempt=attempt,
         baseline=plan.baseline,
+        race=entered,
     )
     state = _enter(plan, state, 0, now_s)
     if isinstance(plan.ending, steps.Swap) and steps.is_unasked(plan, state.step):
@@ -106,6 +119,7 @@ def lack_checks(state: State, failure: str) -> State:
 
 def promote(plan: Plan, state: State, now_s: float, decided_by: str, reason: str, actor: str = "rollout") -> Decision:
     """All live traffic to the candidate, and where it is to bake, copies of it to stable: one change."""
+    state = race.chosen(state, now_s)
     state = _reroute(state, CIRCLE, plan.bake.mirror_ppm if plan.bake else 0, now_s)
     state = replace(state, phase=Phase.PROMOTING, verdict="", paused_by="", decided_by=decided_by, reason=reason)
     return state, (Route(), Record("promote", reason, actor))
@@ -226,5 +240,6 @@ def _reroute(state: State, weight_ppm: int, mirror_ppm: int, now_s: float) -> St
 
 def _place(plan: Plan, state: State) -> str:
     step = steps.describe(plan.steps[state.step]) if state.step < len(plan.steps) else "last analysis"
-    weights = f"weight {steps.percent(state.weight_ppm)}, mirror {steps.percent(state.mirror_ppm)}"
+    each = " each" if len(state.racing) > 1 else ""
+    weights = f"weight {steps.percent(state.weight_ppm)}{each}, mirror {steps.percent(state.mirror_ppm)}"
     return f"stage {state.stage} ({weights}), step {state.step + 1}: {step}"

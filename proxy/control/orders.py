@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from proxy.control import moves, steps
+from proxy.control import moves, race, steps
 from proxy.control.state import (
     Abort,
     Applied,
@@ -51,13 +51,17 @@ def promote(plan: Plan, state: State, event: Promote, now_s: float) -> Decision:
     """One step further by hand, or at once to the end.
 
     Raises:
-        IllegalEvent: the next step would be the end, which needs proof, or checks, or the word "full".
+        IllegalEvent: the next step would be the end, which needs proof, or checks, or the word "full", or one of
+            several candidates would have to be named.
     """
+    if event.candidate and not event.full:
+        raise IllegalEvent(state, event, "a step is one of all candidates: name one only to promote it in full")
     if event.full and isinstance(plan.ending, steps.Report):
         raise IllegalEvent(state, event, "a mirror never takes over; give the route a canary or a blueGreen strategy")
     if event.full and isinstance(plan.ending, steps.Swap):
         return moves.swap(state, now_s, event.actor)
     if event.full:
+        state = race.lead(state, _named(state, event))
         return moves.promote(plan, state, now_s, "operator", f"promoted in full by {event.actor}", event.actor)
     if steps.is_last(plan.steps, state.step):
         end = "the promotion" if isinstance(plan.ending, steps.Promotion) else "the end"
@@ -69,6 +73,18 @@ def promote(plan: Plan, state: State, event: Promote, now_s: float) -> Decision:
     if moves.at_smoke(plan, state) and steps.is_unasked(plan, state.step + 1):
         raise IllegalEvent(state, event, "what is left is the promotion, once all checks pass; or promote in full")
     return moves.advance(plan, state, now_s, event.actor)
+
+
+def _named(state: State, event: Promote) -> str:
+    """The candidate that an operator means."""
+    racing = state.racing
+    if event.candidate and event.candidate not in racing:
+        raise IllegalEvent(
+            state, event, f"{event.candidate} is no candidate that is left; choose of {', '.join(racing)}"
+        )
+    if not event.candidate and len(racing) > 1:
+        raise IllegalEvent(state, event, f"there are {len(racing)} candidates: say which, of {', '.join(racing)}")
+    return event.candidate or state.candidate
 
 
 def end_bake(plan: Plan, state: State, event: Promote, now_s: float) -> Decision:
@@ -117,5 +133,5 @@ def resume(plan: Plan, state: State, event: Resume, now_s: float) -> Decision:
 def retry(plan: Plan, state: State, event: Retry, now_s: float) -> Decision:
     """Begin again by hand. The stage counts on, so that no late sample of the last attempt fits."""
     attempt = state.attempt + 1
-    text = f"attempt {attempt} with {plan.candidate}, by {event.actor}"
+    text = f"attempt {attempt} with {race.names(plan)}, by {event.actor}"
     return moves.start(plan, now_s, attempt=attempt, stage=state.stage, text=text, actor=event.actor)

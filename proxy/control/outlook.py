@@ -45,7 +45,7 @@ def outlook(route: schema.Route, rate_per_s: float, known: Json | None = None, t
             *_assumed_of_truths(question),
         ],
         "metrics": [
-            _metric(gate, question, _places(gate, weights, mirror, question.control), rate_per_s, baseline, times)
+            _metric(gate, question, _places(gate, weights, mirror, question), rate_per_s, baseline, times)
             for gate in question.gates
         ],
         "ramp": _ramp(route, question, rate_per_s, baseline),
@@ -61,7 +61,7 @@ def warnings(route: schema.Route, rate_per_s: float | None, known: Json | None =
     weights, mirror = shares(route)
     found = _short_ramp(route, question, rate_per_s, baseline)
     for gate in question.gates:
-        places = _places(gate, weights, mirror, question.control)
+        places = _places(gate, weights, mirror, question)
         if gate.role != "guardrail" or not places:
             continue
         _, share, part = max(places, key=lambda place: place[1] * (1 - place[1]) * place[2])
@@ -139,13 +139,14 @@ def _short_ramp(route: schema.Route, question: Plan, rate_per_s: float, baseline
     ]
 
 
-def _places(gate: Gate, weights: Sequence[float], mirror: float, control: str) -> list[tuple[float, float, float]]:
+def _places(gate: Gate, weights: Sequence[float], mirror: float, question: Plan) -> list[tuple[float, float, float]]:
     """(candidate's weight, its share of what is compared, part of the traffic that is) where a metric is looked at."""
     if gate.kind in PAIRED:
         return [(0.0, 0.5, mirror)] if mirror else []
-    if control == "baseline":
+    if question.control == "baseline":
         return [(weight, 0.5, 2 * weight) for weight in weights]
-    return [(weight, weight, 1.0) for weight in weights]
+    parts = [(weight, 1.0 - weight * max(0, len(question.rivals) - 1)) for weight in weights]  # less that of the others
+    return [(weight, weight / part, part) for weight, part in parts]
 
 
 def _metric(

@@ -91,6 +91,7 @@ class _Slice(msgspec.Struct, frozen=True, array_like=True):
     sticky: bool
     groups: tuple[_Groups, _Groups] | None
     truths: tuple[_Truths, ...] = ()
+    rival: str = ""
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -223,6 +224,7 @@ def _coded(slice_: Slice, read_s: float) -> _Slice:
         slice_.sticky,
         None if groups is None else (_grouped(groups[0]), _grouped(groups[1])),
         tuple(_Truths(each.stage, _told(each.stable), _told(each.candidate)) for each in slice_.truths),
+        slice_.rival,
     )
 
 
@@ -300,6 +302,7 @@ def _revived(kept: _Slice) -> Slice:
         sticky=kept.sticky,
         groups=None if groups is None else (_groups_of(groups[0]), _groups_of(groups[1])),
         truths=tuple(TruthCounts(each.stage, _told_of(each.stable), _told_of(each.candidate)) for each in kept.truths),
+        rival=kept.rival,
     )
 
 

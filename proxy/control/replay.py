@@ -18,14 +18,14 @@ from itertools import chain
 from typing import Final
 
 from analysis import contest
-from analysis.contest import Contest
+from analysis.contest import Bench
 from analysis.plan import Plan as Question
 from analysis.summaries import Slice
-from analysis.verdict import Judge, Verdict
-from proxy.control import rollout
+from analysis.verdict import Verdict
+from proxy.control import judging, race, rollout
 from proxy.control.recording import Looked
 from proxy.control.rollout import TERMINAL, Applied, Checked, Event, IllegalEvent, Look, Phase, Record, Resume, State
-from proxy.control.silence import Silence
+from proxy.control.silence import Silences
 from proxy.control.steps import Plan, Smoke, ungated
 from proxy.snapshot import CIRCLE
 
@@ -59,7 +59,7 @@ class Replay:
     """One rollout. `stopped` says why it ended undecided, "" as long as it goes on or where it was decided."""
 
     plan: Plan
-    judge: Judge | Contest
+    judge: Bench
     interval_s: float
     state: State | None = None
     verdict: Verdict | None = None
@@ -74,7 +74,7 @@ class Replay:
     _read_s: float = 0.0
     _left_out_s: float = 0.0
     _gap: bool = False
-    _silent: Silence = field(default_factory=Silence)
+    _silent: Silences = field(default_factory=Silences)
     _stages: dict[int, int] = field(default_factory=dict)
     """Stages of the recording, and which they are here."""
 
@@ -112,6 +112,8 @@ class Replay:
             self._go_on_to(self._read_s + STRAGGLERS)
         if not self.ended:
             self.stopped = "the recorded evidence ends here"
+        if not self.slices:
+            self.stopped = f"no slice of {race.names(self.plan)} was recorded"
 
     # --- which slices
     def _enters(self, segment: Segment, later: Sequence[Segment]) -> bool:
@@ -146,16 +148,34 @@ class Replay:
             self._go_on_to(looked.read_s)
             if self.ended:
                 return
+            if self.state.stage != stage and self.state.race and self._fits(segment):
+                stage = self.state.stage  # a candidate has left, and the others go on as they were recorded
             if self.state.stage != stage and left > STRAGGLERS:
                 self._leave_out(left)
                 return
             self._arrive_at(looked)
             self._stages[looked.slice.stage] = stage
-            slice_ = _restaged(looked.slice, self._stages)
+            left -= 1
+            slice_ = self._of_plan(_restaged(looked.slice, self._stages))
+            if slice_ is None:
+                continue
             self.judge.observe(slice_)
             self._silent.observe(slice_, self.state.mirror_ppm / CIRCLE)
             self.slices += 1
-            left -= 1
+
+    def _of_plan(self, slice_: Slice) -> Slice | None:
+        """The slice as one of a candidate of the plan; None for one that the plan does not have.
+
+        Raises:
+            ValueError: one candidate was recorded, and the plan has several.
+        """
+        if not self.plan.rivals:
+            return replace(slice_, rival="") if slice_.rival in ("", self.plan.candidate) else None
+        if not slice_.rival:
+            raise ValueError(
+                f"one candidate was recorded, and the file has {len(self.plan.rivals)}: give it one canary"
+            )
+        return slice_ if slice_.rival in [runner.name for runner in self.plan.rivals] else None
 
     def _leave_out(self, slices: int) -> None:
         self.skipped += slices
@@ -194,7 +214,9 @@ class Replay:
         self.looks += 1
         elapsed_s = 0.0 if state.phase is Phase.WAITING else max(0.0, self.now_s - state.started_s)
         self.verdict = self.judge.verdict(elapsed_s)
-        self._step(Look(self.verdict, "", self._silent.idle_s, self._silent.unseen_s))
+        self._silent.keep(state.racing)
+        unseen_s, unseen = self._silent.unseen
+        self._step(Look(self.verdict, "", self._silent.idle_s, unseen_s, unseen=unseen))
         if self.state is not None and self._asks_endpoints(self.state):
             self._step(Checked(self.state.stage, self.state.step))
         if self.state is not None and self.state.phase is Phase.PROMOTING:
@@ -211,6 +233,7 @@ class Replay:
 
     def _install(self, decision: rollout.Decision) -> None:
         self.state, actions = decision
+        self.judge = judging.bench(self.judge, self.state)
         self.moments += [Moment(self.seconds, self._read_s, action) for action in actions if isinstance(action, Record)]
 
 

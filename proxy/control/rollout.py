@@ -9,10 +9,11 @@ What holds whatever happens:
   where the plan asks for nothing more, leads to Promoting. Silence does not.
 - Harm that is proven aborts in every phase that is not terminal, pauses included.
 - A look that cannot decide never raises the weight.
+- Of several candidates each leaves by itself, at the look that proves its harm, in every phase before one is chosen.
 - Aborted and Failed stay so, for this version of the candidate, until an operator retries; Succeeded stays so until
   an operator undoes it.
-- `stage` counts up exactly when the weight or the mirror changes, or the route begins or ceases to be held, and then
-  there is a `Route` action.
+- `stage` counts up exactly when the weight or the mirror changes, one of several candidates leaves that had any, or the
+  route begins or ceases to be held, and then there is a `Route` action.
 - While one version takes the place of another, requests wait. They go on to a version that is known to be well, or to
   stable where nothing was stopped.
 """
@@ -23,7 +24,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from proxy.control import looks, moves, orders, steps, swaps
+from proxy.control import looks, moves, orders, race, steps, swaps
 from proxy.control.state import (
     Abort,
     Action,
@@ -41,6 +42,7 @@ from proxy.control.state import (
     Resume,
     Retry,
     Route,
+    Runner,
     State,
     Swapped,
     Undo,
@@ -57,6 +59,9 @@ __all__ = [
 TERMINAL: Final = frozenset({Phase.SUCCEEDED, Phase.ABORTED, Phase.FAILED})
 TAKEN_OVER: Final = frozenset({Phase.PROMOTING, Phase.BAKING})
 """The candidate has all of the traffic, and harm still takes it back."""
+
+
+_OUT: Final = "it was found to do harm before, and stays out until retry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +302,7 @@ def begin(plan: Plan, now_s: float) -> Decision:
 
     It is Waiting until the candidate's first sample, or Paused if the first such step is a pause.
     """
-    text = f"rollout of {plan.candidate} against {plan.stable} begins"
+    text = f"rollout of {race.names(plan)} against {plan.stable} begins"
     return moves.start(plan, now_s, attempt=1, stage=0, text=text)
 
 
@@ -310,22 +315,33 @@ def adopt(plan: Plan, kept: State | None, now_s: float) -> Decision:
     """
     if kept is None:
         return begin(plan, now_s)
-    same_candidate = (kept.candidate, kept.candidate_digest) == (plan.candidate, plan.candidate_digest)
+    same_candidate = kept.candidate_digest == plan.candidate_digest
+    same_candidate &= bool(kept.race) or kept.candidate == plan.candidate
     same_plan = (kept.stable, kept.plan_digest) == (plan.stable, plan.digest)
     if same_candidate and same_plan:
         return kept, ()
     if same_candidate and (kept.phase in TERMINAL | TAKEN_OVER | swaps.HELD):
-        text = f"the plan has changed; {plan.candidate} stays {kept.phase}"
+        text = f"the plan has changed; {kept.candidate} stays {kept.phase}"
         after = replace(kept, stable=plan.stable, plan_digest=plan.digest, baseline=plan.baseline)
         return after, (Route(), Record("plan", text))
     why = "its steps, its analysis or stable has changed" if same_candidate else f"it takes over from {kept.candidate}"
-    text = f"rollout of {plan.candidate} against {plan.stable} begins: {why}"
-    after, actions = moves.start(plan, now_s, attempt=1, stage=kept.stage, text=text)
+    text = f"rollout of {race.names(plan)} against {plan.stable} begins: {why}"
+    out = race.latched(kept)
+    after, actions = moves.start(plan, now_s, attempt=1, stage=kept.stage, text=text, out=out)
+    if (plan.rivals or kept.race) and (known := _known(plan, out)):
+        after, others = moves.end(after, Phase.ABORTED, "Failed", known.decided_by, f"{_OUT}: {known.reason}", now_s)
+        return after, (*actions, *others)
     if kept.phase in swaps.HELD and isinstance(plan.ending, steps.Swap) and after.phase is not Phase.SWAPPING:
         # Nobody knows what runs in the place of stable: requests go on to wait, and no gate is asked.
         after, others = moves.swap(after, now_s)
         actions = (*actions, *others)
     return after, actions
+
+
+def _known(plan: Plan, out: Mapping[str, Runner]) -> Runner | None:
+    """Why nobody of the plan may begin: versions that were found to do harm stay out."""
+    found = [out.get(runner.digest) for runner in plan.rivals] if plan.rivals else [out.get(plan.candidate_digest)]
+    return found[0] if all(found) else None
 
 
 def step(plan: Plan, state: State, event: Event, now_s: float) -> Decision:

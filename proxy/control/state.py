@@ -28,6 +28,19 @@ class Phase(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Runner:
+    """One of several candidates. `digest` names its version. With a verdict it has left the race: what decided that,
+    why and when is said beside it."""
+
+    name: str
+    digest: str
+    verdict: Literal["", "Failed", "Not chosen"] = ""
+    decided_by: str = ""
+    reason: str = ""
+    left_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """A rollout at one moment; all that must survive a restart, besides the evidence.
 
@@ -35,6 +48,8 @@ class State:
     counts from 0; `len(plan.steps)` is the analysis implied at the end. `stage` 0 has neither weight nor mirror. The
     mirror copies stable's requests to the candidate, or the candidate's to stable once it has all of the weight.
     `attempt` counts from 1. `verdict` "Inconclusive" while Progressing says that an operator goes on regardless.
+    Where there are several candidates they are the `race`, `weight_ppm` and `mirror_ppm` are of each that is in it,
+    `candidate` is the one in front, and at last the one that takes over, and `candidate_digest` names all of them.
     `baseline` is the version that stands for stable, with as much weight as the candidate; empty for none.
     `doing` is the part of a swap or of its reversal that goes on, since `doing_since_s`; `ended_reason` is why it is
     reverted.
@@ -63,6 +78,14 @@ class State:
     doing_since_s: float = 0.0
     ended_reason: str = ""
     baseline: str = ""
+    race: tuple[Runner, ...] = ()
+
+    @property
+    def racing(self) -> tuple[str, ...]:
+        """The candidates that get the weight and the copies, in the order of the file."""
+        if not self.race:
+            return (self.candidate,)
+        return tuple(runner.name for runner in self.race if not runner.verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +93,8 @@ class Look:
     """A tick has looked at the evidence. No verdict and no error means that there was nothing to look at.
 
     `idle_s` is how long the route has had no request at all, `unseen_s` how long it has had requests of which enough
-    should have reached the candidate, and none has. `hooks` is what webhooks say, `room` whether another stage could be
-    counted.
+    should have reached the candidate (of several, `unseen`), and none has. `hooks` is what webhooks say, `room` whether
+    another stage could be counted.
     """
 
     verdict: Verdict | None
@@ -80,6 +103,7 @@ class Look:
     unseen_s: float = 0.0
     hooks: Answers = UNASKED
     room: bool = True
+    unseen: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +135,11 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Promote:
-    """An operator wants one step further, or (full) the candidate to take over now."""
+    """An operator wants one step further, or (full) the candidate to take over now, of several the one of this name."""
 
     actor: str
     full: bool = False
+    candidate: str = ""
 
 
 @dataclass(frozen=True, slots=True)

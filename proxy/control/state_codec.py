@@ -17,7 +17,7 @@ from proxy.control.state import State
 VERSION: Final = 3
 _SWAP: Final = {"doing": "", "doing_since_s": 0.0, "ended_reason": ""}
 """What version 1 does not have, as it is where nothing was swapped."""
-_SEVERAL: Final = {"baseline": ""}
+_SEVERAL: Final = {"baseline": "", "race": ()}
 """What version 2 does not have, as it is where one candidate is compared with stable itself."""
 
 

@@ -14,6 +14,7 @@ from proxy.snapshot import CIRCLE
 
 if TYPE_CHECKING:
     from analysis.verdict import Verdict
+    from proxy.control.state import Runner
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,8 @@ class Plan:
     whole rollout, from its first sample on and pauses included, a bake not. `progress_deadline_s` is how long nothing
     may reach the candidate, or a `Smoke` may take; None is no limit. `gates` are those that its route has webhooks for
     (`proxy.control.gates`). `baseline` stands for stable where the candidate has a part of the traffic; empty for none.
+    `rivals` are several candidates, none where there is one; `candidate` is the first of them, and `candidate_digest`
+    names all.
     """
 
     route: str
@@ -157,6 +160,7 @@ class Plan:
     on_ratio: Literal["pause", "continue", "abort"] = "continue"
     gates: frozenset[str] = frozenset()
     baseline: str = ""
+    rivals: tuple[Runner, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

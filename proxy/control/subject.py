@@ -14,10 +14,11 @@ from typing import Final
 import structlog
 
 from analysis import contest
-from analysis.contest import Contest
+from analysis.contest import Bench
+from analysis.panel import Panel
 from analysis.plan import Plan as Question
 from analysis.summaries import Repeats, Slice
-from analysis.verdict import Judge, Verdict
+from analysis.verdict import Verdict
 from config import schema
 from config.recreate import Recreate
 from config.takeover import SmokeRequest
@@ -29,7 +30,7 @@ from proxy.control.lending import Lending, Loan
 from proxy.control.recording import Recorder
 from proxy.control.rollout import TERMINAL, Look, Phase, State
 from proxy.control.seen import Chunk
-from proxy.control.silence import Silence
+from proxy.control.silence import Silences
 from proxy.control.tally import ArmTally
 from proxy.control.truths import Truths
 from proxy.ledger.reader import Reader
@@ -44,13 +45,29 @@ _INTERVAL_SLACK_S: Final = 0.5
 class Collected:
     """The evidence of one rollout as it stood at a moment that one can go back to."""
 
-    judge: Judge | Contest | None = None
+    judge: Bench | None = None
     holdings: Holdings = field(default_factory=Holdings)
     past: Mapping[Arm, ArmTally] = field(default_factory=dict)
     compared: float = 0.0
     pairs: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     truths: Truths = field(default_factory=Truths)
     repeated: Mapping[str, Repeats] = field(default_factory=dict)
+    rivals: Mapping[str, dossier.KeptPairs] = field(default_factory=dict)
+    """What `compared`, `pairs` and `repeated` are of one candidate, for each of several."""
+
+    def paired(self, tracks: Iterable[Track], rival: str = "") -> dossier.KeptPairs:
+        """What was compared of a candidate (of the only one: empty), with what these tracks of it have."""
+        nothing = dossier.KeptPairs(0.0, {}, {})
+        alone = dossier.KeptPairs(self.compared, dict(self.pairs), dict(self.repeated))
+        found = self.rivals.get(rival, nothing) if rival else alone
+        for track in tracks:
+            if track.rival == rival:
+                found = dossier.KeptPairs(
+                    found.compared + track.compared,
+                    add_pairs(found.disagreed, track.disagreed),
+                    add_repeats(found.repeated, track.repeated),
+                )
+        return found
 
 
 @dataclass(slots=True)
@@ -72,7 +89,7 @@ class Subject:
     routed_stage: int = -1
     applied_stage: int = -1
     looked_s: float = 0.0
-    silence: Silence = field(default_factory=Silence)
+    silence: Silences = field(default_factory=Silences)
     error: str = ""
     stumbled: str = ""
     """What a tick of it ended in last that nobody had foreseen (`isolation`)."""
@@ -119,9 +136,9 @@ class Subject:
     # --- every tick
     def read(self, reader: Reader, now_s: float, wall_s: float = 0.0) -> None:
         """Take in the slices that have closed. `now_s` is the ledger's clock, `wall_s` what recordings are dated by."""
-        waiting = False
+        waiting: set[str] = set()
         for track in self.tracks:
-            if track.judged and waiting:
+            if track.judged and track.rival in waiting:
                 continue  # stages are judged one after the other
             skipped, arrived = track.skipped, track.arrived
             for slice_ in track.read(reader, now_s, self.clock_offset_s):
@@ -131,7 +148,8 @@ class Subject:
             if track.skipped > skipped:
                 _LOG.warning("slices were overwritten before they were read: the evidence has a gap",
                              route=self.name, seconds=track.skipped - skipped)  # fmt: skip
-            waiting |= track.judged and not track.done
+            if track.judged and not track.done:
+                waiting.add(track.rival)
         self._drop_ended()
 
     def observe(self, slice_: Slice, wall_s: float = 0.0, weight_ppm: int | None = None) -> None:
@@ -141,7 +159,7 @@ class Subject:
         if judge is None:
             return
         control = "baseline" if self.state is not None and self.state.baseline else "stable"
-        if told := self.collected.truths.take(slice_.stage, control):
+        if told := self.collected.truths.take(slice_.stage, control, slice_.rival):
             slice_ = replace(slice_, truths=told)
         try:
             judge.observe(slice_)
@@ -160,13 +178,11 @@ class Subject:
         if not ended:
             return
         it = self.collected
-        compared, pairs, repeated = it.compared, it.pairs, it.repeated
-        for track in ended:
-            compared += track.compared
-            pairs = add_pairs(pairs, track.disagreed)
-            repeated = add_repeats(repeated, track.repeated)
         left = replace(it.holdings, tracks=tuple(track for track in tracks if track not in ended))
-        self.collected = replace(it, holdings=left, compared=compared, pairs=pairs, repeated=repeated)
+        sums = {rival: it.paired(ended, rival) for rival in {track.rival for track in ended if track.rival}}
+        alone = it.paired([track for track in ended if not track.rival])
+        self.collected = replace(it, holdings=left, compared=alone.compared, pairs=alone.disagreed,
+                                 repeated=alone.repeated, rivals={**it.rivals, **sums})  # fmt: skip
 
     def is_due(self, now_s: float) -> bool:
         """Whether it is time for the next look. `now_s` is the ledger's clock."""
@@ -184,7 +200,9 @@ class Subject:
         self.judged = verdict, elapsed_s
         if state.phase is not Phase.PROMOTING or verdict.abort or self.verdict is None:
             self.verdict = verdict  # while the candidate takes over, what decided for it stays what is shown
-        return Look(verdict, "", self.silence.idle_s, self.silence.unseen_s)
+        self.silence.keep(state.racing)
+        unseen_s, unseen = self.silence.unseen
+        return Look(verdict, "", self.silence.idle_s, unseen_s, unseen=unseen)
 
     def forget_row(self, loan: Loan, counted: ArmTally) -> None:
         """A row of this rollout is free from now on; what it counted stays."""
@@ -207,15 +225,16 @@ class Subject:
         before = Collected(judge=contest.begin(self.question)) if fresh else self.collected
         plan = layout(self.route, state)
         settled = holdings.settle(self.route, plan, state, before.holdings, lending, slice_)
-        before.truths.know(settled.loans.values())
-        return replace(before, holdings=settled)
+        before.truths.know(settled.loans.values(), state.racing if state is not None and state.race else ("",))
+        judge = None if before.judge is None else judging.bench(before.judge, state)
+        return replace(before, holdings=settled, judge=judge)
 
     def install(self, state: State | None, collected: Collected) -> list[Loan]:
         """Go over to a state and what was settled for it; returns the rows that are in use no longer."""
         returned = self.collected.holdings.returned(collected.holdings)
-        if collected.judge is not self.collected.judge:
+        if not _same_evidence(collected.judge, self.collected.judge):
             self.verdict, self.judged, self.kept_verdict, self.error = None, None, None, ""
-            self.silence, self.recorder = Silence(), Recorder()
+            self.silence, self.recorder = Silences(), Recorder()
         self.state, self.collected = state, collected
         return returned
 
@@ -249,6 +268,7 @@ class Subject:
             truths=it.truths.dump(),
             repeated=dict(it.repeated),
             of=_name_of(self.state if state is None else state),
+            rivals=dict(it.rivals),
         )
         return dossier.encode(kept)
 
@@ -302,6 +322,7 @@ class Subject:
             pairs=kept.pairs,
             truths=Truths.load(kept.truths, seen),
             repeated=kept.repeated,
+            rivals=kept.rivals,
         )
         if kept.boot == boot:
             self.clock_offset_s = kept.clock_offset_s
@@ -329,6 +350,10 @@ class Subject:
 def _name_of(state: State | None) -> str:
     """What tells a rollout from those before it in the same route."""
     return "" if state is None else f"{state.candidate_digest} {state.plan_digest} {state.attempt}"
+
+
+def _same_evidence(one: Bench | None, other: Bench | None) -> bool:
+    return one is other or (isinstance(one, Panel) and one.shares(other))
 
 
 def _tallies(collected: Collected, reader: Reader) -> dict[Arm, ArmTally]:

@@ -12,7 +12,7 @@ wait alike.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -117,6 +117,7 @@ class KeptSpan(msgspec.Struct, frozen=True):
     begin: int
     stage: int
     roles: dict[str, Heard]
+    rival: str = ""
 
 
 class KeptTruths(msgspec.Struct, frozen=True):
@@ -127,6 +128,48 @@ class KeptTruths(msgspec.Struct, frozen=True):
     sums: tuple[tuple[str, str, Heard], ...] = ()
     next_begin: int = 0
     floor: int = 0
+    next_begins: dict[str, int] = {}
+    """By candidate, where there are several."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """What no slice has taken yet, of one candidate and of what it is compared with: by begin of the span, by stage, by
+    role."""
+
+    spans: dict[int, dict[int, dict[str, Heard]]] = field(default_factory=dict)
+    next_begin: int = 0
+
+    @property
+    def told(self) -> float:
+        """How many truths."""
+        heard = (one for stages in self.spans.values() for roles in stages.values() for one in roles.values())
+        return sum(one.told for one in heard)
+
+    def add(self, begin: int, place: Place, told: Told, group: int) -> None:
+        """Let one wait."""
+        stages = self.spans.setdefault(begin, {})
+        stages.setdefault(place.stage, {}).setdefault(place.role, Heard()).add(told, group)
+
+    def take(self, stage: int, control: str) -> tuple[TruthCounts, ...]:
+        """What the next slice of a stage is told: of one span, of that stage and those before it.
+
+        Of later stages, whose slices come when this one's are judged, it waits.
+        """
+        ready = [begin for begin, stages in self.spans.items() if min(stages) <= stage]
+        if not ready:
+            return ()
+        begin = min((each for each in ready if each >= self.next_begin), default=min(ready))
+        self.next_begin = begin + 1
+        stages = self.spans[begin]
+        taken = {each: stages.pop(each) for each in sorted(stages) if each <= stage}
+        if not stages:
+            del self.spans[begin]
+        nothing = Heard()
+        return tuple(
+            TruthCounts(each, roles.get(control, nothing).counts(), roles.get("canary", nothing).counts())
+            for each, roles in taken.items()
+        )
 
 
 @dataclass(slots=True)
@@ -138,12 +181,12 @@ class Truths:
     seen: Seen = field(default_factory=Seen)
     sums: dict[tuple[str, str], Heard] = field(default_factory=dict)
     """By (backend, role), over all stages: for people."""
-    _spans: dict[int, dict[int, dict[str, Heard]]] = field(default_factory=dict)
-    """By begin of the span, by stage, by role."""
-    _next_begin: int = 0
+    _waiting: dict[str, Waiting] = field(default_factory=lambda: {"": Waiting()})
+    """By candidate, where there are several."""
 
-    def know(self, loans: Iterable[Loan]) -> None:
-        """Take truths about answers of these rows from now on."""
+    def know(self, loans: Iterable[Loan], rivals: Sequence[str] = ("",)) -> None:
+        """Take truths about answers of these rows from now on, for these candidates."""
+        self._waiting = {rival: self._waiting.get(rival, Waiting()) for rival in rivals}
         for loan in loans:
             if loan.index >= 0 and loan.role != "shadow":
                 self.places.setdefault(loan.tenant, Place(loan.stage, loan.backend, loan.role))
@@ -164,53 +207,43 @@ class Truths:
         self.sums.setdefault((place.backend, place.role), Heard()).add(told)
         if span_s > 0:
             length = max(1, round(max(span_s, window_s / SPANS)))
-            of_span = self._spans.setdefault(answer.second // length * length, {})
-            of_span.setdefault(place.stage, {}).setdefault(place.role, Heard()).add(told, answer.group)
+            for rival, waiting in self._waiting.items():
+                if place.role != "canary" or rival in ("", place.backend):
+                    waiting.add(answer.second // length * length, place, told, answer.group)
         return None
 
     @property
     def waiting(self) -> int:
-        """Truths that no slice has taken yet."""
-        heard = (one for stages in self._spans.values() for roles in stages.values() for one in roles.values())
-        return round(sum(one.told for one in heard))
+        """Truths that no slice has taken yet; what several candidates wait for counts for each."""
+        return round(sum(waiting.told for waiting in self._waiting.values()))
 
-    def take(self, stage: int, control: str = "stable") -> tuple[TruthCounts, ...]:
-        """What the next slice of a stage is told: of one span, of that stage and those before it, for the candidate and
-        the role that it is compared with.
-
-        Of later stages, whose slices come when this one's are judged, it waits.
-        """
-        ready = [begin for begin, stages in self._spans.items() if min(stages) <= stage]
-        if not ready:
-            return ()
-        begin = min((each for each in ready if each >= self._next_begin), default=min(ready))
-        self._next_begin = begin + 1
-        stages = self._spans[begin]
-        taken = {each: stages.pop(each) for each in sorted(stages) if each <= stage}
-        if not stages:
-            del self._spans[begin]
-        nothing = Heard()
-        return tuple(
-            TruthCounts(each, roles.get(control, nothing).counts(), roles.get("canary", nothing).counts())
-            for each, roles in taken.items()
-        )
+    def take(self, stage: int, control: str = "stable", rival: str = "") -> tuple[TruthCounts, ...]:
+        """What the next slice of a stage is told, for a candidate and the role that it is compared with."""
+        return self._waiting[rival].take(stage, control) if rival in self._waiting else ()
 
     def dump(self) -> KeptTruths:
         """All of it, to be kept."""
         return KeptTruths(
             tuple(KeptPlace(tenant, at.stage, at.backend, at.role) for tenant, at in self.places.items()),
-            tuple(KeptSpan(at, stage, roles) for at, stages in self._spans.items() for stage, roles in stages.items()),
+            tuple(
+                KeptSpan(at, stage, roles, rival)
+                for rival, waiting in self._waiting.items()
+                for at, stages in waiting.spans.items()
+                for stage, roles in stages.items()
+            ),
             tuple((backend, role, heard) for (backend, role), heard in self.sums.items()),
-            self._next_begin,
+            self._waiting[""].next_begin if "" in self._waiting else 0,
             self.seen.floor,
+            {rival: waiting.next_begin for rival, waiting in self._waiting.items() if rival},
         )
 
     @classmethod
     def load(cls, kept: KeptTruths, seen: Iterable[Chunk]) -> Truths:
         """As they were, with the answers that were heard of."""
-        spans: dict[int, dict[int, dict[str, Heard]]] = {}
+        begins = kept.next_begins or {"": kept.next_begin}
+        waiting = {rival: Waiting(next_begin=begin) for rival, begin in begins.items()}
         for span in kept.spans:
-            spans.setdefault(span.begin, {})[span.stage] = span.roles
+            waiting[span.rival].spans.setdefault(span.begin, {})[span.stage] = span.roles
         places = {one.tenant: Place(one.stage, one.backend, one.role) for one in kept.places}
         sums = {(backend, role): heard for backend, role, heard in kept.sums}
-        return cls(places, Seen(seen, kept.floor), sums, spans, kept.next_begin)
+        return cls(places, Seen(seen, kept.floor), sums, waiting)

@@ -9,11 +9,11 @@ from proxy.control.rollout import Abort, Event, Pause, Promote, Resume, Retry, U
 Verb = Literal["promote", "abort", "pause", "resume", "retry", "undo"]
 
 
-def event_of(verb: Verb, actor: str, full: bool, reason: str) -> Event:
+def event_of(verb: Verb, actor: str, full: bool, reason: str, candidate: str = "") -> Event:
     """The event of a verb."""
     match verb:
         case "promote":
-            return Promote(actor, full)
+            return Promote(actor, full, candidate)
         case "abort":
             return Abort(actor, reason)
         case "pause":

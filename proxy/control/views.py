@@ -15,20 +15,21 @@ from typing import Any, Final
 
 import numpy as np
 
-from analysis.summaries import OTHER, ArmCounts, Repeats
+from analysis.summaries import ArmCounts
 from analysis.verdict import Verdict
 from config.matching import Match, StringMatch
 from config.schema import Config
 from proxy.control import held, holdings, moves, steps
 from proxy.control.contrast import distances
-from proxy.control.evidence import GRID, Track, add_pairs, add_repeats, user_count
+from proxy.control.evidence import GRID, Track, user_count
 from proxy.control.fleet import is_alive
 from proxy.control.holdings import Arm
 from proxy.control.journal import Entry
+from proxy.control.paired import front, pairs
 from proxy.control.rollout import TAKEN_OVER, Phase
 from proxy.control.subject import Subject
 from proxy.control.supervisor import Launch
-from proxy.control.tally import ArmTally, merged
+from proxy.control.tally import ArmTally
 from proxy.control.truths import Heard
 from proxy.faults import FACTS, REPEAT_FLAGS, RETRY_FLAGS, SKIP_FLAGS
 from proxy.ledger import layout as at
@@ -36,22 +37,21 @@ from proxy.ledger.reader import Reader
 from proxy.snapshot import CIRCLE
 
 Json = dict[str, Any]
-LABELS_SHOWN: Final = 24
-"""Labels in a confusion table; the rest is added up as OTHER."""
 _SUMMARY: Final = (
-    "name", "strategy", "stable", "candidate", "phase", "verdict", "winner", "reason", "step", "steps", "stage",
-    "weight", "mirror",
+    "name", "strategy", "stable", "candidate", "racing", "phase", "verdict", "winner", "reason", "step", "steps",
+    "stage", "weight", "mirror",
 )  # fmt: skip
 _QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 VERDICT_MEMBERS: Final = (
     "abort", "decidedBy", "reason", "proven", "inconclusive", "missing", "forecastSeconds", "abortEvidence",
     "abortNeeded", "metrics", "ratio", "stage", "stageStable", "stageCandidate", "stagePairs", "stageSeconds", "slices",
-    "contest", "winner", "ramp",
+    "contest", "winner", "candidates", "ramp",
 )  # fmt: skip
-_NO_VERDICT: Final[Json] = {
+_OF_CANDIDATE: Final[Json] = {
     "metrics": [], "ratio": None, "missing": [], "forecastSeconds": None, "abortEvidence": None, "abortNeeded": None,
-    "contest": "", "ramp": None,
+    "ramp": None,
 }  # fmt: skip
+_NO_VERDICT: Final[Json] = {**_OF_CANDIDATE, "contest": ""}
 
 
 def version() -> str:
@@ -72,7 +72,7 @@ def differences(subjects: Iterable[Subject]) -> list[Json]:
     found = []
     for subject in subjects:
         phase = subject.state.phase if subject.state else None
-        name = subject.plan.candidate if subject.plan else ""
+        name = front(subject) or (subject.plan.candidate if subject.plan else "")
         weight_ppm = subject.state.weight_ppm if subject.state else 0
         if phase is Phase.SUCCEEDED and weight_ppm < CIRCLE:
             text = (
@@ -107,10 +107,11 @@ def route(subject: Subject, reader: Reader) -> Json:
         **_rollout(subject),
         "arms": _arms(subject, tallies),
         **{key: found.get(key, value) for key, value in _NO_VERDICT.items()},
-        "pairs": _pairs(subject, tallies),
+        "candidates": _candidates(subject, tallies, found),
+        "pairs": pairs(subject, tallies, front(subject)),
         "feedback": _feedback(subject),
         "held": held.view(subject.route, reader),
-        "distances": distances(subject.tracks),
+        "distances": distances([track for track in subject.tracks if track.rival == front(subject)]),
         "error": subject.error,
     }
 
@@ -123,7 +124,12 @@ def kept_verdict(subject: Subject) -> Json | None:
 
 
 def verdict_document(found: Verdict) -> Json:
-    """A verdict with all its numbers; those that are not finite are None."""
+    """A verdict with all its numbers; those that are not finite are None. Of several candidates with that on each."""
+    each = [{"name": name, **_verdict(own)} for name, own in found.candidates]
+    return {**_verdict(found), "candidates": each}
+
+
+def _verdict(found: Verdict) -> Json:
     return {
         "metrics": [{**_plain(reading), "text": reading.text} for reading in found.metrics],
         "ratio": _plain(found.ratio),
@@ -193,7 +199,8 @@ def _rollout(subject: Subject) -> Json:
         "match": [_match(match) for match in subject.route.match],
         "strategy": plan.strategy if plan else "",
         "stable": stable,
-        "candidate": plan.candidate if plan else "",
+        "candidate": front(subject) or (plan.candidate if plan else ""),
+        "racing": list(state.racing) if state and state.race else [],
         "phase": str(state.phase) if state else "",
         "verdict": state.verdict if state else "",
         "winner": steps.winner(plan, state.phase, state.verdict, state.weight_ppm) if plan and state else "",
@@ -308,55 +315,28 @@ def _numbers(sums: ArmCounts) -> Json:
     return found
 
 
-def _pairs(subject: Subject, tallies: Mapping[Arm, ArmTally]) -> Json | None:
-    shadows = [(backend, counted) for (backend, role), counted in tallies.items() if role == "shadow"]
-    it = subject.collected
-    compared, outputs, repeated = it.compared, it.pairs, it.repeated
-    for track in subject.tracks:
-        compared += track.compared
-        outputs = add_pairs(outputs, track.disagreed)
-        repeated = add_repeats(repeated, track.repeated)
-    if not shadows:
-        return None
-    confusion: dict[str, Mapping[tuple[str, str], float]] = {}
-    for backend, counted in shadows:
-        turned = subject.state is not None and backend == subject.state.stable  # copies of what the candidate answers
-        for output, pairs in counted.confusion.items():
-            found = {(b, a): count for (a, b), count in pairs.items()} if turned else pairs
-            confusion[output] = merged(confusion.get(output, {}), found)
-    return {
-        "compared": int(compared),
-        "outputs": {
-            name: {
-                "compared": int(n),
-                "disagreed": int(x),
-                **_noise(repeated.get(name, Repeats())),
-                "confusion": _confusion(confusion.get(name, {})),
-            }
-            for name, (n, x) in outputs.items()
-        },
-    }
-
-
-def _noise(again: Repeats) -> Json:
-    """Pairs whose request stable was asked twice, and those of them where it differs from itself."""
-    return {"repeated": int(again.n), "stableDisagreed": int(again.stable + again.both)}
-
-
-def _confusion(pairs: Mapping[tuple[str, str], float]) -> Json:
-    """Stable's labels in rows, the shadow's in columns, the most frequent first."""
-    weight: dict[str, float] = {}
-    for (stable, shadow), count in pairs.items():
-        weight[stable] = weight.get(stable, 0) + count
-        weight[shadow] = weight.get(shadow, 0) + count
-    labels = sorted(weight, key=lambda label: (-weight[label], label))
-    if len(labels) > LABELS_SHOWN:
-        labels = [*[label for label in labels if label != OTHER][: LABELS_SHOWN - 1], OTHER]
-    places = {label: place for place, label in enumerate(labels)}
-    cells = [[0] * len(labels) for _ in labels]
-    for (stable, shadow), count in pairs.items():
-        cells[places.get(stable, len(labels) - 1)][places.get(shadow, len(labels) - 1)] += int(count)
-    return {"rows": labels, "cells": cells}
+def _candidates(subject: Subject, tallies: Mapping[Arm, ArmTally], found: Json) -> list[Json]:
+    """Several candidates, each with what is known of it; nothing where there is one."""
+    state = subject.state
+    if state is None:
+        return []
+    own = {each["name"]: each for each in found.get("candidates") or ()}
+    weights = {arm.backend: _percent(arm.ppm) for arm in subject.layout.arms}
+    documents = []
+    for runner in state.race:
+        ended = state.verdict if state.ended_s is not None and runner.name == state.candidate else ""
+        documents.append({
+            "name": runner.name,
+            "racing": not runner.verdict and state.ended_s is None,
+            "weight": weights.get(runner.name, 0.0),
+            "verdict": runner.verdict or ended,
+            "decidedBy": runner.decided_by,
+            "reason": runner.reason,
+            "leftAt": runner.left_s,
+            **{key: own.get(runner.name, {}).get(key, value) for key, value in _OF_CANDIDATE.items()},
+            "pairs": pairs(subject, tallies, runner.name),
+        })  # fmt: skip
+    return documents
 
 
 def _match(match: Match) -> str:

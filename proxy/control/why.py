@@ -8,15 +8,15 @@ texts may be worded otherwise by another release.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from analysis import contest
-from analysis.contest import Contest
+from analysis.contest import Bench
 from analysis.plan import Plan as Question
-from analysis.verdict import Judge, Verdict
+from analysis.verdict import Verdict
 from proxy.control import views
 from proxy.control.journal import Basis, Decision
 
@@ -26,7 +26,7 @@ _CLOSE: Final = 1e-9
 """Of a number, relative."""
 
 
-def basis(judge: Judge | Contest, verdict: Verdict, elapsed_s: float) -> Basis:
+def basis(judge: Bench, verdict: Verdict, elapsed_s: float) -> Basis:
     """What a decision is made on that follows from this verdict of this judge."""
     return Basis(views.verdict_document(verdict), judge.dump(), msgspec.to_builtins(judge.plan), elapsed_s)
 
@@ -43,7 +43,16 @@ def numbers(verdict: Mapping[str, Any]) -> Json:
             }
             for metric in verdict["metrics"]
         },
+        **_of_each(verdict.get("candidates") or ()),
     }
+
+
+def _of_each(candidates: Sequence[Mapping[str, Any]]) -> Json:
+    """The same of several candidates, and what is said of each."""
+    if not candidates:
+        return {}
+    said = ("abort", "decidedBy", "reason", "proven")
+    return {"candidates": {each["name"]: {key: each[key] for key in said} | numbers(each) for each in candidates}}
 
 
 def explain(decision: Decision) -> Json:

@@ -31,11 +31,12 @@ from proxy.control.truths import SPANS
 from proxy.data.disguise import KEY_BYTES
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
+from proxy.simulation import stages
 from proxy.simulation.answers import Answers
 from proxy.simulation.order import Second
 from proxy.simulation.records import Record, RefusedError, Side
 from proxy.simulation.spot import Spot
-from proxy.simulation.stages import STRAGGLE_S, Stage, Stages, follow, followed, key_of, refuse_unweighted
+from proxy.simulation.stages import Stage, Stages, follow, followed, key_of, share_of
 from proxy.simulation.worker import Worker
 
 _START: Final = 1000
@@ -64,9 +65,7 @@ class Simulation:
         if plan is None:
             raise ValueError(f"route {route.name} has no strategy, so that no candidate is judged")
         if isinstance(plan.ending, steps.Swap):
-            raise ValueError(
-                f"route {route.name} swaps its versions (recreate), so that none is judged beside the other"
-            )
+            raise ValueError(f"route {route.name} swaps its versions (recreate): none is judged beside the other")
         # Nobody can ask a recorded endpoint whether it is well, nor a webhook what it says of a rollout that there is
         # not, and after the promotion there is nothing to compare.
         plan = steps.ungated(plan)
@@ -83,7 +82,8 @@ class Simulation:
         self._feedback = route.takes_feedback
         self._answers = Answers(route)
         self._known: frozenset[str | None] = frozenset({None, *(ref.name for ref in route.backend_refs)})
-        self._versions = tuple(filter(None, (plan.stable, plan.candidate, plan.baseline)))
+        self._candidates = tuple(runner.name for runner in plan.rivals) or (plan.candidate,)
+        self._versions = tuple(filter(None, (plan.stable, *self._candidates, plan.baseline)))
         self._stages = Stages(plan.steps, last_stage)
         self._here = self._before = Spot(None, {})
         self._switched = 0
@@ -203,13 +203,15 @@ class Simulation:
         subject = self.subject
         collected = subject.collected
         routed = any(isinstance(action, Route) for action in actions)
+        if stage is None and any(isinstance(action, Entry) and action.kind == "drop" for action in actions):
+            stage = self._here.stage  # the records go on in theirs
         if routed:
             collected = subject.settled(state, fresh, self._lending, self._second)
         for loan in subject.install(state, collected):
             self._lending.give_back(loan, float(self._second))
         if routed:
             loans = collected.holdings.loans
-            until = self._second + STRAGGLE_S if stage and self._second > _START else self._second - 1
+            until = self._second + stages.STRAGGLE_S if stage and self._second > _START else self._second - 1
             holdings.cut(subject.tracks, loans, until)
             self._place(stage, loans)
         if (state.verdict, state.decided_by) != self._decided:
@@ -220,7 +222,8 @@ class Simulation:
         of_rollout = holdings.of_rollout(self.state)
         self._before, self._switched = self._here, self._second
         self._here = Spot(stage, {arm: loan for arm, loan in loans.items() if arm[0] in of_rollout})
-        self._set_share(nan if stage is None else stage.share)
+        racing = len(self.state.racing) if self.state is not None else 1
+        self._set_share(share_of(stage, racing, len(self._candidates)))
 
     def _set_share(self, share: float) -> None:
         """What part of the traffic the candidate had is told by the records, and by nothing else."""
@@ -241,15 +244,14 @@ class Simulation:
         if backends - self._known:
             self._refuse_stranger(second, backends - self._known)
         if self.subject.question.budget is not None:
-            refuse_unweighted(self.subject.name, second)
+            stages.refuse_unweighted(self.subject.name, second)
         self.records += len(second.records)
         told = [at for at, record in enumerate(second.records) if record.truth is not UNSET]
         if told:
-            records, lines = second.records, np.delete(second.lines, told)
-            rest = [record for record in records if record.truth is UNSET]
-            self._count_all(Second(second.second, rest, lines), backends)
+            rest = [record for record in second.records if record.truth is UNSET]
+            self._count_all(Second(second.second, rest, np.delete(second.lines, told)), backends)
             for at in told:
-                self._tell(int(second.lines[at]), records[at])
+                self._tell(int(second.lines[at]), second.records[at])
         else:
             self._count_all(second, backends)
 
@@ -304,7 +306,7 @@ class Simulation:
 
     def _is_straggler(self, key: tuple[int | None, float | None]) -> bool:
         stage = self._before.stage
-        return stage is not None and key == stage.key and self._second <= self._switched + STRAGGLE_S
+        return stage is not None and key == stage.key and self._second <= self._switched + stages.STRAGGLE_S
 
     def _go_on(self, record: Record[Any]) -> None:
         """A record begins another stage than the one that goes on."""
@@ -322,6 +324,9 @@ class Simulation:
         if not records:
             return
         paired = [] if plain else [record for record in records if record.pair is not None]
+        if paired and self.plan.rivals:
+            remedy = "simulate with one canary in the file"
+            raise RefusedError(0, "a `pair` does not say which of several candidates has answered", remedy)
         self._seen[self.plan.stable] += len(paired)
         counted = len(paired)
         for name in self._versions:
@@ -329,7 +334,7 @@ class Simulation:
             self._seen[name] += len(own)
             counted += len(own)
             if own:
-                copies = place.copies(name) if name == self.plan.candidate else None
+                copies = place.copies(name) if name in self._candidates else None
                 self._requests(place.live(name) or copies, own)
         self.ignored += len(records) - counted
         if paired:

@@ -35,6 +35,9 @@ def document(simulation: Simulation) -> Json:
         "abortNeeded": route["abortNeeded"],
         "sampleRatio": route["ratio"],
         "metrics": [_metric(reading) for reading in route["metrics"]],
+        "candidates": [
+            {**each, "metrics": [_metric(reading) for reading in each["metrics"]]} for each in route["candidates"]
+        ],
         "timeline": [
             {"atSeconds": round(moment.at_s - first_s, 6), "kind": moment.what.kind, "text": moment.what.text}
             for moment in simulation.moments

@@ -15,6 +15,7 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from proxy.control import steps
+from proxy.control.cohorts import compared_share
 from proxy.control.rollout import Phase, State
 from proxy.simulation.order import Second
 from proxy.simulation.records import Record, RefusedError
@@ -49,6 +50,18 @@ class Stage:
     def share(self) -> float:
         """The candidate's share, NaN where it is not known."""
         return nan if self.weight is None else self.weight / 100
+
+
+def share_of(stage: Stage | None, racing: int, candidates: int) -> float:
+    """A candidate's share of what it and stable have in a stage, NaN where it is not known.
+
+    Where a candidate has left the race, nobody knows whether it was left out of the traffic that was recorded as well.
+    """
+    if stage is None or stage.weight is None or racing != candidates:
+        return nan
+    if candidates == 1:
+        return stage.share
+    return compared_share(round(stage.weight * _PER_PERCENT), baseline=False, racing=racing)
 
 
 def key_of(record: Record[Any]) -> tuple[int | None, float | None] | None:

@@ -215,6 +215,7 @@ def test_commands_arrive_with_their_options_and_who_typed_them(admin, controller
     for arguments in (
         ["promote", "fraud"],
         ["promote", "fraud", "--full"],
+        ["promote", "fraud", "--full", "--candidate", "v3"],
         ["abort", "fraud", "--reason", "customers complain"],
         ["pause", "fraud"],
         ["retry", "static weights/"],
@@ -225,6 +226,7 @@ def test_commands_arrive_with_their_options_and_who_typed_them(admin, controller
     assert controller.acts == [
         ("fraud", "promote", actor(), False, ""),
         ("fraud", "promote", actor(), True, ""),
+        ("fraud", "promote", actor(), True, "v3"),
         ("fraud", "abort", actor(), False, "customers complain"),
         ("fraud", "pause", actor(), False, ""),
         ("static weights/", "retry", actor(), False, ""),

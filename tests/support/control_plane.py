@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +260,15 @@ class World:
         }
 
 
+@contextlib.asynccontextmanager
+async def playing(folder: Path, document: dict[str, Any]) -> AsyncIterator[World]:
+    """A world with its controller and workers, for the length of a block."""
+    world = World(folder, document)
+    await world.start()
+    yield world
+    await world.close()
+
+
 def config(*steps: dict[str, Any], **route: Any) -> dict[str, Any]:
     """One route `r` with v1 and v2; without steps its weights are those of the file."""
     backends = [{"name": f"v{n}", "endpoints": [f"http://127.0.0.1:900{n}"]} for n in (1, 2, 3)]
@@ -275,4 +284,4 @@ def config(*steps: dict[str, Any], **route: Any) -> dict[str, Any]:
     return {"listen": [{"address": "127.0.0.1:0"}], "workers": WORKERS, "backends": backends, "routes": [whole | route]}
 
 
-__all__ = ["ANALYSIS", "STEPS", "World", "config"]
+__all__ = ["ANALYSIS", "STEPS", "World", "config", "playing"]

@@ -166,6 +166,7 @@ class FakeController:
             "strategy",
             "stable",
             "candidate",
+            "racing",
             "phase",
             "verdict",
             "winner",
@@ -218,13 +219,15 @@ class FakeController:
     async def history(self, name: str, limit: int, before: int | None) -> list[dict[str, Any]]:
         return [entry for entry in self.entries if before is None or entry["id"] < before][:limit]
 
-    async def act(self, route: str, verb: str, actor: str, full: bool = False, reason: str = "") -> dict[str, Any]:
+    async def act(
+        self, route: str, verb: str, actor: str, full: bool = False, reason: str = "", candidate: str = ""
+    ) -> dict[str, Any]:
         document = self.route(route)
         if self.store_error:
             raise StoreError(self.store_error)
         if verb == "resume":
             raise rollout.IllegalEvent(rollout_state(), rollout.Resume(actor), "pause it first")
-        self.acts.append((route, verb, actor, full, reason))
+        self.acts.append((route, verb, actor, full, reason or candidate))
         if verb == "abort":
             self.document |= {"phase": "Aborted", "verdict": "Failed", "reason": reason}
         return document
@@ -379,6 +382,7 @@ def route_document() -> dict[str, Any]:
         "winner": "",
         "stable": "fraud-v1",
         "candidate": "fraud-v2",
+        "racing": [],
         "phase": "Progressing",
         "verdict": "",
         "reason": "awaiting 1,000 samples of each version, 940 are there",
@@ -426,6 +430,7 @@ def route_document() -> dict[str, Any]:
         "abortNeeded": 20.0,
         "contest": "",
         "ramp": None,
+        "candidates": [],
         "error": "",
         "webhooks": [
             {"name": "chat", "type": "event", "answer": "", "answeredAt": None, "waiting": 1, "told": 7, "givenUp": 2}
@@ -460,6 +465,7 @@ def plain_document() -> dict[str, Any]:
         "winner": "",
         "stable": "fraud-v1",
         "candidate": "",
+        "racing": [],
         "phase": "",
         "verdict": "",
         "reason": "",
@@ -483,6 +489,7 @@ def plain_document() -> dict[str, Any]:
         "abortNeeded": None,
         "contest": "",
         "ramp": None,
+        "candidates": [],
         "error": "",
         "webhooks": [],
         "pairs": None,

@@ -136,6 +136,20 @@ def test_evidence_is_there_for_each_metric_and_side(controller):
     assert value("understudy_abort_evidence_needed", route="fraud") == 20
 
 
+def test_several_candidates_are_told_apart(controller):
+    """Broken: the evidence of the one in front is taken for that of all, or nobody sees who has left."""
+    metrics = controller.document["metrics"]
+    open_, left = ({"name": name, "racing": racing, "metrics": metrics, "abortEvidence": odds}
+                   for name, racing, odds in (("b", True, 0.5), ("c", False, 40.0)))  # fmt: skip
+    assert "understudy_candidate_racing" not in str(scrape(controller).samples)
+    controller.document["candidates"] = [open_, left]
+    value = scrape(controller)
+    assert [value("understudy_candidate_racing", route="fraud", candidate=name) for name in "bc"] == [1, 0]
+    assert value("understudy_candidate_abort_evidence", route="fraud", candidate="c") == 40
+    labels = {"route": "fraud", "candidate": "b", "metric": "errors"}
+    assert value("understudy_candidate_evidence", **labels, side="pass") == 4.25
+
+
 def test_evidence_without_a_value_is_left_out(controller):
     """Broken: one number that is not finite takes all metrics away."""
     controller.document["metrics"][0] |= {"evidenceHarm": None, "evidencePass": None}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from proxy.admin.report import markdown
-from tests.support.control_plane import STEPS, World, config
+from tests.support.control_plane import STEPS, World, config, playing
 
 
 def document(*steps: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -19,10 +19,8 @@ def document(*steps: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    made = World(tmp_path, document())
-    await made.start()
-    yield made
-    await made.close()
+    async with playing(tmp_path, document()) as made:
+        yield made
 
 
 def weights(world: World) -> dict[str, float]:

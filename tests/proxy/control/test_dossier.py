@@ -108,3 +108,17 @@ def test_a_blob_from_before_repeats_is_read() -> None:
     del kept["repeated"], kept["past"][0]["totals"]["repeats"]
     found = dossier.decode(zlib.compress(msgspec.msgpack.encode(kept)))
     assert (dict(found.repeated), found.past[0].totals.repeats) == ({}, {})
+
+
+def test_a_track_of_an_earlier_release_is_read() -> None:
+    """An upgrade in the middle of a rollout would lose its evidence, or compare with something else."""
+    track = Track(3, 0.2, True, True, (LOAN,), 77)
+    plain = msgspec.msgpack.decode(zlib.decompress(dossier.encode(dossier.Dossier(1, 2, None, (LOAN,), (LOAN,),
+                                   (dossier.keep_track(track),)))))  # fmt: skip
+    for key in ("control", "weight_ppm", "rival"):
+        del plain["tracks"][0][key]
+    del plain["rivals"]
+    del plain["truths"]["next_begins"]
+    read = dossier.decode(zlib.compress(msgspec.msgpack.encode(plain)))
+    again = dossier.revive_track(read.tracks[0])
+    assert (again.control, again.weight_ppm, again.rival, again.roles) == ("stable", 200_000, "", track.roles)

@@ -9,6 +9,7 @@ from typing import Any
 from config.webhooks import Webhook
 from proxy.control import messages
 from proxy.control.rollout import Phase, State
+from proxy.control.state import Runner
 from proxy.control.store import Entry
 
 STATE = State(
@@ -48,6 +49,21 @@ def test_a_question_is_of_one_step_of_one_attempt() -> None:
     }
     assert len(ids) == 5
     assert messages.question_id("m", one, replace(STATE, reason="other", stage=9)) in ids
+
+
+def test_of_several_candidates_each_is_told() -> None:
+    """Broken: nobody hears which candidate has left, or a yes to one is taken for one to another."""
+    race = (Runner("v2", "d2", "Failed", "errors", "too many"), Runner("v3", "d3"), Runner("v4", "d4"))
+    state = replace(STATE, candidate="v3", race=race)
+    (letter,) = messages.letters([hook("event")], STATE, state, [entry("drop", "v2 leaves the race")], ["id0"])
+    assert (letter.facts["kind"], letter.facts["candidate"]) == ("drop", "v3")
+    assert letter.facts["candidates"] == {"v2": "Failed", "v3": "", "v4": ""}
+    assert "candidates" not in messages.facts(STATE, 7.0, kind="rollout", text="t")
+    slack = json.loads(messages.body(hook("event", format="slack"), letter.facts, "id0"))
+    assert slack["attachments"][0]["color"] == "danger"
+    one = hook("confirm-promotion")
+    other = replace(state, candidate="v4")
+    assert messages.question_id("m", one, state) != messages.question_id("m", one, other)
 
 
 def test_events_are_told_of_each_entry_and_of_the_end_only_once() -> None:

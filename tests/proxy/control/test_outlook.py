@@ -61,6 +61,17 @@ def test_every_metric_is_planned_where_it_is_looked_at() -> None:
     assert len(found["assumed"]) == 4
 
 
+def test_several_candidates_share_the_traffic() -> None:
+    """A plan would promise each candidate a stable that has all that the others have."""
+    given = document({"setWeight": 20}, analysis={"metrics": METRICS[:1], "maxDuration": "2h"})
+    alone = outlook(loads(yaml.safe_dump(given), "test").config.routes[0], 100.0)
+    given["routes"][0]["backendRefs"].append({"name": "v3", "role": "canary"})
+    found = outlook(loads(yaml.safe_dump(given), "test").config.routes[0], 100.0)
+    # 1/0.2 + 1/0.6 against 1/0.2 + 1/0.8
+    usual, each = (plan["metrics"][0]["at"][0]["prove"]["seconds"] for plan in (alone, found))
+    assert each == pytest.approx(usual * (5 + 1 / 0.6) / (5 + 1 / 0.8), rel=0.01)
+
+
 def test_a_baseline_takes_the_traffic_of_two_equal_arms() -> None:
     """A plan would promise the power of all of stable's traffic, which is not what the candidate is compared with."""
     given = document({"setWeight": 5}, {"setWeight": 20}, analysis={"metrics": METRICS[:1], "maxDuration": "2h"})

@@ -42,7 +42,8 @@ def rich(n: int, *, stage: int = 1, seed: int = 7) -> list[Slice]:
         slice_ = look(stable, candidate, stage=stage, at_s=1.8e9 + second, share=0.05, users=(40, 2), sticky=True)
         told = ArmTruths(9.0, 2.0, Moments(3.0, 0.25, 1 / 3), group_loss=random.random((2, 64)))
         truths = (TruthCounts(0, told, ArmTruths()), TruthCounts(stage, told, told)) if not second % 7 else ()
-        made.append(replace(slice_, pairs=pairs, groups=groups if not second % 10 else None, truths=truths))
+        asked = groups if not second % 10 else None
+        made.append(replace(slice_, pairs=pairs, groups=asked, truths=truths, rival="ab"[second % 2]))
     return made
 
 

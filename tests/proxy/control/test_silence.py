@@ -8,7 +8,7 @@ import pytest
 
 from analysis.summaries import ArmCounts, Slice
 from proxy.control.evidence import GRID
-from proxy.control.silence import Silence
+from proxy.control.silence import Silence, Silences
 
 NOTHING = ArmCounts.empty(GRID)
 
@@ -37,3 +37,23 @@ def test_what_may_be_chance_is_not_held_against_anybody(share: float, mirrored: 
     for _ in range(seconds - 1):
         silence.observe(second(50, 0, share), mirrored)
     assert silence.unseen_s == 0.0
+
+
+def test_of_several_candidates_the_one_that_nothing_reaches_is_named() -> None:
+    """If broken, one candidate that is reached hides another that is not, or one that has left holds up the rest."""
+    silences = Silences()
+    for _ in range(30):
+        silences.observe(replace(second(50, 3), rival="a"), 0.0)
+        silences.observe(replace(second(50, 0), rival="b"), 0.0)
+    assert (silences.idle_s, silences.unseen) == (0.0, (30.0, "b"))
+    silences.keep(("a",))
+    assert silences.unseen[0] == 0.0
+
+
+def test_requests_that_are_not_compared_end_the_silence_too() -> None:
+    """If broken, a route whose small arms had no request for a while is taken for one without traffic."""
+    silences = Silences()
+    silences.observe(second(0, 0), 0.0)
+    assert silences.idle_s == 1.0
+    silences.end()
+    assert silences.idle_s == 0.0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from proxy.control import state_codec
-from proxy.control.state import Phase, State
+from proxy.control.state import Phase, Runner, State
 
 STATE = State(
     route="fraud",
@@ -60,9 +60,16 @@ def test_version_3_to_the_letter() -> None:
     """If broken, a controller that starts anew compares with another version than the one before."""
     with_baseline = replace(STATE, baseline="v1-fresh")
     none_swapped = {"doing": "", "doing_since_s": 0.0, "ended_reason": ""}
-    written = json.loads(VERSION_1) | none_swapped | {"version": 3, "baseline": "v1-fresh"}
-    assert state_codec.encode(with_baseline) == written
+    written = json.loads(VERSION_1) | none_swapped | {"version": 3, "baseline": "v1-fresh", "race": []}
+    assert json.loads(json.dumps(state_codec.encode(with_baseline))) == written
     assert state_codec.decode(written) == with_baseline
+    race = (Runner("v2", "c2", "Failed", "errors", "errors rose", 19.5), Runner("v3", "c3"))
+    first = {"verdict": "Failed", "decided_by": "errors", "reason": "errors rose", "left_s": 19.5}
+    other = {"verdict": "", "decided_by": "", "reason": "", "left_s": None}
+    runners = [{"name": "v2", "digest": "c2", **first}, {"name": "v3", "digest": "c3", **other}]
+    written |= {"baseline": "", "race": runners}
+    assert json.loads(json.dumps(state_codec.encode(replace(STATE, race=race)))) == written
+    assert state_codec.decode(written) == replace(STATE, race=race)
 
 
 @pytest.mark.parametrize(

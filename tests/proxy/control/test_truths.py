@@ -162,3 +162,25 @@ def test_everything_comes_back() -> None:
     while found := teller.known.take(2):
         assert sum(one.stable.n + one.candidate.n for one in found) >= 1
     assert again.waiting == 0
+
+
+def test_each_of_several_candidates_is_told_all_of_the_control_and_its_own() -> None:
+    """Broken: the truths of stable go to whoever asks first, or those of one candidate to another."""
+    rivals = [Loan("r", name, role, 1, n, 30 + n) for n, (name, role) in enumerate(
+        (("v1", "stable"), ("v2", "canary"), ("v3", "canary"), ("v1-fresh", "baseline")))]  # fmt: skip
+    known = Truths()
+    known.know(rivals, ("v2", "v3"))
+    teller = Teller(known)
+    for tenant, told in ((30, WRONG), (31, RIGHT), (32, WRONG), (32, WRONG), (33, RIGHT)):
+        assert teller.tell(tenant, told) is None
+    kept = msgspec.msgpack.decode(msgspec.msgpack.encode(known.dump()), type=KeptTruths)
+    again = Truths.load(kept, known.seen.changes().chunks)
+    for truths_ in (known, again):
+        (second,) = truths_.take(1, "stable", "v2")
+        (third,) = truths_.take(1, "baseline", "v3")
+        assert [second.stable.n, second.stable.wrong, second.candidate.n, second.candidate.wrong] == [1, 1, 1, 0]
+        assert [third.stable.n, third.stable.wrong, third.candidate.n, third.candidate.wrong] == [1, 0, 2, 2]
+        assert truths_.take(1, "stable", "v2") == ()
+    known.know(rivals, ("v3",))
+    teller.tell(31)
+    assert (known.take(1, "stable", "v2"), known.sums["v2", "canary"].n) == ((), 2)

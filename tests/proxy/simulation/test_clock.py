@@ -433,3 +433,44 @@ def test_records_of_a_baseline_are_what_is_compared_with() -> None:
     assert (errors["control"], found["ignored"]) == ("baseline", 0)
     assert errors["stable"] == pytest.approx(0.06, abs=0.01)
     assert found["sampleRatio"]["expectedShare"] == 0.5
+
+
+# --- several candidates
+
+
+def with_another(route: Route) -> None:
+    route["backendRefs"].append({"name": "other", "role": "canary"})
+    route["strategy"]["canary"]["steps"] = [{"setWeight": 25}, {"analysis": {}}]
+    errors_alone(route)
+
+
+def of_three(bad: Version, seconds: int = 150) -> list[dict[str, Any]]:
+    """A quarter of the records each of two candidates, of which the first is bad."""
+    span = Span(seconds, weight=25.0, share=1 / 3, candidate=bad, rate=150.0)
+    others = Span(seconds, weight=25.0, share=1.0, rate=50.0)
+    records = [*traffic(span), *(record | {"backend": "other"} for record in traffic(others, seed=2))]
+    return sorted(records, key=lambda record: record["t"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", [True, False], ids=["stages of the records", "steps of the file"])
+def test_several_candidates_are_told_apart(told: bool) -> None:
+    """Broken: a simulation mixes candidates up, or ends with the first that is bad."""
+    records = of_three(Version(errors=0.5))
+    if not told:
+        records = [{key: value for key, value in each.items() if key not in ("stage", "weight")} for each in records]
+    found = simulate(records, config(with_another))
+    assert (found["verdict"], found["candidate"]) == ("Successful", "other"), found["reason"]
+    standing = {each["name"]: each["verdict"] for each in found["candidates"]}
+    assert standing == {CANDIDATE: "Failed", "other": "Successful"}
+    assert [moment["kind"] for moment in found["timeline"]].count("drop") == 1
+    by_name = {each["name"]: each["metrics"][0] for each in found["candidates"]}
+    assert by_name["other"]["candidate"] == pytest.approx(0.01, abs=0.01)
+    assert by_name[CANDIDATE]["candidate"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_pair_of_nobody_is_refused() -> None:
+    """Broken: copies of one candidate are counted for another."""
+    pair = {"t": 1.0, "pair": {"stable": {"latencyMs": 1.0}, "shadow": {"latencyMs": 1.0}}}
+    with pytest.raises(RefusedError, match="which of several candidates"):
+        simulate([pair], config(with_another))

@@ -1,0 +1,95 @@
+"""Several candidates of one rollout: who is in the race, who leaves it, and who is chosen. Pure.
+
+A candidate that is proven to do harm leaves at once, and the others go on. The first that lacks nothing at the end of
+the plan is chosen, of several the one that the file names first; the others are `Not chosen`: nothing was found against
+them. Who has left for harm stays out for this version, also in a new rollout, until an operator retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from proxy.control.state import Decision, Record, Route, Runner, State
+from proxy.control.steps import Plan
+
+if TYPE_CHECKING:
+    from analysis.verdict import Verdict
+
+
+def names(plan: Plan) -> str:
+    """The candidates of a plan in words.
+
+    >>> from types import SimpleNamespace as N
+    >>> names(N(rivals=(N(name="a"), N(name="b"), N(name="c")))), names(N(rivals=(), candidate="a"))
+    ('a, b and c', 'a')
+    """
+    first = [runner.name for runner in plan.rivals[:-1]]
+    return f"{', '.join(first)} and {plan.rivals[-1].name}" if first else plan.candidate
+
+
+def harmed(state: State, verdict: Verdict, now_s: float) -> State:
+    """The state in which everybody has left whose harm is proven."""
+    if not state.race:
+        return state
+    found = dict(verdict.candidates)
+    race = tuple(
+        replace(runner, verdict="Failed", decided_by=found[runner.name].decided_by,
+                reason=found[runner.name].reason, left_s=now_s)
+        if not runner.verdict and runner.name in found and found[runner.name].abort else runner
+        for runner in state.race
+    )  # fmt: skip
+    return state if race == state.race else _led(replace(state, race=race))
+
+
+def left(state: State, after: State, now_s: float) -> Decision:
+    """What follows from others being in the race: their shares are stable's again, in a new stage."""
+    gone = [runner for runner in after.race if runner.verdict and runner.name in state.racing]
+    records = tuple(
+        Record("drop", f"{runner.name} leaves the race, {', '.join(after.racing)} go{'es' * (len(after.racing) == 1)} "
+               f"on: {runner.reason}") for runner in gone
+    )  # fmt: skip
+    if not (after.weight_ppm or after.mirror_ppm):
+        return after, records
+    return replace(after, stage=state.stage + 1, stage_started_s=now_s), (Route(), *records)
+
+
+def lead(state: State, name: str) -> State:
+    """The state with this candidate in front: what is said of the candidate is of it."""
+    return state if name == state.candidate else replace(state, candidate=name)
+
+
+def chosen(state: State, now_s: float) -> State:
+    """The candidate takes over: nobody else is in the race any more."""
+    race = tuple(
+        replace(runner, verdict="Not chosen", reason=f"{state.candidate} takes over", left_s=now_s)
+        if not runner.verdict and runner.name != state.candidate else runner
+        for runner in state.race
+    )  # fmt: skip
+    return state if race == state.race else replace(state, race=race)
+
+
+def latched(kept: State) -> dict[str, Runner]:
+    """By the digest of their version, candidates that were found to do harm."""
+    found = {runner.digest: runner for runner in kept.race if runner.verdict == "Failed"}
+    if not kept.race and kept.verdict == "Failed":
+        found[kept.candidate_digest] = Runner(
+            kept.candidate, kept.candidate_digest, "Failed", kept.decided_by, kept.reason, kept.ended_s
+        )
+    return found
+
+
+def entered(plan: Plan, out: Mapping[str, Runner]) -> tuple[Runner, ...]:
+    """The race of a plan as it begins, without those that are out already."""
+    return tuple(out.get(runner.digest, runner) for runner in plan.rivals)
+
+
+def first_in(race: Iterable[Runner], otherwise: str) -> str:
+    """The candidate that is in front before anything is known."""
+    return next((runner.name for runner in race if not runner.verdict), otherwise)
+
+
+def _led(state: State) -> State:
+    """A candidate that has left is in front no more, unless nobody is left."""
+    return lead(state, state.racing[0]) if state.racing and state.candidate not in state.racing else state
