@@ -29,8 +29,13 @@ _COLOURS: Final = {"succeeded": "good", "promote": "good", "abort": "danger", "d
 
 def question_id(route: str, hook: Webhook, state: State) -> str:
     """What a question is known by: the same at every asking for the same step of the same attempt. Each weight of a
-    ramp is asked for anew, though all are one step."""
-    facts = [route, hook.name, hook.type, state.candidate_digest, state.plan_digest, state.attempt, state.step]
+    ramp is asked for anew, though all are one step.
+
+    A version that is rolled out again after another one begins with attempt 1 once more: when the step began tells the
+    two apart, so that a receiver which remembers its yes does not give it unasked.
+    """
+    version = state.candidate_digest, state.plan_digest
+    facts = [route, hook.name, hook.type, *version, state.attempt, state.step, state.step_started_s]
     if hook.type == "confirm-traffic-increase":
         facts.append(state.stage)
     facts += [state.candidate] if state.race else []  # who is in front is who is asked about

@@ -45,9 +45,10 @@ def test_a_question_is_of_one_step_of_one_attempt() -> None:
             replace(STATE, attempt=2),
             replace(STATE, candidate_digest="other"),
             replace(STATE, plan_digest="other"),
+            replace(STATE, step_started_s=STATE.step_started_s + 86_400.0),
         )
     }
-    assert len(ids) == 5
+    assert len(ids) == 6
     assert messages.question_id("m", one, replace(STATE, reason="other", stage=9)) in ids
 
 
