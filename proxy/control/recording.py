@@ -34,7 +34,8 @@ from proxy.snapshot import CIRCLE
 TOGETHER: Final = 60
 """Slices of a row that was put together."""
 MOST_PENDING: Final = 3600
-"""Slices that wait for a store which is away, per route: an hour. The oldest beyond are lost to recordings alone."""
+"""Slices that wait for a store which is away, per route: an hour. Beyond, the oldest minute is lost to recordings
+alone."""
 _WHOLE: Final = float(1 << 53)
 _LEVEL: Final = 6
 
@@ -145,6 +146,8 @@ class Recorder:
         self._open_ids: tuple[int, ...] = ()
         self._left: list[_Coded] = []
         self._left_ids: tuple[int, ...] = ()
+        self._packed: dict[tuple[int, int], Row] = {}
+        """Rows that no slice is added to any more, by their first slice and their length: made once."""
         self.lost = 0
 
     def add(self, slice_: Slice, read_s: float, weight_ppm: int | None = None) -> None:
@@ -153,8 +156,9 @@ class Recorder:
         weight_ppm = round(slice_.share * CIRCLE) if weight_ppm is None else weight_ppm
         self._new.append(_Coded(slice_.stage, weight_ppm, slice_.pairs is not None, slice_.at_s, data))
         if len(self._new) > MOST_PENDING:
-            del self._new[0]
-            self.lost += 1
+            del self._new[:TOGETHER]  # whole rows: those behind stay as they are
+            self._packed.clear()  # the `id` of what is gone may be that of another one
+            self.lost += TOGETHER
 
     def pending(self) -> Recording | None:
         """What is to be kept, None for nothing. `kept` says that it was."""
@@ -164,7 +168,7 @@ class Recorder:
         closed = chunks[:-1] if len(chunks[-1]) < TOGETHER else chunks
         self._left = [] if closed is chunks else chunks[-1]
         self._left_ids = () if closed else self._open_ids
-        rows = [_row(chunk) for chunk in closed]
+        rows = [self._row(chunk) for chunk in closed]
         fresh = self._left[len(self._open) :] if not closed else self._left
         rows += [_row(fresh)] if fresh else []
         return Recording(tuple(rows), self._open_ids if closed else ())
@@ -173,6 +177,14 @@ class Recorder:
         """The rows of what was pending are in the store, with these ids."""
         self._open_ids = (*self._left_ids, *ids[-1:]) if self._left else ()
         self._open, self._new = self._left, []
+        self._packed.clear()
+
+    def _row(self, coded: Sequence[_Coded]) -> Row:
+        """A row of slices that wait, which live for as long as they are remembered here: their `id` names them."""
+        place = id(coded[0]), len(coded)
+        if place not in self._packed:
+            self._packed[place] = _row(coded)
+        return self._packed[place]
 
 
 def decode(data: bytes) -> Iterator[Looked]:

@@ -127,7 +127,28 @@ def test_a_store_that_is_away_costs_bounded_memory() -> None:
         recorder.add(look(arm(), arm(), stage=1, at_s=float(second)), float(second))
     pending = recorder.pending()
     assert pending is not None
-    assert (sum(row.count for row in pending.rows), recorder.lost) == (MOST_PENDING, 50)
+    kept = sum(row.count for row in pending.rows)
+    assert (kept + recorder.lost, recorder.lost) == (MOST_PENDING + 50, TOGETHER)
+    last = [looked.slice.at_s for row in pending.rows for looked in decode(row.data)]
+    assert last == [float(second) for second in range(TOGETHER, MOST_PENDING + 50)]
+
+
+def test_what_waits_is_packed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If broken, each tick of a night without a store packs the whole night anew, and the controller stands still."""
+    packed: list[int] = []
+    compress = zlib.compress
+    monkeypatch.setattr(
+        "proxy.control.recording.zlib.compress", lambda data, level: packed.append(len(data)) or compress(data, level)
+    )
+    recorder = Recorder()
+    for second in range(10 * TOGETHER + 30):
+        recorder.add(look(arm(5), arm(1), stage=1, at_s=float(second)), second + 1.0)
+        recorder.pending()
+    assert len(packed) == 10 * TOGETHER + 30, "one row for each tick: the one that is still open, or has just closed"
+    pending = recorder.pending()
+    assert pending is not None
+    found = [looked.slice.at_s for row in pending.rows for looked in decode(row.data)]
+    assert found == [float(second) for second in range(10 * TOGETHER + 30)]
 
 
 def test_silence_costs_next_to_nothing() -> None:
