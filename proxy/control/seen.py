@@ -80,7 +80,10 @@ class Seen:
             self._drop(before)
 
     def _drop(self, before: int) -> None:
-        self.floor = max(self.floor, before)
+        # Not beyond what was noted: of what comes later all is remembered, and a clock that was set a year ahead for
+        # a moment would have all truths of that year refused.
+        newest = max((page.second for page in self._pages.values()), default=self.floor - 1)
+        self.floor = max(self.floor, min(before, newest + 1))
         for key in [key for key, page in self._pages.items() if page.second < before]:
             del self._pages[key]
             self._changed.discard(key)

@@ -57,6 +57,18 @@ def test_the_old_is_forgotten() -> None:
     assert memory.floor == 1500
 
 
+def test_a_clock_that_was_ahead_for_a_moment_costs_nothing_that_comes_later() -> None:
+    """Broken: after a jump of the clock by a year all truths are too late for a year, though they are told in time."""
+    memory = Seen()
+    memory.add(1, 1, 1000)
+    memory.forget(1000 + 31_536_000)
+    assert (len(memory), memory.floor) == (0, 1001), "what is forgotten must not count again, and nothing else"
+    memory.forget(1000 + 31_536_000)
+    assert memory.add(1, 2, 1002)
+    memory.forget(940)
+    assert (len(memory), memory.floor) == (1, 1001)
+
+
 def test_beyond_the_bound_the_oldest_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: memory has no bound; or what was forgotten may count again."""
     monkeypatch.setattr(seen_module, "MOST_CHUNKS", 32)
