@@ -227,8 +227,8 @@ class Plane:
             )
             return new
         new.state, new.kept_verdict = kept.state, kept.verdict
-        now_s, wall_s = self._monotonic(), self._clock()
-        new.take_up(kept.evidence, kept.seen, self._reader.shape.boot, self.lending, now_s, wall_s)
+        where = self._reader.shape.boot, self.lending, self._monotonic(), self._clock()
+        new.take_up(kept.evidence, kept.seen, where)
         return new
 
     def _adopted(self, subject: Subject) -> rollout.Decision | tuple[None, tuple[()]]:

@@ -36,6 +36,8 @@ from proxy.control.truths import Truths
 from proxy.ledger.reader import Reader
 from proxy.snapshot import CIRCLE
 
+Where = tuple[int, Lending, float, float]
+"""The boot of the ledger, who lends its rows, its clock and the wall's."""
 _LOG = structlog.get_logger("understudy.subject")
 _INTERVAL_SLACK_S: Final = 0.5
 """Ticks are never quite a whole interval apart."""
@@ -272,22 +274,14 @@ class Subject:
         )
         return dossier.encode(kept)
 
-    def take_up(
-        self,
-        blob: bytes | None,
-        seen: Iterable[Chunk],
-        boot: int,
-        lending: Lending,
-        now_s: float,
-        wall_s: float,
-    ) -> None:
+    def take_up(self, blob: bytes | None, seen: Iterable[Chunk], where: Where) -> None:
         """Go on with what was kept, or with fresh evidence where that cannot be used: it is valid evidence as well."""
         try:
-            self.revive(blob, seen, boot, lending, now_s, wall_s)
+            self.revive(blob, seen, *where)
         except ValueError as error:
             _LOG.error("kept evidence is lost: the rollout goes on with fresh evidence",
                        route=self.name, reason=str(error))  # fmt: skip
-            self.revive(None, (), boot, lending, now_s, wall_s)
+            self.revive(None, (), *where)
 
     def revive(
         self,
