@@ -113,6 +113,11 @@ class Predictions(Section):
             for place, name in enumerate(names)
             if name in names[:place]
         ]
+        findings += [
+            Finding(("outputs", place, "name"), f'"{name}" is what the watch over "{watched}" is called', "rename it")
+            for place, name in enumerate(names)
+            if (watched := name.removesuffix(".invalid")) != name and watched in names
+        ]
         if findings:
             raise refusals(*findings)
         return self

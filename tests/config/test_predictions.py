@@ -29,3 +29,11 @@ def test_the_bound_of_an_answer_has_bounds() -> None:
     for size in (1023, 1 << 30):
         with pytest.raises(ValueError, match="maxBodyBytes"):
             Predictions.model_validate({**given, "maxBodyBytes": size})
+
+
+def test_no_output_has_the_name_of_a_watch() -> None:
+    """Two metrics of a judge would have one name, and the file that asks for it would stop the controller."""
+    outputs = ({"name": "score", "kind": "number", "range": (0, 1)}, {"name": "score.invalid", "kind": "category"})
+    with pytest.raises(ValueError, match="what the watch over"):
+        Predictions.model_validate({"protocol": "open-inference", "outputs": outputs})
+    assert Predictions.model_validate({"protocol": "open-inference", "outputs": outputs[1:]}).outputs
