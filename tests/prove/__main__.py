@@ -3,6 +3,7 @@
     streams ──► margins   on the margin: every kind of metric, every weight, the engine alone and the whole Judge
                 peeking   nothing differs: the tests that people know, beside ours
                 hazards   drift, bursts, noise of one arm, sticky users, late regressions
+                thin      a few requests a second: on the margin over a day, and how long it takes
                 power     how much traffic a decision takes, beside the figures of the design
                 whole     rollouts from 5 to 50 %, all metrics at once
             ──► result    how many of how many, and how many there may be ──► docs/proofs.json ──► report, pictures
@@ -31,7 +32,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from tests.prove import hazards, margins, peeking, power, whole
+from analysis.engine import HARM, PASS
+from tests.prove import hazards, margins, peeking, power, thin, whole
 from tests.prove.report import markdown
 from tests.prove.streams import METRICS, WEIGHTS
 
@@ -78,6 +80,9 @@ def tasks(scale: float) -> list[Task]:
     found += [Task(hazards.bursts, (share, runs(300), 1800)) for share in (0.05, 0.50)]
     found += [Task(hazards.noise, (table, share, runs(300), 1800)) for table in (hazards.EQUAL, hazards.TWENTY)
               for share in (0.10, 0.50)]  # fmt: skip
+    found += [Task(thin.margin, (rate, share, side, runs(500))) for rate in thin.RATES for share in thin.SHARES
+              for side in (HARM, PASS)]  # fmt: skip
+    found += [Task(thin.sooner, (goal, rate, runs(250))) for goal in thin.GOALS for rate in (1.0, 10.0)]
     found += [Task(power.measure, (case, share, runs(200))) for case in power.ALL for share in WEIGHTS]
     return found
 
@@ -91,7 +96,7 @@ def main() -> int:
     """Run all; returns the exit status."""
     parser = argparse.ArgumentParser(prog="make prove", description="The promises of the statistics, by simulation.")
     add = parser.add_argument
-    add("--scale", type=float, default=1.0, help="times as many rollouts (default: 1, about ten minutes)")
+    add("--scale", type=float, default=1.0, help="times as many rollouts (default: 1, about a quarter of an hour)")
     add("--processes", type=int, default=2, help="at once (default: 2)")
     add("--only", default="", help="tasks whose name holds this text; nothing is written then")
     add("--out", type=Path, default=ROOT / "docs", help="where the results go (default: docs)")

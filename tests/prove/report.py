@@ -57,6 +57,19 @@ The candidate is as good as the stable for a while, then its errors rise from 1 
 300 s, so that an onset between two starts (750 s) is found later.
 """
 
+_THIN = """
+## Thin traffic
+
+A few requests a second, gathered over windows as shipped (cap, dispersion and restarts on), while traffic and errors
+rise and fall over the day: 1 pp of errors more is allowed, and the candidate fails just that. Wrong answers at any
+look, in percent of the rollouts.
+"""
+
+_SOONER = """
+How long decisions take there: errors of 1 %, a margin of 1 pp, a weight of 10 %, odds of 20 : 1. Seconds, median and in
+brackets nine of ten of {runs} rollouts, by slices of a second and in windows; "never" is not within twelve hours.
+"""
+
 _POWER = """
 ## How much traffic a decision takes
 
@@ -79,7 +92,7 @@ def markdown(facts: dict[str, Any]) -> str:
     """The document."""
     checks: list[dict[str, Any]] = facts["checks"]
     by = {group: [one for one in checks if one["group"] == group] for group in
-          ("peeking", "naive", "engine", "judge", "hazard", "late", "power", "whole")}  # fmt: skip
+          ("peeking", "naive", "engine", "judge", "hazard", "late", "thin", "sooner", "power", "whole")}  # fmt: skip
     parts = [
         _HEAD.format(
             command=facts["command"],
@@ -97,6 +110,10 @@ def markdown(facts: dict[str, Any]) -> str:
         _hazards(by["hazard"]),
         _LATE,
         _late(by["late"]),
+        _THIN,
+        _margins(by["thin"]),
+        _SOONER.format(runs=by["sooner"][0]["runs"]),
+        _sooner(by["sooner"]),
         _POWER.format(runs=by["power"][0]["runs"]),
         _power(by["power"]),
         _WHOLE.format(runs=by["whole"][0]["runs"]),
@@ -175,6 +192,15 @@ def _late(checks: list[dict[str, Any]]) -> str:
         design = "" if one["design"] is None else str(one["design"])
         rows.append([f"after {one['at']} s, 1 → {_percent(one['rate'])}", *delays, design, _share(one)])
     return _table(["onset", *names, "design", "found in 15 min, %"], rows)
+
+
+def _sooner(checks: list[dict[str, Any]]) -> str:
+    def took(found: list[float | None]) -> str:
+        half, most = ("never" if one is None else f"{one:,.0f}" for one in found)
+        return f"{half} ({most})"
+
+    rows = [[f"{one['what']}, {one['rate']:g} requests/s", took(one["slices"]), took(one["windows"])] for one in checks]
+    return _table(["decision", "slices", "windows"], rows)
 
 
 def _power(checks: list[dict[str, Any]]) -> str:
