@@ -13,21 +13,19 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.summaries import (
-    ArmCounts,
-    ArmTruths,
-    FloatArray,
-    GroupCounts,
-    Moments,
-    PairCounts,
-    Repeats,
-    Slice,
-    TruthCounts,
-)
+from analysis import summaries
+from analysis.summaries import FloatArray, Moments, Repeats
 
 _TEXTS = "texts"
 _ARRAY, _MAP = "array", "map"
-_COUNTS: Final = (ArmCounts, ArmTruths, GroupCounts, Moments, PairCounts, Repeats, Slice, TruthCounts)
+_COUNTS: Final = (
+    summaries.ArmCounts,
+    summaries.PairCounts,
+    summaries.TruthCounts,
+    summaries.ArmTruths,
+    Moments,
+    Repeats,
+)
 _FORMAT = 4
 
 

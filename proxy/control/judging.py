@@ -213,9 +213,8 @@ def _gates(route: schema.Route) -> tuple[Gate, ...]:
     outputs = {output.name: output for output in route.predictions.outputs} if route.predictions else {}
     repeats, gates = _repeats(route), []
     metrics = route.analysis.metrics
-    watched = {
-        each.output for each in metrics if each.family == "prediction" and outputs[each.output].kind == "category"
-    }
+    shares = [each.output for each in metrics if each.family == "prediction" and each.role != "info"]
+    watched = {name for name in shares if outputs[name].kind == "category"}
     for metric in metrics:
         output = outputs.get(metric.output)
         gate = _gate(metric, output.kind if output else "category", repeats)

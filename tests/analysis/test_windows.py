@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import nchypergeom_fisher
 
 from analysis.engine import HARM, PASS, Table
 from analysis.plan import Gate, Plan
+from analysis.stack import _widened
 from analysis.summaries import Moments, Repeats, Slice
 from analysis.verdict import Judge
 from analysis.windows import FULL, Pace, Window, Windows
@@ -201,6 +203,15 @@ def test_thin_traffic_is_judged_sooner_by_windows() -> None:
         took.append(np.median(np.where(first > 0, first, inf)))
     windows, slices = took
     assert windows < 0.75 * slices
+
+
+@pytest.mark.parametrize(("odds", "n_c", "n_s", "x"), [(5.0, 30, 270, 6), (2.0, 50, 50, 20), (9.0, 100, 900, 25)])
+def test_a_worse_candidate_varies_more_and_by_how_much(odds: float, n_c: int, n_s: int, x: int) -> None:
+    """Broken: the share of failures of a bad version is taken for noise between instances, and divides its evidence."""
+    exact = nchypergeom_fisher(n_c + n_s, n_c, x, odds).var() / nchypergeom_fisher(n_c + n_s, n_c, x, 1.0).var()
+    counts = np.array([[n_c, 0.0, n_s, float(x)]])
+    assert _widened(counts, np.array([odds]))[0] == pytest.approx(max(exact, 1.0), rel=0.03)
+    assert _widened(counts, np.ones(1))[0] == 1.0
 
 
 def test_evidence_of_a_window_is_that_of_its_sum() -> None:
