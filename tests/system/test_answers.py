@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from tests.support import malformed
 from tests.support.plane import request
-from tests.support.system import understudy
+from tests.support.standing import standing
 from tests.system.test_peers import CLOSE, send
 
 pytestmark = pytest.mark.system
@@ -48,7 +47,7 @@ async def raw_backend(answers: dict[str, bytes]) -> AsyncIterator[tuple[int, asy
         yield server.sockets[0].getsockname()[1], ended
 
 
-async def test_trailers_go_both_ways(tmp_path: Path) -> None:
+async def test_trailers_go_both_ways() -> None:
     """If this fails, checksums that follow a stream get lost between two real connections."""
     got: list[bytes] = []
 
@@ -67,7 +66,7 @@ async def test_trailers_go_both_ways(tmp_path: Path) -> None:
             "routes": [{"name": "m", "backendRefs": [{"name": "only"}]}],
         }
         with contextlib.ExitStack() as stack:
-            system = await asyncio.to_thread(stack.enter_context, understudy(tmp_path, config))
+            system = await asyncio.to_thread(stack.enter_context, standing(config))
             head = request("POST", headers=("Transfer-Encoding: chunked", "Trailer: X-Sum", *CLOSE))
             answer = await send(system.port, head + b"2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n")
     assert b"\r\ntrailer: x-sum\r\n" in got[0]
@@ -77,7 +76,7 @@ async def test_trailers_go_both_ways(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_no_malformed_answer_gets_through(tmp_path: Path) -> None:
+async def test_no_malformed_answer_gets_through() -> None:
     """Played transports cut bytes as the test says; the kernel cuts them as it likes."""
     tables = (malformed.ANSWERS, malformed.ANSWER_BODIES, malformed.AFTER_ANSWERS)
     names = [
@@ -90,7 +89,7 @@ async def test_no_malformed_answer_gets_through(tmp_path: Path) -> None:
             "routes": [{"name": "m", "backendRefs": [{"name": "only"}]}],
         }
         with contextlib.ExitStack() as stack:
-            system = await asyncio.to_thread(stack.enter_context, understudy(tmp_path, config))
+            system = await asyncio.to_thread(stack.enter_context, standing(config))
             for name, raw in names:
                 for slow in ("", "/slow"):
                     ended.clear()

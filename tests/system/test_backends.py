@@ -18,7 +18,8 @@ import pytest
 from aiohttp import web
 
 from tests.support.certificates import Authority, Pair, self_signed
-from tests.support.system import Understudy, fetch, free_port, understudy, wait_for
+from tests.support.standing import standing
+from tests.support.system import Understudy, fetch, free_port, wait_for
 
 pytestmark = pytest.mark.system
 
@@ -74,10 +75,10 @@ async def ask(system: Understudy, data: bytes | None = None) -> tuple[int, Any]:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, settings: dict[str, Any]) -> AsyncIterator[Understudy]:
+async def serving(settings: dict[str, Any]) -> AsyncIterator[Understudy]:
     """The whole, while servers live in this very loop."""
     with contextlib.ExitStack() as stack:
-        yield await asyncio.to_thread(stack.enter_context, understudy(folder, settings))
+        yield await asyncio.to_thread(stack.enter_context, standing(settings))
         await asyncio.to_thread(stack.close)
 
 
@@ -95,7 +96,7 @@ async def test_tls_from_end_to_end(tmp_path: Path) -> None:
     async with server("s", context(authority.issue("localhost"), asking=authority)) as port:
         tls = {"caFile": str(authority.certificate), "certFile": str(client.certificate), "keyFile": str(client.key)}
         settings = config(f"https://127.0.0.1:{port}", tls={**tls, "serverName": "localhost"})
-        async with serving(tmp_path, settings) as system:
+        async with serving(settings) as system:
             for size in (0, 100, 1 << 20):
                 status, told = await ask(system, b"x" * size)
                 assert (status, told["bytes"], told["client"]) == (200, size, True)
@@ -117,7 +118,7 @@ async def test_servers_that_are_not_believed(tmp_path: Path, wrong: str) -> None
     listening, reason = words[wrong]
     async with server("s", listening) as port:
         settings = config(f"https://127.0.0.1:{port}", tls={"caFile": str(authority.certificate)})
-        async with serving(tmp_path, settings) as system:
+        async with serving(settings) as system:
             for _ in range(3):
                 status, told = await ask(system)
                 fault = (502, "upstream-reset") if reason == NO_CERTIFICATE else (503, "tls-failed")
@@ -138,7 +139,7 @@ async def test_whoever_is_believed_without_proof_is_told_of(tmp_path: Path) -> N
     """The switch of an afternoon would be forgotten for years."""
     async with server("s", context(self_signed(tmp_path, "else.test"))) as port:
         settings = config(f"https://127.0.0.1:{port}", tls={"insecureSkipVerify": True})
-        async with serving(tmp_path, settings) as system:
+        async with serving(settings) as system:
             assert (await ask(system))[0] == 200
             (line,) = said(system, "backend is not verified: whoever answers in its place is believed")
             assert (line["level"], line["backend"]) == ("warning", "only")
@@ -155,7 +156,7 @@ async def test_kinds_of_endpoints_beside_each_other(tmp_path: Path) -> None:
         server("unix", path=path),
     ):
         endpoints = (f"http://127.0.0.1:{plain}", f"https://127.0.0.1:{secure}", f"unix:{path}")
-        async with serving(tmp_path, config(*endpoints, tls={"caFile": str(authority.certificate)})) as system:
+        async with serving(config(*endpoints, tls={"caFile": str(authority.certificate)})) as system:
             answers = [await ask(system) for _ in range(6)]
             assert sorted(told["name"] for _, told in answers) == ["plain", "plain", "tls", "tls", "unix", "unix"]
             assert {told["host"] for _, told in answers} == {f"127.0.0.1:{system.port}"}
@@ -165,7 +166,7 @@ async def test_kinds_of_endpoints_beside_each_other(tmp_path: Path) -> None:
 async def test_a_socket_that_comes_later(tmp_path: Path) -> None:
     """The proxy of a pod starts before its model server: it must not need a restart then."""
     path = str(tmp_path / "model.sock")
-    async with serving(tmp_path, config(f"unix:{path}")) as system:
+    async with serving(config(f"unix:{path}")) as system:
         status, told = await ask(system)
         assert (status, told["detail"]) == (503, "route m, backend only: there is no such socket")
         async with server("unix", path=path):
@@ -173,9 +174,9 @@ async def test_a_socket_that_comes_later(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_name(tmp_path: Path) -> None:
+async def test_a_name() -> None:
     """What a person writes first is localhost, with an address of IPv6 and one of IPv4, or not."""
-    async with server("named") as port, serving(tmp_path, config(f"http://localhost:{port}")) as system:
+    async with server("named") as port, serving(config(f"http://localhost:{port}")) as system:
         for _ in range(4):
             status, told = await ask(system)
             assert (status, told["name"]) == (200, "named")
@@ -184,9 +185,9 @@ async def test_a_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_name_that_does_not_exist(tmp_path: Path) -> None:
+async def test_a_name_that_does_not_exist() -> None:
     """The client is told at once, and the process ends as soon as it is told to."""
-    async with serving(tmp_path, config("http://no-such-model.invalid:80")) as system:
+    async with serving(config("http://no-such-model.invalid:80")) as system:
         await asyncio.to_thread(wait_for, "the name in the log", lambda: said(system, "name does not resolve"))
         status, told = await ask(system)
         assert (status, told["fault"]) == (503, "connect-failed")
@@ -194,9 +195,9 @@ async def test_a_name_that_does_not_exist(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_addresses_of_ipv6(tmp_path: Path) -> None:
+async def test_addresses_of_ipv6() -> None:
     """A cluster that has nothing else could not use it."""
-    async with server("six", host="::1") as port, serving(tmp_path, config(f"http://[::1]:{port}")) as system:
+    async with server("six", host="::1") as port, serving(config(f"http://[::1]:{port}")) as system:
         assert (await ask(system))[1]["name"] == "six"
 
 
@@ -213,7 +214,7 @@ async def test_certificates_are_renewed_without_a_restart(tmp_path: Path) -> Non
     listening.minimum_version = ssl.TLSVersion.TLSv1_3
     async with (
         server("s", listening) as port,
-        serving(tmp_path, config(f"https://127.0.0.1:{port}", tls=tls)) as system,
+        serving(config(f"https://127.0.0.1:{port}", tls=tls)) as system,
     ):
         first = (await ask(system))[1]["serial"]
         await asyncio.to_thread(shown.key.write_text, "half of a k")
@@ -238,7 +239,7 @@ async def test_another_authority_is_trusted_without_a_restart(tmp_path: Path) ->
     trusted.write_bytes(old.certificate.read_bytes())
     async with server("s", context(new.issue("127.0.0.1"))) as port:
         settings = config(f"https://127.0.0.1:{port}", tls={"caFile": str(trusted)})
-        async with serving(tmp_path, settings) as system:
+        async with serving(settings) as system:
             assert (await ask(system))[1]["fault"] == "tls-failed"
             trusted.write_bytes(old.certificate.read_bytes() + new.certificate.read_bytes())
             await asyncio.to_thread(wait_for, "an answer", lambda: fetch(f"http://127.0.0.1:{system.port}/")[0] == 200)
@@ -284,7 +285,7 @@ def test_nginx_that_closes_idle_connections(tmp_path: Path, version: str) -> Non
     limits = (f"ssl_protocols {version}", "keepalive_timeout 1s", "keepalive_requests 3")
     with nginx(tmp_path, authority.issue("127.0.0.1"), authority, *limits) as port:
         settings = config(f"https://127.0.0.1:{port}", tls=tls)
-        with understudy(tmp_path, settings) as system:
+        with standing(settings) as system:
             for pause_s in (0, 0, 0, 0, 0, 0, 0, 0.98, 0.99, 1.0, 1.01, 1.02):
                 time.sleep(pause_s)  # nobody says when nginx closes: around that moment
                 status, told = fetch(f"http://127.0.0.1:{system.port}/")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.standing import standing
 from tests.support.system import ModelServer, Understudy, fetch, models, understudy, wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
@@ -45,7 +46,7 @@ def states(system: Understudy) -> list[str]:
 def test_a_killed_endpoint_costs_a_handful_of_requests(tmp_path: Path) -> None:
     """Every other request would fail until somebody edits the file; and it would never get traffic again."""
     outliers = {"consecutive5xxErrors": 3, "interval": "200ms", "baseEjectionTime": "2s"}
-    with models("a", "b") as servers, understudy(tmp_path, config(servers, outlierDetection=outliers)) as system:
+    with models("a", "b") as servers, standing(config(servers, outlierDetection=outliers)) as system:
         assert send(system, 10) == [200] * 10
         servers[1].stop()
         statuses = send(system, 60)
@@ -65,7 +66,7 @@ def test_a_hung_endpoint_is_taken_out_and_comes_back_slowly(tmp_path: Path) -> N
     balancer = {"slowStart": {"window": "20s", "minWeightPercent": 5}}
     with models("a", "b") as servers:
         document = config(servers, healthCheck=CHECK, loadBalancer=balancer)
-        with understudy(tmp_path, document) as system:
+        with standing(document) as system:
             wait_for("both to be well", lambda: states(system) == ["healthy", "healthy"])
             os.kill(servers[1].process.pid, signal.SIGSTOP)
             wait_for("the check to find it", lambda: states(system) == ["healthy", "unhealthy"])
@@ -92,7 +93,7 @@ def test_all_down_is_a_panic_or_an_answer_at_once(tmp_path: Path) -> None:
         )
         for server in servers:
             server.control(failEvery=1)
-        with understudy(tmp_path, document) as system:
+        with standing(document) as system:
             wait_for("all to be found down", lambda: states(system) == ["unhealthy", "unhealthy"])
             assert endpoints(system)[0]["reason"] == "status 500"
             wait_for("the panic to be seen", lambda: system.get("/status")["backends"][0]["panic"] == 1)

@@ -11,7 +11,8 @@ import openai
 import pytest
 import tritonclient.http as triton
 
-from tests.support.system import models, process, understudy, wait_for
+from tests.support.standing import standing
+from tests.support.system import models, process, wait_for
 
 pytestmark = pytest.mark.system
 
@@ -36,7 +37,7 @@ def curl(*arguments: str) -> str:
 
 def test_curl(tmp_path):
     """If this fails, the tool that everybody tries first does not get through, or is not told why."""
-    with models("v1") as (v1,), understudy(tmp_path, passing(v1.port, "/v2")) as system:
+    with models("v1") as (v1,), standing(passing(v1.port, "/v2")) as system:
         base = f"http://127.0.0.1:{system.port}"
         answer = curl("-i", "-d", '{"inputs": []}', f"{base}/v2/models/m/infer")
         assert answer.startswith("HTTP/1.1 200 OK")
@@ -57,9 +58,9 @@ def test_curl(tmp_path):
         assert "backend only" in refused
 
 
-def test_tritonclient(tmp_path):
+def test_tritonclient():
     """If this fails, NVIDIA's client for the Open Inference Protocol does not work through the proxy."""
-    with models("v1") as (v1,), understudy(tmp_path, passing(v1.port, "/v2")) as system:
+    with models("v1") as (v1,), standing(passing(v1.port, "/v2")) as system:
         client = triton.InferenceServerClient(f"127.0.0.1:{system.port}", concurrency=4)
         assert client.is_server_ready() is True
         tensor = triton.InferInput("x", [1, 4], "FP32")
@@ -72,12 +73,12 @@ def test_tritonclient(tmp_path):
         client.close()
 
 
-def test_openai_streams_tokens_as_they_come(tmp_path):
+def test_openai_streams_tokens_as_they_come():
     """If this fails, a stream of tokens is gathered before it is passed on, or cut by a timeout."""
     with process("tests.support.token_server") as port:
         config = passing(port, "/v1")
         config["routes"][0]["timeouts"] = {"request": "300ms", "streamIdle": "5s"}
-        with understudy(tmp_path, config) as system:
+        with standing(config) as system:
             client = openai.OpenAI(base_url=f"http://127.0.0.1:{system.port}/v1", api_key="none", max_retries=0)
             messages = [{"role": "user", "content": "Hamlet?"}]
             whole = client.chat.completions.create(model="m", messages=messages)

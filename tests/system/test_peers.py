@@ -18,7 +18,8 @@ from aiohttp import web
 
 from tests.support import corpus, malformed
 from tests.support.plane import chunked, request
-from tests.support.system import free_port, understudy
+from tests.support.standing import standing
+from tests.support.system import free_port
 
 pytestmark = pytest.mark.system
 
@@ -143,7 +144,7 @@ async def test_peer_counts_as_the_proxy_does(tmp_path: Path, peer: Peer) -> None
     """A server that sees one more request than the proxy can be made to serve what nobody sent or checked."""
     async with peer(tmp_path) as (port, seen):
         with contextlib.ExitStack() as stack:
-            system = await asyncio.to_thread(stack.enter_context, understudy(tmp_path, in_front_of(port)))
+            system = await asyncio.to_thread(stack.enter_context, standing(in_front_of(port)))
             for name, (raw, _) in malformed.REQUESTS.items():
                 answer = await send(system.port, raw + request(target="/smuggled", headers=CLOSE))
                 assert not answer.startswith(b"HTTP/1.1 200"), name
@@ -162,7 +163,7 @@ async def test_peer_counts_mutants_as_the_proxy_does(tmp_path: Path, peer: Peer)
     one more at most where a request was begun and never ended."""
     async with peer(tmp_path) as (port, seen):
         with contextlib.ExitStack() as stack:
-            system = await asyncio.to_thread(stack.enter_context, understudy(tmp_path, in_front_of(port)))
+            system = await asyncio.to_thread(stack.enter_context, standing(in_front_of(port)))
             for raw, outcome in corpus.load("requests"):
                 before, whole = seen(), len(outcome.went_on)
                 got = await send(system.port, raw, done=True)

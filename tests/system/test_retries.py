@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.load import Load
+from tests.support.standing import standing
 from tests.support.system import ModelServer, Understudy, canary, free_port, models, understudy, wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
@@ -57,7 +58,7 @@ async def test_a_version_that_fails_behind_retries_is_aborted(tmp_path):
             assert arm(system)["failed"] == 0
 
 
-async def test_a_backend_that_restarts_under_load_fails_nobody(tmp_path):
+async def test_a_backend_that_restarts_under_load_fails_nobody():
     """If this fails, every deployment of a model costs its clients errors."""
     with contextlib.ExitStack() as stack:
         server = ModelServer("v1")
@@ -67,7 +68,7 @@ async def test_a_backend_that_restarts_under_load_fails_nobody(tmp_path):
             backoff={"baseInterval": "250ms", "maxInterval": "3s"}, budget=GENEROUS,
         )  # fmt: skip
         config["routes"][0]["timeouts"] = {"request": "60s"}
-        system = stack.enter_context(understudy(tmp_path, config))
+        system = stack.enter_context(standing(config))
         async with Load(system.port, rate=100) as load:
             for _ in range(2):
                 await asyncio.to_thread(wait_for, "answers", lambda sent=load.tally.sent: load.tally.sent > sent + 100)
@@ -82,11 +83,11 @@ async def test_a_backend_that_restarts_under_load_fails_nobody(tmp_path):
         assert counted["requests"] == load.tally.sent
 
 
-async def test_one_dead_endpoint_of_two_fails_nobody(tmp_path):
+async def test_one_dead_endpoint_of_two_fails_nobody():
     """If this fails, a lost replica costs every second request; and so does a retry that asks it again."""
     with (
         models("v1") as (server,),
-        understudy(tmp_path, plain([server.port, free_port()], budget={"minRetryConcurrency": 50})) as system,
+        standing(plain([server.port, free_port()], budget={"minRetryConcurrency": 50})) as system,
     ):
         tally = await Load(system.port, rate=200).send(400)
         counted = arm(system)
@@ -96,7 +97,7 @@ async def test_one_dead_endpoint_of_two_fails_nobody(tmp_path):
         assert counted["failedToClients"] == 0
 
 
-async def test_a_version_that_dies_over_requests_is_not_hidden_by_idle_connections(tmp_path):
+async def test_a_version_that_dies_over_requests_is_not_hidden_by_idle_connections():
     """If this fails, requests that come seldom are sent twice, and a version that dies over them looks well."""
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -112,15 +113,13 @@ async def test_a_version_that_dies_over_requests_is_not_hidden_by_idle_connectio
     async with server:
         config = plain([server.sockets[0].getsockname()[1]])
         del config["routes"][0]["retries"]
-        system = await asyncio.to_thread(Understudy(tmp_path, config).start)
-        try:
+        with contextlib.ExitStack() as stack:
+            system = await asyncio.to_thread(stack.enter_context, standing(config))
             load = Load(system.port, connections=1)
             for _ in range(8):
                 await load.send(1)
                 await asyncio.sleep(0.35)
             counted = await asyncio.to_thread(arm, system)
-        finally:
-            await asyncio.to_thread(system.stop)
     assert load.tally.statuses == {200: 4, 502: 4}
     assert (counted["failed"], counted["retries"]) == (4, {})
 
@@ -142,16 +141,14 @@ async def dying(delay_s: float) -> AsyncIterator[tuple[int, list[int]]]:
         yield server.sockets[0].getsockname()[1], seen
 
 
-async def test_a_version_that_is_down_gets_a_fifth_more_load(tmp_path):
+async def test_a_version_that_is_down_gets_a_fifth_more_load():
     """If this fails, ten attempts are ten times the load on a version that has failed under less."""
     async with dying(0.03) as (one, seen), dying(0.03) as (two, seen_too):
         config = plain([one, two], attempts=10, retryOn=["5xx"], retriableMethods=["POST"])
-        system = await asyncio.to_thread(Understudy(tmp_path, config).start)
-        try:
+        with contextlib.ExitStack() as stack:
+            system = await asyncio.to_thread(stack.enter_context, standing(config))
             tally = await Load(system.port, connections=60).send(3000)
             counted = await asyncio.to_thread(arm, system)
-        finally:
-            await asyncio.to_thread(system.stop)
         assert tally.failed == 3000
         attempts = seen[0] + seen_too[0]
         assert 3000 < attempts <= 1.2 * 3000

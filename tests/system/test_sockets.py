@@ -17,6 +17,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.support.standing import standing
 from tests.support.system import ROOT, Understudy, understudy, wait_for
 
 pytestmark = pytest.mark.system
@@ -100,9 +101,9 @@ def resident_kib(pid: int) -> int:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
 
-async def test_messages_of_any_size_come_back(tmp_path):
+async def test_messages_of_any_size_come_back():
     """If this fails, some message is lost, cut or changed on its way."""
-    with servers("only") as (server,), understudy(tmp_path, one(server.port)) as system:
+    with servers("only") as (server,), standing(one(server.port)) as system:
         async with talk(system, subprotocols=["model.v1", "model.v3"]) as (open_socket, greeting):
             assert greeting == "only model.v1"
             assert open_socket.response is not None
@@ -118,9 +119,9 @@ async def test_messages_of_any_size_come_back(tmp_path):
         counted(system, "only", requests=1, failed=0)
 
 
-async def test_compression_is_between_client_and_server(tmp_path):
+async def test_compression_is_between_client_and_server():
     """If this fails, an extension of WebSocket is lost on the way, and the frames cannot be read."""
-    with servers("only") as (server,), understudy(tmp_path, one(server.port)) as system:
+    with servers("only") as (server,), standing(one(server.port)) as system:
         url = f"http://127.0.0.1:{system.port}/chat"
         async with (
             aiohttp.ClientSession() as session,
@@ -133,9 +134,9 @@ async def test_compression_is_between_client_and_server(tmp_path):
         counted(system, "only", requests=1, failed=0)
 
 
-async def test_a_refused_socket_is_an_ordinary_answer(tmp_path):
+async def test_a_refused_socket_is_an_ordinary_answer():
     """If this fails, a client that may not connect is not told so."""
-    with servers("only") as (server,), understudy(tmp_path, one(server.port)) as system:
+    with servers("only") as (server,), standing(one(server.port)) as system:
         with pytest.raises(websockets.InvalidStatus) as refused:
             async with talk(system, "/refuse"):
                 pass
@@ -143,9 +144,9 @@ async def test_a_refused_socket_is_an_ordinary_answer(tmp_path):
         counted(system, "only", requests=1, failed=0)
 
 
-def test_a_request_after_a_refused_upgrade_is_not_tunnelled(tmp_path):
+def test_a_request_after_a_refused_upgrade_is_not_tunnelled():
     """If this fails, a client can smuggle requests past the proxy behind an upgrade that the backend refuses."""
-    with servers("only") as (server,), understudy(tmp_path, one(server.port)) as system:
+    with servers("only") as (server,), standing(one(server.port)) as system:
         head = b"GET /refuse HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         with socket.create_connection(("127.0.0.1", system.port), timeout=5) as raw:
             raw.sendall(head + b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -157,9 +158,9 @@ def test_a_request_after_a_refused_upgrade_is_not_tunnelled(tmp_path):
         counted(system, "only", requests=1)
 
 
-async def test_fifty_sockets_at_once(tmp_path):
+async def test_fifty_sockets_at_once():
     """If this fails, sockets get each other's messages, or wait for each other."""
-    with servers("only") as (server,), understudy(tmp_path, one(server.port)) as system:
+    with servers("only") as (server,), standing(one(server.port)) as system:
 
         async def chat(number: int) -> None:
             async with talk(system) as (open_socket, _):
@@ -296,10 +297,10 @@ async def test_a_killed_version_fails_its_sockets(tmp_path):
         counted(system, "v1", requests=30 - len(lost), failed=0)
 
 
-async def test_silent_sockets_are_closed_in_time(tmp_path):
+async def test_silent_sockets_are_closed_in_time():
     """If this fails, what a vanished client left behind stays forever, or a quiet socket is cut as a stalled answer."""
     settings = {"streamIdle": "500ms", "tunnelIdle": "3s"}
-    with servers("only") as (server,), understudy(tmp_path, one(server.port, **settings)) as system:
+    with servers("only") as (server,), standing(one(server.port, **settings)) as system:
         async with talk(system, ping_interval=None) as (open_socket, _):
             await asyncio.sleep(1.5)  # longer than an answer may stand still
             await open_socket.send("awake")

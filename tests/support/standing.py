@@ -1,0 +1,73 @@
+"""One running Understudy for the tests of a process that need no fresh one: each gives it another file.
+
+A start costs more than three seconds of processor time, and most tests of the data plane ask for nothing that is
+decided then. What one test leaves behind (routes, backends, their counts, what is known of endpoints) goes with its
+file: before the next one there is none of it. Whoever stops the system, kills a part of it, or has a rollout, takes
+one of its own (`system.understudy`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support.system import Understudy, fetch, wait_for
+
+IDLE: dict[str, Any] = {
+    "workers": 1,
+    "backends": [{"name": "nobody", "endpoints": ["http://127.0.0.1:9"]}],
+    "routes": [{"name": "nothing", "match": [{"path": {"exact": "/nothing"}}], "backendRefs": [{"name": "nobody"}]}],
+}
+FIXED = frozenset({"listen", "admin", "store", "drainDelay", "drainTimeout"})
+"""What only a start can change."""
+_standing: list[Understudy] = []
+
+
+@contextlib.contextmanager
+def standing(config: dict[str, Any]) -> Iterator[Understudy]:
+    """The system with this configuration, which has one worker, for the length of a block; its log begins anew."""
+    assert config["workers"] == IDLE["workers"], "the number of workers needs a start"
+    assert not FIXED & set(config), "this needs a start"
+    system = _running()
+    own = {key: system.config[key] for key in FIXED if key in system.config}
+    os.truncate(system.log, 0)
+    try:
+        _give(system, {**own, **config})
+        yield system
+    finally:
+        _give(system, {**own, **IDLE})
+
+
+def end() -> None:
+    """Stop it, if there is one."""
+    while _standing:
+        assert _standing.pop().stop() == 0
+
+
+def _running() -> Understudy:
+    """The one that stands; another one if a test has broken it, so that the next ones do not fail for it."""
+    if _standing and fetch(f"{_standing[0].admin}/readyz", timeout_s=5)[0] != 200:
+        _standing.pop().stop()
+    if not _standing:
+        _standing.append(Understudy(Path(tempfile.mkdtemp(prefix="understudy-standing-")), IDLE).start())
+    return _standing[0]
+
+
+def _give(system: Understudy, config: dict[str, Any]) -> None:
+    """Have every worker hold a configuration."""
+    before = system.get("/status")["config"]["generation"]
+    system.write(config)
+
+    def held() -> bool:
+        status, body = fetch(f"{system.admin}/api/v1/status", timeout_s=5)
+        if status != 200:
+            return False
+        assert not body["config"]["lastError"], body["config"]["lastError"]
+        generation = body["config"]["generation"]
+        return generation > before and all(worker["generation"] == generation for worker in body["workers"])
+
+    wait_for("the configuration to be live", held)
