@@ -9,7 +9,9 @@ one of its own (`system.understudy`).
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +47,9 @@ def standing(config: dict[str, Any]) -> Iterator[Understudy]:
 def end() -> None:
     """Stop it, if there is one."""
     while _standing:
-        assert _standing.pop().stop() == 0
+        system = _standing.pop()
+        assert system.stop() == 0
+        shutil.rmtree(system.folder)
 
 
 def _running() -> Understudy:
@@ -61,13 +65,16 @@ def _give(system: Understudy, config: dict[str, Any]) -> None:
     """Have every worker hold a configuration."""
     before = system.get("/status")["config"]["generation"]
     system.write(config)
+    digest = hashlib.sha256(system.path.read_bytes()).hexdigest()
 
     def held() -> bool:
         status, body = fetch(f"{system.admin}/api/v1/status", timeout_s=5)
-        if status != 200:
+        if status != 200 or body["config"]["digest"] != digest:
             return False
-        assert not body["config"]["lastError"], body["config"]["lastError"]
         generation = body["config"]["generation"]
         return generation > before and all(worker["generation"] == generation for worker in body["workers"])
 
-    wait_for("the configuration to be live", held)
+    try:
+        wait_for("the configuration to be live", held)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {system.log.read_text()[-3000:]}") from error
