@@ -337,7 +337,8 @@ def lacking(plan: Plan, at: Standing, verdict: Verdict) -> str:
         return "evidence"
     if not at.weight_ppm and not at.mirror_ppm:
         return "neither weight nor mirror sends the candidate anything: promote by hand, or set one of them first"
-    if gate and not at.weight_ppm and isinstance(plan.ending, Promotion) and plan.ending.proof:
+    takes_over = isinstance(plan.ending, Contest) or (isinstance(plan.ending, Promotion) and plan.ending.proof)
+    if gate and not at.weight_ppm and takes_over:
         return "no step gives the candidate live traffic: add a setWeight step, or promote in full by hand"
     if verdict.stage != at.stage or _samples(at, verdict) < needed:
         return f"{needed} samples in stage {at.stage}" + ("" if at.weight_ppm in (0, CIRCLE) else " of each version")

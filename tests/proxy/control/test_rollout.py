@@ -631,3 +631,12 @@ def test_a_split_that_is_off_is_acted_on(on_ratio: str, phase: str) -> None:
         resumed = play(p, (1, seen(1)), (2, off), (3, Resume("ann")), (4, off))
         assert (resumed.phase, resumed.stage) == (Phase.PROGRESSING, 1)
         assert play(p, (1, seen(1)), (2, off), (3, Resume("ann")), (4, off), (5, seen(1))).stage == 2
+
+
+def test_a_contest_without_live_traffic_promotes_nobody() -> None:
+    """If broken, a version that has answered no client wins the traffic of all."""
+    p = plan(steps.SetMirror(CIRCLE), ending=steps.Contest("promote"))
+    copied = Verdict(stage=1, stage_stable=500, stage_candidate=500, stage_pairs=500, proven=True, winner="candidate")
+    state = play(p, (1, Look(copied)), (60, Look(copied)))
+    assert (state.phase, state.weight_ppm) == (Phase.PROGRESSING, 0)
+    assert "no step gives the candidate live traffic" in state.reason
