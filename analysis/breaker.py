@@ -3,13 +3,29 @@
 Engine A on errors against a wide absolute margin (20 pp), with no cap and no dispersion, and an alpha of its own.
 Noise between instances short of an outage does not reach that margin.
 
-It bets only while it is alarmed: at the start, and after a look in which the candidate failed more than it may, until
-CALM requests came in looks where it did not. Whether it bets on a look is known before that look, so this is a choice
-of stakes, and all that holds of an e-process holds; in calm times it has nothing to lose. Each alarm places a new
-stake, with weights 1/(j(j+1)), which sum to 1, so that an outage costs what the alarms before it cost, and not what the
-hours before it do. At 5 % of 50 requests/s a candidate that fails all of its requests is out after a median of 9
-failures, one that fails half of them after 22; after an hour with 1 % of errors in both versions after 15 and 45. The
-second of a look is in that (`python -m tests.prove.outage`).
+Guarantee: a candidate that is never more than the margin above stable is ever tripped on with a chance of at most alpha
+(0.001), exactly at the margin and for ever too, at whatever moments one looks. Why:
+
+- Request by request. The factor of a look is the lesser of two. One is Engine A's, whose null point is projected with
+  the counts that came; it needs no more than that a look is seen as a whole. The other's is projected with the
+  configured share of the traffic, so it is fixed before the look begins, as the bets are: one request meets the
+  candidate with that share, and so its factor has a mean of at most 1 for every point of the null (Engine A, for a look
+  of one request). The product of these is a supermartingale after every request, and what is less never reaches what it
+  does not: a look may be cut short at any moment, and because of what is in it (Ville 1939; Turner, Ly, Grunwald,
+  arXiv 2106.02693). Where the share is not what was configured (few sticky users, requests that are lost), what holds
+  is what holds of whole looks.
+- In flight. Failures may come sooner than successes, so who cuts a look short counts what is not answered yet as well
+  for the candidate and as failed for stable. Evidence grows with the candidate's failures and falls with stable's, so
+  that is never more than what the same requests say once they are answered (`trips`).
+- Stakes. It bets only while it is alarmed: at the start, and from when failures come faster than the margin allows
+  until they do not. Calm has nothing to lose then. Each alarm places a part of what is left, by weights that sum to 1.
+  Whether and how much it bets is known before each look, so all of it is one gambler's wealth; an outage costs what the
+  alarms before it cost, and not what the hours before it do. (Detectors that restart at every look, as in Shin,
+  Ramdas, Rinaldo, arXiv 2203.03532, bound the mean time to a false alarm. That is not enough here: a rollout at the
+  margin would be aborted sooner or later.)
+
+What it finds, and how soon: `python -m tests.prove.outage` and docs/rollout.md. The two bets are made for outages:
+against a version that fails 30 % of its requests it has no power to speak of, that is for the metric `errors`.
 
 Where stable has no traffic, live or copied, there is one sample only: it is held against the highest rate of errors
 that stable may have had before (99.9 %, of the last ten minutes or so). That promise is weaker: what befalls both
@@ -18,24 +34,32 @@ versions at once counts against the candidate then.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import log
 from typing import Final
 
 import numpy as np
 from scipy.special import betaincinv, expit, logit
 
-from analysis.engine import log_ratios
+from analysis.engine import against, project
 from analysis.intervals import evidence
+from analysis.memory import refill
 from analysis.rates import error_counts
-from analysis.robustness import restart_weight
 from analysis.summaries import FloatArray, Slice
 from analysis.wording import count, odds, percent
 
-BETS: Final[FloatArray] = np.array([0.7, 1.5, 3.0, 4.5])
+BETS: Final[FloatArray] = np.array([1.4, 4.3])
 """How far beyond the margin the candidate's rates are that it bets on, in log odds: with stable at 0 and a margin of
-20 pp 33, 53, 83 and 96 %. It is for outages: few bets, since each costs a part of the stake."""
-CALM: Final = 4.0
-"""Requests in looks within the margin that end an alarm. A candidate that fails half of them ends it once in 16."""
+20 pp 50 and 95 %."""
+PRIOR: Final[FloatArray] = np.array([0.7, 0.3])
+"""How a stake is shared out to the bets. Few bets, since each costs a part of the stake."""
+START: Final = 0.4
+"""The stake of the start, where most outages begin. Of the rest alarm j stakes 2/((j + 1)(j + 2))."""
+ALARM: Final = 1.25
+"""The score from which on there is an alarm: a failure adds 1, and a success takes so much off that the score stays
+where it is while failures are as frequent as the margin allows. Two failures among four or five requests alarm."""
+HIGHEST_SCORE: Final = 2.5
+"""An alarm ends at 0: after ten successes with a margin of 20 pp."""
 _MEMORY: Final = 0.998
 """What a look keeps of stable's past: half after 346 looks of a second."""
 _HIGHEST: Final = 0.999
@@ -49,10 +73,9 @@ class Breaker:
         self._alpha = alpha
         self._stable: FloatArray = np.array([50.0, 0.5])
         """Requests and failures of stable in past looks, from a first guess of 1 % on."""
-        self._wealth: FloatArray = np.full(len(BETS), log(0.5))
-        self._alarms: FloatArray = np.array([1.0, 1.0, 0.0])
-        """Stakes placed so far, whether there is an alarm (1 or 0), requests in looks within the margin since the last
-        one beyond it."""
+        self._wealth: FloatArray = np.log(START * PRIOR)
+        self._alarms: FloatArray = np.array([0.0, 1.0, HIGHEST_SCORE])
+        """Alarms so far but for the start, whether there is one (1 or 0), and the score."""
         self._recent: FloatArray = np.zeros(4)
         self._before: FloatArray = np.zeros(2)
         """Of stable while it had live traffic: requests and failures, the older the less."""
@@ -61,6 +84,12 @@ class Breaker:
         """All that changes, by name."""
         past = {"stable": self._stable, "recent": self._recent, "before": self._before}
         return {**past, "wealth": self._wealth, "alarms": self._alarms}
+
+    def trips(self, slices: Iterable[Slice]) -> bool:
+        """Whether it would trip with one of these, which are left to be observed: nothing is changed."""
+        other = Breaker(self._above, self._alpha)
+        refill(other.state(), self.state())
+        return any(other.observe(slice_) for slice_ in slices)
 
     def observe(self, slice_: Slice) -> str:
         """Add one slice; the reason if the breaker trips with it, else nothing."""
@@ -72,19 +101,19 @@ class Breaker:
         alone = n_s == 0
         if n_c == 0 or (alone and (slice_.share < 1 or self._before[0] == 0)):
             return ""
-        if self._alarms[1]:
-            self._wealth += self._against_before(n_c, x_c) if alone else self._against_stable(counts)
+        alarmed = bool(self._alarms[1])
+        if alarmed:
+            self._wealth += self._against_before(n_c, x_c) if alone else self._against_stable(counts, slice_.share)
         self._stable += (n_s, x_s)
         self._recent *= 0.9
         self._recent += counts
-        found = self._reason(alone) if self._log_evidence() >= log(1 / self._alpha) else ""
+        found = self._reason(alone) if alarmed and self._log_evidence() >= log(1 / self._alpha) else ""
         self._look_out(n_c, x_c)
         return found
 
     def _log_evidence(self) -> float:
-        waiting = -np.log1p(self._alarms[0])  # the stakes not yet placed
-        bets = np.logaddexp.reduce(self._wealth) - log(len(self._wealth))
-        return float(np.logaddexp(bets, waiting))
+        waiting = (1 - START) * 2 / (self._alarms[0] + 2)  # the stakes not yet placed
+        return float(np.logaddexp.reduce([*self._wealth, log(waiting)]))
 
     def _against_before(self, n: float, x: float) -> FloatArray:
         """Log likelihood ratios of the candidate's requests alone, to the highest rate that is allowed."""
@@ -96,27 +125,37 @@ class Breaker:
         ratios: FloatArray = x * np.log(rates / edge) + (n - x) * (np.log1p(-rates) - log(1 - edge))
         return ratios
 
-    def _against_stable(self, counts: FloatArray) -> FloatArray:
-        """Log likelihood ratios of one look of both versions."""
-        rate = self._stable[1] / self._stable[0]
-        if rate + self._above >= 1:
+    def _against_stable(self, counts: FloatArray, share: float) -> FloatArray:
+        """Log likelihood ratios of one look of both versions: of requests one by one, and of the look as a whole."""
+        edge = self._edge()
+        if edge >= 1:
             return np.zeros_like(self._wealth)
-        rates = expit(logit(rate + self._above) + BETS)
-        n_c, x_c, n_s, x_s, t_s, a, b = (np.full(len(BETS), each) for each in (*counts, rate, self._above, 1.0))
-        return log_ratios(n_c, x_c, n_s, x_s, rates, t_s, a, b)
+        splits = [(counts[0], counts[2])] + ([(share, 1 - share)] if 0 < share < 1 else [])
+        t_c = np.tile(expit(logit(edge) + BETS), (len(splits), 1))
+        w_c, w_s = (np.array(each)[:, None] + 0 * t_c for each in zip(*splits, strict=True))
+        n_c, x_c, n_s, x_s, t_s, a, b = (
+            np.full(t_c.shape, each) for each in (*counts, edge - self._above, self._above, 1.0)
+        )
+        ratios = against((n_c, x_c, n_s, x_s), t_c, t_s, project(w_c, w_s, t_c, t_s, a, b), a, b)
+        lesser: FloatArray = ratios.min(axis=0)
+        return lesser
+
+    def _edge(self) -> float:
+        """The highest rate of errors that the candidate may have."""
+        return float(self._stable[1] / self._stable[0]) + self._above
 
     def _look_out(self, n_c: float, x_c: float) -> None:
         """Whether there is an alarm from the next look on."""
-        starts, alarmed, calm = self._alarms
-        if x_c > n_c * (self._stable[1] / self._stable[0] + self._above):
-            if not alarmed:
-                starts += 1
-                self._wealth[:] = np.logaddexp(self._wealth, log(restart_weight(int(starts))))
-            alarmed, calm = 1.0, 0.0
-        else:
-            calm += n_c
-            alarmed = float(bool(alarmed) and calm < CALM)
-        self._alarms[:] = starts, alarmed, calm
+        number, alarmed, score = self._alarms
+        edge = min(self._edge(), 0.99)
+        score = min(max(score + x_c - (n_c - x_c) * edge / (1 - edge), 0.0), HIGHEST_SCORE)
+        if not alarmed and score >= ALARM:
+            number, alarmed = number + 1, 1.0
+            stake = (1 - START) * 2 / ((number + 1) * (number + 2))
+            self._wealth[:] = np.logaddexp(self._wealth, np.log(stake * PRIOR))
+        elif score == 0:
+            alarmed = 0.0
+        self._alarms[:] = number, alarmed, score
 
     def _reason(self, alone: bool) -> str:
         n_c, x_c, n_s, x_s = self._recent
@@ -124,7 +163,7 @@ class Breaker:
             before = self._before[1] / self._before[0]
             other = f"{percent(before)} of the stable's before it had no traffic"
         else:
-            other = f"{percent(x_s / n_s)} of the stable's"
+            other = f"{percent(x_s / n_s if n_s else 0.0)} of the stable's"
         return (
             f"the breaker: {percent(x_c / n_c)} of the candidate's recent requests failed, {other}, which is more than "
             f"{percent(self._above)[:-2]} pp above; evidence {odds(evidence(self._log_evidence()))}, "

@@ -13,6 +13,7 @@ Either also needs the proof of every guardrail, at the same moment. Source: stat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -47,6 +48,15 @@ class Contest:
         """
         self._judge.observe(slice_)
         self._turned.observe(slice_.turned())
+
+    @property
+    def tripped(self) -> bool:
+        """Whether the breaker has decided."""
+        return self._judge.tripped
+
+    def trips(self, slices: Sequence[Slice]) -> bool:
+        """Whether the breaker would trip with one of these slices, which are left to be observed."""
+        return self._judge.trips(slices)
 
     def verdict(self, elapsed_s: float) -> Verdict:
         """What can be said now; changes nothing."""

@@ -121,7 +121,19 @@ def log_ratios(
     >>> round(log_ratios(one, one, one, 0 * one, 0.9 * one, 0.1 * one, 0 * one, one).item(), 6)
     1.175573
     """
-    q_s = project(n_c, n_s, t_c, t_s, a, b)
+    return against((n_c, x_c, n_s, x_s), t_c, t_s, project(n_c, n_s, t_c, t_s, a, b), a, b)
+
+
+def against(
+    counts: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
+    t_c: FloatArray,
+    t_s: FloatArray,
+    q_s: FloatArray,
+    a: FloatArray,
+    b: FloatArray,
+) -> FloatArray:
+    """Log likelihood ratio of the alternative (t_c, t_s) to the null point (a + b q_s, q_s); counts as `log_ratios`."""
+    n_c, x_c, n_s, x_s = counts
     q_c = np.minimum(a + b * q_s, 1 - 1e-16)
     ratios: FloatArray = (
         x_c * np.log(t_c / q_c)

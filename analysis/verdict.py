@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from math import inf, log
 from typing import Final, NamedTuple
@@ -131,6 +131,15 @@ class Judge:
                 window.pairs if kind in PAIRED else window.truths if kind in TOLD_LATER else window.requests
             )
         return rows
+
+    @property
+    def tripped(self) -> bool:
+        """Whether the breaker has decided."""
+        return self._tally.decided_by == BREAKER
+
+    def trips(self, slices: Sequence[Slice]) -> bool:
+        """Whether the breaker would trip with one of these slices, which are left to be observed."""
+        return self._breaker is not None and not self._tally.decided_by and self._breaker.trips(slices)
 
     def _begin_stage(self, stage: int) -> None:
         self._tally.begin_stage(stage)

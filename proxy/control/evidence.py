@@ -10,7 +10,7 @@ other's, and half a slice would look like a lost half of the traffic.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import log
 from typing import Final
@@ -91,12 +91,32 @@ class Track:
             if not is_closed(reader, self.loans, slice_, now_s):
                 return
             arms = {loan.role: counts(reader, loan, slice_) for loan in self.loans}
-            shadow = find(self.loans, "shadow")
-            compared = None if shadow is None else pairs(reader, shadow, slice_, turned=self.share == 1)
+            compared = self._pairs(reader, slice_)
             self.next_slice = slice_ + 1
             self._add(arms, compared)
             if self.judged:
                 yield self._slice(reader, arms, compared, slice_ + clock_offset_s)
+
+    def cut_short(self, reader: Reader, slices: Iterable[int], clock_offset_s: int = 0) -> Iterator[Slice]:
+        """The next slices as they stand, whether they have closed or not: what is in flight counts as well for the
+        candidate and as failed for stable. Nothing is moved: `skip_to` goes on after them."""
+        stable, candidate = self.roles
+        for slice_ in slices:
+            arms = {
+                loan.role: counts(reader, loan, slice_, {candidate: 0.0, stable: 1.0}.get(loan.role))
+                for loan in self.loans
+            }
+            yield self._slice(reader, arms, self._pairs(reader, slice_), slice_ + clock_offset_s)
+
+    def skip_to(self, slice_: int, cut: Iterable[Slice]) -> None:
+        """Read on at a slice; those before it were cut short."""
+        for each in cut:
+            self._add(dict(zip(self.roles, (each.stable, each.candidate), strict=True)), each.pairs)
+        self.next_slice = slice_
+
+    def _pairs(self, reader: Reader, slice_: int) -> PairCounts | None:
+        shadow = find(self.loans, "shadow")
+        return None if shadow is None else pairs(reader, shadow, slice_, turned=self.share == 1)
 
     def _add(self, arms: Mapping[str, ArmCounts], compared: PairCounts | None) -> None:
         for role, arm in arms.items():
@@ -147,20 +167,23 @@ def is_closed(reader: Reader, loans: Sequence[Loan], slice_: int, now_s: float) 
     )
 
 
-def counts(reader: Reader, loan: Loan, slice_: int) -> ArmCounts:
-    """A closed slice of one row, over all workers."""
+def counts(reader: Reader, loan: Loan, slice_: int, failing: float | None = None) -> ArmCounts:
+    """A slice of one row, over all workers. `failing` is the part of what is in flight that counts as failed; without
+    it that is not answered at all, as is right for a slice that has closed."""
     lanes = _lanes(reader, loan, slice_)
     cells: FloatArray = np.sum([lane for _, lane in lanes], axis=0) if lanes else np.zeros(at.LANE_CELLS)
     latency = cells[at.L_LATENCY : at.L_LATENCY + at.LATENCY_BUCKETS].copy()
-    latency[at.latency_bucket(at.GRACE_S)] += max(0.0, cells[at.L_ARRIVED] - cells[at.L_ON_TIME] - cells[at.L_LOST])
+    in_flight = max(0.0, cells[at.L_ARRIVED] - cells[at.L_ON_TIME] - cells[at.L_LOST])
+    latency[at.latency_bucket(at.GRACE_S)] += in_flight
+    taken, failed = (0.0, 0.0) if failing is None else (in_flight, in_flight * failing)
     outputs = {name: _output(cells, number) for number, name in enumerate(loan.outputs)}
     labelled = [name for name, kind in zip(loan.outputs, loan.kinds, strict=True) if kind in LABELLED]
     numbers = [name for name, kind in zip(loan.outputs, loan.kinds, strict=True) if kind == "number"]
     return ArmCounts(
         assigned=float(cells[at.L_ARRIVED]),
         recorded=float(cells[at.L_ON_TIME]),
-        answered=float(cells[at.L_ON_TIME] + cells[at.L_LATE] + cells[at.L_CUT]),
-        failed=float(cells[at.L_FAILED] + cells[at.L_LATE_FAILED] + cells[at.L_CUT]),
+        answered=float(cells[at.L_ON_TIME] + cells[at.L_LATE] + cells[at.L_CUT] + taken),
+        failed=float(cells[at.L_FAILED] + cells[at.L_LATE_FAILED] + cells[at.L_CUT] + failed),
         latency=latency,
         labels={name: _labels(reader, loan, name, lanes) for name in labelled},
         numbers={name: Moments(*map(float, outputs[name][at.O_N : at.O_SQUARES + 1])) for name in numbers},

@@ -17,7 +17,7 @@ from msgspec.structs import replace as changed
 from config import schema
 from config.loader import Loaded
 from proxy.control import compile as compiler
-from proxy.control import holdings, journaling, rollout, tally, views
+from proxy.control import glance, holdings, journaling, rollout, tally, views
 from proxy.control.compile import layout
 from proxy.control.feedback import Desk
 from proxy.control.fleet import Fleet
@@ -119,7 +119,8 @@ class Plane:
         kinds = {subject.name: holdings.output_kinds(subject.route).items() for subject in subjects}
         wanted = {(name, *output) for name, outputs in kinds.items() for output in outputs}
         self.lending.keep_tables(wanted, self._monotonic())
-        _warn(loaded.config)
+        for backend in views.unverified(loaded.config):
+            _LOG.warning("backend is not verified: whoever answers in its place is believed", **backend)
         return await self.publish()
 
     async def tick(self) -> None:
@@ -129,19 +130,36 @@ class Plane:
             with alone(subject):
                 subject.read(self._reader, now_s, self._clock())
         self._sweep(now_s)
-        rerouted_s: float | None = None
         for subject in self.subjects.values():
             if not subject.active or self._frozen:
                 self._smokes.forget(subject.name)
-                continue
+        active = [] if self._frozen else [each for each in self.subjects.values() if each.active]
+        await self._go_on(active, now_s, int(now_s))
+        await self._swap()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is a candidate whose outage would be found by a glance."""
+        return not self._frozen and any(map(glance.is_worth_it, self.subjects.values()))
+
+    async def glance(self) -> None:
+        """Find outages that no tick has seen yet."""
+        now_s, wall_s = self._monotonic(), self._clock()
+        subjects = () if self._frozen else self.subjects.values()
+        if tripped := [each for each in subjects if glance.trips(each, self._reader, now_s, wall_s)]:
+            await self._go_on(tripped, now_s, int(now_s) + 1)  # beyond the tick of this second
+
+    async def _go_on(self, subjects: Iterable[Subject], now_s: float, cursor: int) -> None:
+        """Keep what rollouts have read, and let them step on it."""
+        rerouted_s: float | None = None
+        for subject in subjects:
             with alone(subject):
-                await self._keep_evidence(subject, int(now_s))
+                await self._keep_evidence(subject, cursor)
                 looked_s = self._monotonic()
                 if await self._look(subject, now_s) and rerouted_s is None:
                     rerouted_s = looked_s
         if rerouted_s is not None:
             await self._reroute(rerouted_s)
-        await self._swap()
 
     async def follow(self) -> bool:
         """Take in what the checks have found, and go on with what waits for it."""
@@ -390,10 +408,3 @@ class Plane:
         except StoreError:
             counted = 0
         return max(counted, self._fleet.generation + 1)
-
-
-def _warn(config: schema.Config) -> None:
-    for backend in config.backends:
-        if backend.tls is not None and backend.tls.insecure_skip_verify:
-            _LOG.warning("backend is not verified: whoever answers in its place is believed", backend=backend.name,
-                         remedy="take tls.insecureSkipVerify away, and name its authority in tls.caFile")  # fmt: skip

@@ -208,7 +208,7 @@ class Replay:
     def _look(self) -> None:
         state = self.state
         assert state is not None
-        if self.now_s - self._looked_s < self.interval_s - 0.5 or not self.slices:
+        if not self.slices or not (self.judge.tripped or self.now_s - self._looked_s >= self.interval_s - 0.5):
             return
         self._looked_s = self.now_s
         self.looks += 1

@@ -187,8 +187,10 @@ class Subject:
                                  repeated=alone.repeated, rivals={**it.rivals, **sums})  # fmt: skip
 
     def is_due(self, now_s: float) -> bool:
-        """Whether it is time for the next look. `now_s` is the ledger's clock."""
-        return now_s - self.looked_s >= self.route.analysis.interval - _INTERVAL_SLACK_S
+        """Whether it is time for the next look, which an outage does not wait for. `now_s` is the ledger's clock."""
+        judge = self.collected.judge
+        tripped = judge is not None and judge.tripped
+        return tripped or now_s - self.looked_s >= self.route.analysis.interval - _INTERVAL_SLACK_S
 
     def look(self, now_s: float) -> Look:
         """What the judge says now (wall clock)."""

@@ -62,6 +62,13 @@ def version() -> str:
         return "unreleased"
 
 
+def unverified(config: Config) -> list[Json]:
+    """The backends whose certificates nobody looks at."""
+    remedy = "take tls.insecureSkipVerify away, and name its authority in tls.caFile"
+    found = (backend for backend in config.backends if backend.tls is not None and backend.tls.insecure_skip_verify)
+    return [{"backend": backend.name, "remedy": remedy} for backend in found]
+
+
 def injected(config: Config) -> list[Json]:
     """The faults that are injected on purpose, by route."""
     return [{"route": route.name, "injects": str(route.fault)} for route in config.routes if route.fault is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.faults import Fault, Repeat, Retry, Skip
 from proxy.ledger.guards import GuardTotals, totals
@@ -12,6 +12,9 @@ from proxy.ledger.layout import (
     ENDPOINT_CELLS,
     GROUPS,
     L_ARRIVED,
+    L_CUT,
+    L_FAILED,
+    L_LATE,
     L_LATE_FAILED,
     L_LOST,
     L_ON_TIME,
@@ -74,6 +77,14 @@ class Totals:
     def in_flight(self) -> int:
         """Requests that are neither finished nor lost."""
         return max(0, self.arrived - self.finished - self.lost)
+
+
+class Counted(NamedTuple):
+    """Requests of a slice so far: all but those that were lost, those that failed, those in flight."""
+
+    met: float
+    failed: float
+    in_flight: float
 
 
 class Reader:
@@ -168,6 +179,24 @@ class Reader:
         if cells[at + L_REPEATS] > cells[at + L_REPEATS_ENDED]:
             return False
         return cells[at + L_ARRIVED] <= cells[at + L_ON_TIME] + cells[at + L_LOST]
+
+    def counted(self, worker: int, row: int, tenant: int, slice_: int) -> Counted:
+        """What a slice has counted by now, which may go on; nothing where the worker had no request of it.
+
+        Read in such an order that what is written meanwhile makes failures no more and what is in flight no less.
+        """
+        cells, base = self._cells, self.shape.row(worker, row)
+        at = base + R_LANES + (slice_ % LANES) * LANE_CELLS
+        if cells[base + R_TENANT] != tenant or cells[at] != slice_:
+            return Counted(0.0, 0.0, 0.0)
+        ended = cells[at + L_ON_TIME] + cells[at + L_LOST]
+        late_failed, cut = cells[at + L_LATE_FAILED], cells[at + L_CUT]
+        failed = cells[at + L_FAILED] + late_failed + cut
+        others = cells[at + L_LATE] + cut - cells[at + L_LOST]
+        arrived = cells[at + L_ARRIVED]
+        if cells[at] != slice_ or cells[base + R_TENANT] != tenant:
+            return Counted(0.0, 0.0, 0.0)
+        return Counted(arrived + others, failed, max(0.0, arrived - ended))
 
     def labels(self, worker: int, table: int, tenant: int) -> list[str]:
         """Label texts of a table in the order of their slots; slot OTHER has no text."""

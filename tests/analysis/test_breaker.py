@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit, logit
 
-from analysis.breaker import Breaker
+from analysis.breaker import BETS, PRIOR, START, Breaker
 from analysis.summaries import Slice
 from tests.support.rollouts import limit
 from tests.support.slices import errors
@@ -108,3 +111,63 @@ def test_a_stable_that_fails_as_well_is_no_outage_of_the_candidate() -> None:
     breaker = Breaker(0.20, 0.001)
     assert not any(breaker.observe(errors(950, 950, 50, 50)) for _ in range(50))
     assert not any(breaker.observe(errors(0, 0, 50, 50)) for _ in range(50)), "with nothing to compare it with"
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 40), st.integers(0, 8)), max_size=8),
+    st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(0, 90), st.integers(0, 30)),
+    st.sampled_from([0.05, 0.5, 1.0, 0.0]),
+)
+@settings(max_examples=200, deadline=None)
+def test_more_failures_of_the_candidate_are_more_evidence_and_more_of_stable_less(
+    past: list[tuple[int, int, int, int]], last: tuple[int, int, int, int], share: float
+) -> None:
+    """Broken: what is in flight is not the least that a look can come to, and a look that is cut short finds more than
+    the whole of it would."""
+
+    def wealth(n_c: int, x_c: int, n_s: int, x_s: int) -> np.ndarray:
+        breaker = Breaker(0.2, 0.001)
+        for n, x, of, failed in past:
+            breaker.observe(replace(errors(of + failed, failed, n + x, x), share=share))
+        breaker.observe(replace(errors(n_s, x_s, n_c, x_c), share=share))
+        return breaker.state()["wealth"]
+
+    n, x, of, failed = last
+    base = wealth(n + x, x, of + failed, failed)
+    assert (wealth(n + x, x - 1, of + failed, failed) <= base + 1e-9).all()
+    if of:
+        assert (wealth(n + x, x, of + failed, failed + 1) <= base + 1e-9).all()
+
+
+def test_asking_whether_it_trips_changes_nothing() -> None:
+    """Broken: a glance that finds nothing spends what the next look was to bet with."""
+    breaker = Breaker(0.2, 0.001)
+    breaker.observe(errors(47, 0, 3, 1))
+    before = {name: array.copy() for name, array in breaker.state().items()}
+    assert breaker.trips([errors(47, 0, 3, 3)] * 9)
+    assert not breaker.trips([errors(47, 0, 3, 0)] * 9)
+    assert all(np.array_equal(before[name], array) for name, array in breaker.state().items())
+
+
+def first_passage(rate: float, bets: np.ndarray, stake: float, edge: float = 0.2, of: int = 400) -> int:
+    """The median of failures at which a stake on these bets has grown to 1,000, exactly, with stable known."""
+    gains, losses = np.log(bets / edge), np.log((1 - bets) / (1 - edge))
+    left, out = np.zeros(of + 1), np.zeros(of + 1)
+    left[0] = 1.0
+    x = np.arange(of + 1)
+    for n in range(1, of):
+        left = left * (1 - rate) + np.concatenate(([0.0], left[:-1])) * rate
+        e = stake * (np.exp(np.minimum(np.outer(x, gains) + np.outer(n - x, losses), 50)) @ PRIOR) + 1 - stake
+        over = (e >= 1000) & (x <= n)
+        out += np.where(over, left, 0.0)
+        left = np.where(over, 0.0, left)
+    return int(np.searchsorted(np.cumsum(out), 0.5))
+
+
+@pytest.mark.parametrize(("rate", "at_start", "at_third"), [(1.0, 6, 8), (0.5, 18, 22), (0.4, 33, 41)])
+def test_what_its_bets_need_is_what_they_were_chosen_for(rate: float, at_start: int, at_third: int) -> None:
+    """Broken: the detection budget (12 failures of a version that fails all, 25 of one that fails half) cannot be kept
+    by any schedule of looks, since its bets or stakes need more by themselves. Exact, for the start and alarm 3."""
+    bets = expit(logit(0.2) + BETS)
+    assert first_passage(rate, bets, START) == at_start
+    assert first_passage(rate, bets, (1 - START) * 2 / 20) == at_third

@@ -1,0 +1,90 @@
+"""Quick looks between the ticks: has the candidate had an outage by now?
+
+A tick sees a second once it is over, and half a dozen clients have met the outage by then. A glance reads how many
+requests have come and failed until this moment, in the slices that no tick has read yet, and asks the breaker alone.
+Only if that trips is anything changed: those slices are cut short, where they stand, and the judge is given them as it
+is given any others, so that what decides is what is kept, recorded and derived again by `why`.
+
+What is in flight counts as well for the candidate and as failed for stable, and of slices that are not complete only
+the first is looked at, since the bets on the next depend on how it ends. So a glance never finds more than the slices
+themselves would say if they ended there (`analysis.breaker` has the proof), and of models that take long it finds less:
+with many requests of stable in flight, what a tick finds comes first.
+
+Only where clients meet the candidate there is something to be saved: not while it has copies alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from analysis.summaries import ArmCounts, Slice
+from proxy.control.evidence import GRID, Track, is_closed
+from proxy.control.lending import Loan, find
+from proxy.control.subject import Subject
+from proxy.ledger.reader import Counted, Reader
+
+GLANCES: Final = 5
+"""Glances a second, ticks among them. At 2.5 requests/s half a request more is met with each that is left out."""
+_NOTHING: Final = ArmCounts.empty(GRID)
+
+
+def is_worth_it(subject: Subject) -> bool:
+    """Whether clients meet a candidate whose outage would be found."""
+    state = subject.state
+    return subject.active and state is not None and state.weight_ppm > 0 and subject.question.breaker_above is not None
+
+
+def trips(subject: Subject, reader: Reader, now_s: float, wall_s: float) -> bool:
+    """Whether the breaker trips on what is there now; its judge has been shown it then. Times as `Subject.read`."""
+    judge = subject.collected.judge
+    track = _track(subject) if is_worth_it(subject) else None
+    if judge is None or track is None or judge.tripped:
+        return False
+    found = _glimpses(reader, track, now_s)
+    if not any(each.candidate.failed for each in found) or not judge.trips(found):
+        return False
+    until = track.next_slice + len(found)
+    cut = list(track.cut_short(reader, range(track.next_slice, until), subject.clock_offset_s))
+    if not judge.trips(cut):
+        return False  # more has come meanwhile, and it speaks for the candidate
+    track.skip_to(until, cut)
+    for slice_ in cut:
+        subject.observe(slice_, wall_s)
+    return True
+
+
+def _track(subject: Subject) -> Track | None:
+    """The track that is judged next, if all of its stage before now is read and clients meet the candidate in it.
+
+    With all traffic at the candidate there is nothing to be compared with at once, but what stable was before, unless
+    copies are made for it: those end later than what they are copies of."""
+    track = next((each for each in subject.tracks if each.judged and not each.done), None)
+    if track is None or track.until is not None or not track.share > 0:
+        return None
+    return track if track.share < 1 or find(track.loans, "shadow") is None else None
+
+
+def _glimpses(reader: Reader, track: Track, now_s: float) -> list[Slice]:
+    """The slices that are not read yet, of which only the last may go on, with nothing but their requests."""
+    stable, candidate = (find(track.loans, role) for role in track.roles)
+    found: list[Slice] = []
+    for number in range(track.next_slice, int(now_s) + 1):
+        closed = is_closed(reader, track.loans, number, now_s)
+        ours, theirs = _sum(reader, candidate, number), _sum(reader, stable, number)
+        arms = (
+            replace(_NOTHING, answered=theirs.met, failed=theirs.failed + theirs.in_flight),
+            replace(_NOTHING, answered=ours.met, failed=ours.failed),
+        )
+        found.append(Slice(track.stage, number, 1.0, track.share, *arms, None, None, track.sticky))
+        if not closed or ours.in_flight or theirs.in_flight:
+            break
+    return found
+
+
+def _sum(reader: Reader, loan: Loan | None, number: int) -> Counted:
+    """Over all workers."""
+    if loan is None or loan.index < 0:
+        return Counted(0.0, 0.0, 0.0)
+    found = [reader.counted(worker, loan.index, loan.tenant, number) for worker in reader.workers()]
+    return Counted(*(sum(column) for column in zip(*found, strict=True)))

@@ -1,0 +1,229 @@
+"""Quick looks: what is found between the ticks, on a real ledger and in a whole control plane."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.breaker import Breaker
+from proxy.control import glance
+from proxy.control.evidence import Track
+from proxy.control.lending import Lending
+from proxy.faults import Fault
+from proxy.ledger import layout as at
+from proxy.ledger.reader import Reader
+from proxy.ledger.writer import Writer
+from tests.proxy.control.test_backtest import recorded, tried
+from tests.proxy.control.test_controller import break_store, mend_store
+from tests.support.control_plane import World, config
+
+T = 1000
+FIVE = [{"setWeight": 5}, {"pause": {}}]
+
+
+@dataclass
+class Rows:
+    """A ledger of one worker with a row of each version, and what was written there."""
+
+    reader: Reader
+    writer: Writer
+    track: Track
+    rows: dict[str, Any] = field(default_factory=dict)
+
+    def arrive(self, role: str, arrived_s: float) -> None:
+        self.writer.arrive(self.rows[role], arrived_s)
+
+    def finish(self, role: str, arrived_s: float, failed: bool) -> None:
+        self.writer.finish(self.rows[role], arrived_s, arrived_s + 0.01, failed, 500 if failed else 200, Fault.NONE)
+
+    def serve(self, role: str, arrived_s: float, failed: bool = False) -> None:
+        self.arrive(role, arrived_s)
+        self.finish(role, arrived_s, failed)
+
+    def glimpses(self, now_s: float) -> list[tuple[float, ...]]:
+        found = glance._glimpses(self.reader, self.track, now_s)
+        return [
+            (each.candidate.answered, each.candidate.failed, each.stable.answered, each.stable.failed) for each in found
+        ]
+
+
+@pytest.fixture(scope="module")
+def fd() -> Iterator[int]:
+    fd = at.create(workers=1, rows=64, tables=1)
+    yield fd
+    os.close(fd)
+
+
+@pytest.fixture
+def rows(fd: int) -> Rows:
+    return fresh(fd)
+
+
+BOOK = Lending(64, 1)
+
+
+def fresh(fd: int) -> Rows:
+    """Rows that nothing has counted into."""
+    stable, canary = BOOK.lend("r", "v1", "stable", 1), BOOK.lend("r", "v2", "canary", 1)
+    writer = Writer(fd, 0)
+    found = Rows(Reader(fd), writer, Track(1, 0.05, True, False, (stable, canary), T))
+    found.rows = {loan.role: writer.occupy(loan.index, loan.tenant, 0) for loan in (stable, canary)}
+    for loan in (stable, canary):
+        BOOK.give_back(loan, 0.0)
+    BOOK.sweep(100.0, lambda loan: False)
+    return found
+
+
+def test_what_is_in_flight_speaks_for_the_candidate(rows: Rows) -> None:
+    """Broken: failures, which come sooner than successes, are taken for the rate of errors."""
+    rows.serve("canary", T + 0.1, failed=True)
+    rows.arrive("canary", T + 0.1)
+    rows.serve("stable", T + 0.1)
+    rows.arrive("stable", T + 0.1)
+    assert rows.glimpses(T + 0.2) == [(2, 1, 2, 1)]
+
+
+def test_only_the_last_slice_may_go_on(rows: Rows) -> None:
+    """Broken: bets are placed on what a slice seems to be, which may still turn out to be another."""
+    rows.serve("canary", T + 0.5, failed=True)
+    rows.serve("canary", T + 1.5, failed=True)
+    assert rows.glimpses(T + 1.6) == [(1, 1, 0, 0), (1, 1, 0, 0)]
+    rows.arrive("stable", T + 0.9)
+    assert rows.glimpses(T + 1.6) == [(1, 1, 1, 1)], "the first is not over yet"
+
+
+Requests = st.lists(st.tuples(st.sampled_from(["stable", "canary"]), st.booleans(), st.booleans()), max_size=60)
+"""Of each request: whose it is, whether it fails, and whether it is answered before the glance."""
+
+
+@given(Requests, st.floats(0, 0.5))
+@settings(max_examples=150, deadline=None)
+def test_a_glance_never_finds_more_than_the_same_requests_say_in_the_end(
+    fd: int, requests: list[tuple[str, bool, bool]], past: float
+) -> None:
+    """Broken: a version is aborted on what the closed slice would not have aborted it on, and alpha is not kept."""
+    rows = fresh(fd)
+    for number, (role, failed, answered) in enumerate(requests):
+        rows.arrive(role, T + number / 100)
+        if answered:
+            rows.finish(role, T + number / 100, failed)
+    (glimpsed,) = glance._glimpses(rows.reader, rows.track, T + 0.7)
+    (cut,) = rows.track.cut_short(rows.reader, [T])
+    for number, (role, failed, answered) in enumerate(requests):
+        if not answered:
+            rows.finish(role, T + number / 100, failed)
+    (closed,) = rows.track.read(rows.reader, T + 1.06)
+    found = []
+    for slice_ in (glimpsed, cut, closed):
+        breaker = Breaker(0.2, 0.001)
+        breaker._stable[:] = 1000, 0.5 + 999 * past
+        breaker.observe(slice_)
+        found.append(breaker.state()["wealth"])
+    assert np.allclose(found[0], found[1], rtol=0, atol=1e-12), "what decides is what is kept"
+    assert (found[0] <= found[2] + 1e-9).all()
+
+
+# --- a whole control plane
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path, config(*FIVE))
+    await world.start()
+    yield world
+    await world.close()
+
+
+def outage(world: World, failures: int) -> None:
+    """Requests of the second that goes on, of which the candidate fails all of its own."""
+    worker = world.workers[0]
+    (route,) = worker.snapshot.routes
+    for arm, share in world._shares(route):
+        for _ in range(failures if share < 0.5 else 40):
+            worker.serve(route, arm, failed=share < 0.5)
+
+
+async def glances(world: World) -> dict[str, Any]:
+    """A fifth of a second passes, and a glance."""
+    world.time.move(0.2)
+    assert world.controller is not None
+    await world.controller.glance()
+    await world.settled()
+    return world.first
+
+
+async def test_an_outage_is_over_before_its_second_is(world: World) -> None:
+    """Broken: clients meet a dead version for a second longer than they have to."""
+    for _ in range(2):
+        assert (await world.second(requests=20))["phase"] != "Aborted"
+    world.time.move(0.6)  # T + 0.66; what is served now came half a second ago
+    assert (await glances(world))["phase"] == "Paused"
+    outage(world, failures=12)
+    route = await glances(world)
+    assert (route["phase"], route["decidedBy"]) == ("Aborted", "breaker"), route["reason"]
+    assert "% of the candidate's recent requests failed" in route["reason"]
+    assert all(segment.arm == 0 for segment in world.workers[0].snapshot.routes[0].segments), "pushed at once"
+
+
+async def test_what_a_glance_decides_on_is_kept_and_derived_again(world: World) -> None:
+    """Broken: nobody can show on what a version was aborted between two ticks."""
+    for _ in range(2):
+        await world.second(requests=20)
+    world.time.move(0.6)
+    outage(world, failures=12)
+    ended = await glances(world)
+    assert ended["phase"] == "Aborted"
+    await world.kill()
+    await world.start()
+    assert world.controller is not None
+    found = await world.controller.records.why("r", None)
+    assert found is not None
+    assert (found["agrees"], found["verdict"]["decidedBy"], found["verdict"]["reason"]) == (
+        True,
+        "breaker",
+        ended["reason"],
+    )
+
+
+async def test_without_a_candidate_that_clients_meet_nothing_is_watched(tmp_path: Path) -> None:
+    """Broken: every proxy without a rollout wakes up five times a second for nothing."""
+    world = World(tmp_path, config({"setMirror": {"percent": 100}}, {"pause": {}}, *FIVE))
+    await world.start()
+    assert world.controller is not None
+    assert not world.controller._plane.is_watched, "there are copies alone"
+    await world.controller.act("r", "promote", "ann")
+    assert world.controller._plane.is_watched
+    await world.controller.act("r", "abort", "ann")
+    assert not world.controller._plane.is_watched
+    await world.close()
+
+
+async def test_a_glance_while_the_store_is_away_decides_when_it_is_back(world: World) -> None:
+    """Broken: a version is taken back by a decision that nobody keeps, or what a glance has seen is lost."""
+    for _ in range(2):
+        await world.second(requests=20)
+    world.time.move(0.6)
+    outage(world, failures=12)
+    break_store(world)
+    assert (await glances(world))["phase"] == "Paused"
+    mend_store(world)
+    assert (await world.second(requests=20))["phase"] == "Aborted"
+
+
+async def test_a_backtest_on_what_a_glance_decided_decides_the_same(world: World) -> None:
+    """Broken: the failures that aborted a version are not recorded, and it is told that it would have gone on."""
+    for _ in range(2):
+        await world.second(requests=20)
+    world.time.move(0.6)
+    outage(world, failures=12)
+    assert (await glances(world))["phase"] == "Aborted"
+    answer = tried(await recorded(world), world.config)
+    assert (answer["replayed"]["phase"], answer["replayed"]["decidedBy"]) == ("Aborted", "breaker")
