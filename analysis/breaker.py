@@ -34,7 +34,7 @@ versions at once counts against the candidate then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from math import log
 from typing import Final
 
@@ -85,8 +85,10 @@ class Breaker:
         past = {"stable": self._stable, "recent": self._recent, "before": self._before}
         return {**past, "wealth": self._wealth, "alarms": self._alarms}
 
-    def trips(self, slices: Iterable[Slice]) -> bool:
+    def trips(self, slices: Sequence[Slice]) -> bool:
         """Whether it would trip with one of these, which are left to be observed: nothing is changed."""
+        if not self._alarms[1] and len(slices) < 2:
+            return False  # an alarm begins with the next look
         other = Breaker(self._above, self._alpha)
         refill(other.state(), self.state())
         return any(other.observe(slice_) for slice_ in slices)

@@ -12,10 +12,11 @@
 are `judging` (what a route's configuration means for its rollout and its judge), `rollout` with `steps`, `state`,
 `looks`, `orders`, `moves` and `swaps` (the state machine), `silence` (how long nothing came), `compile` with `matches`
 and `guards` (the snapshot). `lending` gives rows of the ledger to stages, `holdings` are those of one route, `evidence`
-reads closed slices, `tally` sums what rows counted, `subject` is all that is alive of one route, and `dossier` what of
-it outlives the controller. Truths that clients tell come in at `feedback`: `truths` are those of one rollout, `seen`
-and `kept_seen` which answers were heard of. `fleet` are the workers, `push` the way to them, `hooks` what webhooks are
-asked (`questions`, at `gates`) and told (`outbox`), with `messages` as what is sent and `webhooks` as the way there.
+reads closed slices and `glance` for outages those that go on, `tally` sums what rows counted, `subject` is all that is
+alive of one route, and `dossier` what of it outlives the controller. Truths that clients tell come in at `feedback`:
+`truths` are those of one rollout, `seen` and `kept_seen` which answers were heard of. `fleet` are the workers, `push`
+the way to them, `hooks` what webhooks are asked (`questions`, at `gates`) and told (`outbox`), with `messages` as what
+is sent and `webhooks` as the way there.
 `store` is what is kept (`database` which kind it is in, `journal` its entries, `chain` what links them, `post` what
 webhooks have yet to be told), `keeper` a store that may be away, `keys` what workers get of it, `records` what people
 ask of it, `journaling` what is written of a change, `why` how a decision is derived again, `recording` what judges were
