@@ -58,6 +58,15 @@ class Panel:
             raise ValueError(f"a slice of {slice_.rival or 'one candidate'} is none of {', '.join(self._judges)}")
         self._judges[slice_.rival].observe(slice_)
 
+    @property
+    def tripped(self) -> bool:
+        """Whether a breaker has decided of somebody who is in the race."""
+        return any(self._judges[name].tripped for name in self.racing)
+
+    def trips(self, slices: Sequence[Slice]) -> bool:
+        """Whether the breaker would trip with one of these slices of one candidate, which are left to be observed."""
+        return bool(slices) and slices[0].rival in self.racing and self._judges[slices[0].rival].trips(slices)
+
     def verdict(self, elapsed_s: float) -> Verdict:
         """What can be said now; changes nothing."""
         found = {name: judge.verdict(elapsed_s) for name, judge in self._judges.items()}

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from analysis.contest import Bench
 from analysis.summaries import ArmCounts, Slice
 from proxy.control.evidence import GRID, Track, is_closed
 from proxy.control.lending import Loan, find
@@ -36,11 +37,15 @@ def is_worth_it(subject: Subject) -> bool:
 
 
 def trips(subject: Subject, reader: Reader, now_s: float, wall_s: float) -> bool:
-    """Whether the breaker trips on what is there now; its judge has been shown it then. Times as `Subject.read`."""
+    """Whether the breaker trips on what is there now; its judge has been shown it then. Of several candidates each is
+    looked at. Times as `Subject.read`."""
     judge = subject.collected.judge
-    track = _track(subject) if is_worth_it(subject) else None
-    if judge is None or track is None or judge.tripped:
+    if judge is None or judge.tripped or not is_worth_it(subject):
         return False
+    return any([_trips(subject, judge, track, reader, now_s, wall_s) for track in _tracks(subject)])
+
+
+def _trips(subject: Subject, judge: Bench, track: Track, reader: Reader, now_s: float, wall_s: float) -> bool:
     found = _glimpses(reader, track, now_s)
     if not any(each.candidate.failed for each in found) or not judge.trips(found):
         return False
@@ -54,15 +59,17 @@ def trips(subject: Subject, reader: Reader, now_s: float, wall_s: float) -> bool
     return True
 
 
-def _track(subject: Subject) -> Track | None:
-    """The track that is judged next, if all of its stage before now is read and clients meet the candidate in it.
+def _tracks(subject: Subject) -> list[Track]:
+    """The track of each candidate that is judged next, if it goes on and clients meet the candidate in it.
 
-    With all traffic at the candidate there is nothing to be compared with at once, but what stable was before, unless
-    copies are made for it: those end later than what they are copies of."""
-    track = next((each for each in subject.tracks if each.judged and not each.done), None)
-    if track is None or track.until is not None or not track.share > 0:
-        return None
-    return track if track.share < 1 or find(track.loans, "shadow") is None else None
+    A candidate with all of the traffic is held against what stable was before. Where copies are made for stable, it is
+    not looked at between the ticks: a copy ends later than what it is a copy of."""
+    first: dict[str, Track] = {}
+    for track in subject.tracks:
+        if track.judged and not track.done:
+            first.setdefault(track.rival, track)
+    going = (track for track in first.values() if track.until is None and track.share > 0)
+    return [track for track in going if track.share < 1 or find(track.loans, "shadow") is None]
 
 
 def _glimpses(reader: Reader, track: Track, now_s: float) -> list[Slice]:
@@ -76,7 +83,7 @@ def _glimpses(reader: Reader, track: Track, now_s: float) -> list[Slice]:
             replace(_NOTHING, answered=theirs.met, failed=theirs.failed + theirs.in_flight),
             replace(_NOTHING, answered=ours.met, failed=ours.failed),
         )
-        found.append(Slice(track.stage, number, 1.0, track.share, *arms, None, None, track.sticky))
+        found.append(Slice(track.stage, number, 1.0, track.share, *arms, None, None, track.sticky, rival=track.rival))
         if not closed or ours.in_flight or theirs.in_flight:
             break
     return found

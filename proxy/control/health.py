@@ -90,6 +90,8 @@ class Checks:
         self._changed, self._clock, self._random = changed, clock, random
         self._probes: dict[Key, _Probe] = {}
         self._conditions: dict[Key, Condition] = {}
+        self._met: set[Key] = set()
+        """Endpoints that have been well while this controller was there."""
 
     @property
     def news(self) -> Callable[[], None]:
@@ -120,6 +122,24 @@ class Checks:
         key = (backend, endpoint)
         return self._conditions.get(key, Condition() if key in self._probes else None)
 
+    def down(self, backend: str) -> str:
+        """Why no endpoint of a backend is well; "" as long as one is, or may be."""
+        known = {key[1]: self._conditions.get(key, Condition()) for key in self._probes if key[0] == backend}
+        if not known or any(condition.usable for condition in known.values()):
+            return ""
+        reasons = "; ".join(f"{endpoint}: {condition.reason}" for endpoint, condition in known.items())
+        return f"no endpoint of {backend} is well: {reasons}"
+
+    def outage(self, candidate: str, stable: str) -> str:
+        """Why the candidate cannot be reached any more; "" while it is well, or never was. That stable is as badly off
+        speaks against the network."""
+        met = any(key[0] == candidate for key in self._met)
+        return self.down(candidate) if met and not self.down(stable) else ""
+
+    def outages(self, candidates: Iterable[str], stable: str) -> dict[str, str]:
+        """Those of several candidates that cannot be reached any more, and why."""
+        return {name: why for name in candidates if (why := self.outage(name, stable))}
+
     def follow(self, wanted: Iterable[tuple[Backend, HealthCheck | None]]) -> None:
         """Check these from now on. A check that did not change goes on, one that did keeps what it knows."""
         questions = {
@@ -134,6 +154,7 @@ class Checks:
             self._probes.pop(key).task.cancel()
         for key in [key for key in self._conditions if key not in questions]:
             del self._conditions[key]
+        self._met &= questions.keys()
         for key, question in questions.items():
             if key not in self._probes:
                 task = asyncio.create_task(self._ask_on(key, question))
@@ -163,6 +184,8 @@ class Checks:
         after = self._conditions[key] = judged(before, failure, check, self._clock())
         if after.healthy is before.healthy:
             return
+        if after.healthy:
+            self._met.add(key)
         if after.usable:
             _LOG.info("endpoint is well", backend=key[0], endpoint=str(key[1]))
         else:

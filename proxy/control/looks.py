@@ -214,14 +214,18 @@ def _conclude(plan: Plan, state: State, verdict: Verdict, now_s: float) -> Decis
 
 
 def _harm(state: State, event: Look, now_s: float) -> Decision | None:
-    """What takes the candidate back at once: harm that is proven, or a webhook that asks for it. Of several candidates
-    those leave whose harm is proven."""
+    """What takes the candidate back at once: harm that is proven, a webhook that asks for it, or that clients are sent
+    to a version that is gone. Of several candidates those leave of whom that is so."""
     verdict = event.verdict
     after = state if verdict is None else race.harmed(state, verdict, now_s)
     if verdict is not None and verdict.abort:
         return moves.end(after, Phase.ABORTED, "Failed", verdict.decided_by, verdict.reason, now_s)
     if event.hooks.harm:
         return moves.end(after, Phase.ABORTED, "Failed", "webhook", event.hooks.harm, now_s)
+    if event.unwell and state.weight_ppm:
+        after = race.gone(after, event.unwell, now_s)
+        if not (after.race and after.racing):
+            return moves.end(after, Phase.ABORTED, "Failed", "health", "; ".join(event.unwell.values()), now_s)
     return None if after is state else race.left(state, after, now_s)
 
 

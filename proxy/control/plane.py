@@ -54,11 +54,10 @@ class Plane:
         checks: Checks,
     ) -> None:
         self._reader, self._fleet, self._keeper, self._checks = reader, fleet, keeper, checks
-        self._places = places
         self.hooks = Hooks(keeper, clock, monotonic)
         self._letters: list[Letter] = []
         """Of changes by a configuration, for webhooks that are known once it is live."""
-        self._clock, self._monotonic = clock, monotonic
+        self._places, self._clock, self._monotonic = places, clock, monotonic
         self._smokes = Smokes(monotonic)
         self._swapper = Swapper(checks, fleet, reader, clock, monotonic)
         self._loaded: Loaded | None = None
@@ -133,21 +132,20 @@ class Plane:
         for subject in self.subjects.values():
             if not subject.active or self._frozen:
                 self._smokes.forget(subject.name)
-        active = [] if self._frozen else [each for each in self.subjects.values() if each.active]
-        await self._go_on(active, now_s, int(now_s))
+        going = (each for each in self.subjects.values() if each.active and not self._frozen)
+        await self._go_on(going, now_s, int(now_s))
         await self._swap()
 
     @property
     def is_watched(self) -> bool:
         """Whether there is a candidate whose outage would be found by a glance."""
-        return not self._frozen and any(map(glance.is_worth_it, self.subjects.values()))
+        return any(map(glance.is_worth_it, self.subjects.values()))
 
     async def glance(self) -> None:
         """Find outages that no tick has seen yet."""
         now_s, wall_s = self._monotonic(), self._clock()
-        subjects = () if self._frozen else self.subjects.values()
-        if tripped := [each for each in subjects if glance.trips(each, self._reader, now_s, wall_s)]:
-            await self._go_on(tripped, now_s, int(now_s) + 1)  # beyond the tick of this second
+        tripped = [each for each in self.subjects.values() if glance.trips(each, self._reader, now_s, wall_s)]
+        await self._go_on(tripped, now_s, int(now_s) + 1)  # beyond the tick of this second
 
     async def _go_on(self, subjects: Iterable[Subject], now_s: float, cursor: int) -> None:
         """Keep what rollouts have read, and let them step on it."""
@@ -275,9 +273,10 @@ class Plane:
         rerouted |= fallen is not None and await self._step(subject, fallen)
         if not subject.is_due(now_s):
             return rerouted
-        subject.looked_s = now_s
-        answers = self.hooks.answers(subject.route.webhooks, subject.state)
-        look = replace(subject.look(self._clock()), hooks=answers, room=self.lending.room)
+        subject.looked_s, state = now_s, subject.state
+        hooks = self.hooks.answers(subject.route.webhooks, state)
+        unwell = {} if subject.swap or state is None else self._checks.outages(state.racing, state.stable)
+        look = replace(subject.look(self._clock()), hooks=hooks, room=self.lending.room, unwell=unwell)
         return await self._step(subject, look) or rerouted
 
     async def _check(self, subject: Subject) -> bool:

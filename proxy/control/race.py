@@ -43,6 +43,18 @@ def harmed(state: State, verdict: Verdict, now_s: float) -> State:
     return state if race == state.race else _led(replace(state, race=race))
 
 
+def gone(state: State, unwell: Mapping[str, str], now_s: float) -> State:
+    """The state in which everybody has left who cannot be reached any more; `unwell` says why, by name."""
+    if not state.race:
+        return state
+    race = tuple(
+        replace(runner, verdict="Failed", decided_by="health", reason=unwell[runner.name], left_s=now_s)
+        if not runner.verdict and runner.name in unwell else runner
+        for runner in state.race
+    )  # fmt: skip
+    return state if race == state.race else _led(replace(state, race=race))
+
+
 def left(state: State, after: State, now_s: float) -> Decision:
     """What follows from others being in the race: their shares are stable's again, in a new stage."""
     gone = [runner for runner in after.race if runner.verdict and runner.name in state.racing]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from proxy.control.gates import UNASKED, Answers
@@ -94,7 +95,7 @@ class Look:
 
     `idle_s` is how long the route has had no request at all, `unseen_s` how long it has had requests of which enough
     should have reached the candidate (of several, `unseen`), and none has. `hooks` is what webhooks say, `room` whether
-    another stage could be counted.
+    another stage could be counted, `unwell` which candidates have no endpoint that is well any more, and why.
     """
 
     verdict: Verdict | None
@@ -104,6 +105,7 @@ class Look:
     hooks: Answers = UNASKED
     room: bool = True
     unseen: str = ""
+    unwell: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

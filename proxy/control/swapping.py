@@ -77,17 +77,11 @@ class Swapper:
     def fallen(self, subject: Subject) -> Swapped | None:
         """Why the candidate, which has all traffic in the place of stable, is to be taken back; None while it is well,
         and where nothing was swapped."""
-        state, snapshot = subject.state, self._fleet.snapshot
-        if subject.swap is None or state is None or snapshot is None or state.phase is not Phase.BAKING:
+        state = subject.state
+        if subject.swap is None or state is None or state.phase is not Phase.BAKING:
             return None
-        backend = next((b for b in snapshot.backends if b.name == state.candidate), None)
-        if backend is None:
-            return None
-        known = [self._checks.condition(backend.name, endpoint) for endpoint in backend.endpoints]
-        if any(condition is None or condition.usable for condition in known):
-            return None
-        reasons = "; ".join(f"{e}: {c.reason}" for e, c in zip(backend.endpoints, known, strict=True) if c is not None)
-        return Swapped(state.stage, "watch", f"no endpoint of {state.candidate} is well: {reasons}")
+        why = self._checks.down(state.candidate)
+        return Swapped(state.stage, "watch", why) if why else None
 
     def look_again(self) -> None:
         """Have somebody look soon."""

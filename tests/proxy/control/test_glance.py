@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.breaker import Breaker
-from proxy.control import glance
+from proxy.control import glance, health
 from proxy.control.evidence import Track
 from proxy.control.lending import Lending
 from proxy.faults import Fault
@@ -227,3 +228,30 @@ async def test_a_backtest_on_what_a_glance_decided_decides_the_same(world: World
     assert (await glances(world))["phase"] == "Aborted"
     answer = tried(await recorded(world), world.config)
     assert (answer["replayed"]["phase"], answer["replayed"]["decidedBy"]) == ("Aborted", "breaker")
+
+
+async def test_a_candidate_of_which_nothing_is_well_any_more_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: a version that is gone keeps its users for as long as no request of them happens to come."""
+
+    async def unanswered(*_: object) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    monkeypatch.setattr(health, "_ask", unanswered)
+    document = config(*FIVE)
+    document["backends"][1]["healthCheck"] = {"path": "/", "interval": "10m"}
+    world = World(tmp_path, document)
+    await world.start()
+    assert world.controller is not None
+    assert (await world.second(busy=False))["phase"] == "Paused"
+    checks = world.controller._checks
+    ((key, probe),) = checks._probes.items()
+    for answer in ("", "connection refused", "connection refused", "connection refused"):
+        assert (await world.second(busy=False))["phase"] == "Paused"
+        checks._note(key, probe.question.check, answer)
+    route = await world.second(busy=False)
+    assert (route["phase"], route["decidedBy"]) == ("Aborted", "health")
+    assert route["reason"] == "no endpoint of v2 is well: http://127.0.0.1:9002: connection refused"
+    await world.close()

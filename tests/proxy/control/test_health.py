@@ -218,3 +218,50 @@ async def test_endpoints_are_reached_as_the_workers_reach_them(tmp_path: Path, c
     assert "authority" in known("trust", endpoint).reason
     assert "none.pem" in known("file", endpoint).reason or "No such file" in known("file", endpoint).reason
     await runner.cleanup()
+
+
+def known(checks: Checks, backend: str, *answers: str) -> None:
+    """What the endpoints of a backend have answered, "+" passes and "-" fails."""
+    for port, of_one in enumerate(answers, start=9001):
+        key = (backend, Endpoint("127.0.0.1", port))
+        checks._probes[key] = None  # type: ignore[assignment]  # that it is asked is all that counts here
+        for answer in of_one:
+            checks._note(key, CHECK, "" if answer == "+" else "status 503")
+
+
+@pytest.mark.parametrize(
+    ("candidate", "stable", "is_out"),
+    [
+        (["+---", "+---"], ["+"], True),
+        (["+---", "---"], ["+"], True),
+        (["+---", "+"], ["+"], False),
+        (["+---", "+--"], ["+"], False),
+        (["---", "---"], ["+"], False),
+        (["+---"], ["+---"], False),
+        (["+---"], [], True),
+        ([], ["+"], False),
+    ],
+    ids=[
+        "gone",
+        "one never came",
+        "one is well",
+        "not sure yet",
+        "never came",
+        "nor is stable",
+        "unasked",
+        "not asked",
+    ],
+)
+def test_an_outage_is_that_nothing_of_a_candidate_is_well_any_more(
+    candidate: list[str], stable: list[str], is_out: bool
+) -> None:
+    """Broken: a version is taken back because it is still starting, or because nobody can be reached from here."""
+    checks = Checks(lambda: None)
+    known(checks, "v2", *candidate)
+    known(checks, "v1", *stable)
+    found = checks.outage("v2", "v1")
+    assert bool(found) is is_out
+    if is_out:
+        assert found.startswith("no endpoint of v2 is well: ")
+        assert "9001" in found
+        assert "status 503" in found
