@@ -42,7 +42,8 @@ def trips(subject: Subject, reader: Reader, now_s: float, wall_s: float) -> bool
     judge = subject.collected.judge
     if judge is None or judge.tripped or not is_worth_it(subject):
         return False
-    return any([_trips(subject, judge, track, reader, now_s, wall_s) for track in _tracks(subject)])
+    tripped = [_trips(subject, judge, track, reader, now_s, wall_s) for track in _tracks(subject)]
+    return any(tripped)
 
 
 def _trips(subject: Subject, judge: Bench, track: Track, reader: Reader, now_s: float, wall_s: float) -> bool:

@@ -99,3 +99,19 @@ def test_tenant_that_changes_while_it_is_read(book: Book) -> None:
     cells[book.row.base + R_TENANT] = -1
     assert book.reader.totals(0, 0, 7) is None
     assert book.reader.complete(0, 0, 7, 5)
+
+
+def test_what_a_slice_has_counted_by_now(book: Book) -> None:
+    """A quick look would take what is in flight for answered, or miss what finished late or was cut in that second."""
+    assert book.reader.counted(0, 0, 7, 20) == (0, 0, 0)
+    for failed in (True, False, None):
+        book.writer.arrive(book.row, 20.1)
+        if failed is not None:
+            book.writer.finish(book.row, 20.1, 20.2, failed, 500 if failed else 200, 0)
+    assert book.reader.counted(0, 0, 7, 20) == (3, 1, 1)
+    book.writer.arrive(book.row, 9.0)
+    book.writer.finish(book.row, 9.0, 20.3, True, 500, 0)
+    book.writer.cut(book.row, 20.4)
+    assert book.reader.counted(0, 0, 7, 20) == (5, 3, 1)
+    assert book.reader.counted(0, 0, 8, 20) == (0, 0, 0), "another tenant's"
+    assert book.reader.counted(0, 0, 7, 20 + LANES) == (0, 0, 0), "not begun"
