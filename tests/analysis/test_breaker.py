@@ -195,3 +195,19 @@ def test_the_detection_budget_is_kept() -> None:
     assert float(np.median([outage.failures(random, 1.0, 60) for _ in range(41)])) <= 12
     assert float(np.median([outage.failures(random, 0.5, 0) for _ in range(61)])) <= 25
     assert float(np.median([outage.failures(random, 0.5, 60) for _ in range(61)])) <= 25
+
+
+@pytest.mark.slow
+def test_glances_spend_no_more_than_its_alpha() -> None:
+    """Broken: five looks a second at what is not over find what the whole of it would take back. Exactly at the margin,
+    with an alpha of 5 %; more than the limit come once in a million."""
+    random, tripped, runs = np.random.default_rng(21), 0, 100
+    for _ in range(runs):
+        breaker = Breaker(0.20, 0.05)
+        for _ in range(60):
+            at_s, is_candidate = random.uniform(size=50), random.uniform(size=50) < 0.05
+            failed = random.uniform(size=50) < np.where(is_candidate, 0.25, 0.05)
+            if outage.out_s(breaker, at_s, is_candidate, failed) < np.inf:
+                tripped += 1
+                break
+    assert tripped <= limit(runs)

@@ -37,14 +37,14 @@ def failures(random: np.random.Generator, rate: float, calm_s: int, errors: floa
         at_s, is_candidate = random.uniform(size=RATE), random.uniform(size=RATE) < SHARE
         is_bad = is_candidate & (at_s >= begins_s)
         failed = random.uniform(size=RATE) < np.where(is_bad, rate, errors)
-        out_s = _out_s(breaker, at_s, is_candidate, failed)
-        met, begins_s = met + int(np.sum(is_bad & failed & (at_s < out_s))), 0.0
-        if out_s < np.inf:
-            return met + int(random.poisson(RATE * SHARE * rate * max(0.0, out_s - 1)))
+        heard_s = out_s(breaker, at_s, is_candidate, failed)
+        met, begins_s = met + int(np.sum(is_bad & failed & (at_s < heard_s))), 0.0
+        if heard_s < np.inf:
+            return met + int(random.poisson(RATE * SHARE * rate * max(0.0, heard_s - 1)))
     return met
 
 
-def _out_s(breaker: Breaker, at_s: FloatArray, is_candidate: np.ndarray, failed: np.ndarray) -> float:
+def out_s(breaker: Breaker, at_s: FloatArray, is_candidate: np.ndarray, failed: np.ndarray) -> float:
     """When in a second and the moment after it workers have heard that the candidate is out."""
     for glance_s in (*GLANCES_S, 1.0):
         c, s = is_candidate & (at_s < glance_s), ~is_candidate & (at_s < glance_s)
