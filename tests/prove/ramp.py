@@ -62,14 +62,20 @@ def question(max_bad: float, last: float = 0.5, reaction_s: float = REACTION_S) 
 
 
 def rollout(
-    random: np.random.Generator, plan: Plan, rate: float, candidate: Candidate, errors: float = 0.0, stays_s: int = 600
+    random: np.random.Generator,
+    plan: Plan,
+    rate: float,
+    candidate: Candidate,
+    errors: float = 0.0,
+    stays_s: int = 600,
+    most_s: int = LONGEST_S,
 ) -> Run:
-    """One rollout, until it is stopped, or so many seconds after it has the last weight; three hours at most."""
+    """One rollout, until it is stopped, or so many seconds after it has the last weight, or so many in all."""
     spending, breaker, run = Spending(plan), Breaker(plan.breaker_above, 0.001), Run(at_s={})
     late = ceil(TIMEOUT_S) if candidate.hangs else 0
     open_: deque[Slice] = deque()
-    stage, until = 0, LONGEST_S
-    for second in range(LONGEST_S):
+    stage, until = 0, most_s
+    for second in range(most_s):
         share = run.weight
         bad = candidate.bad if share and share >= candidate.from_weight else 0.0
         n_c, n_s = random.poisson(rate * share), random.poisson(rate * (1 - share))
