@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -276,7 +277,7 @@ def config(*steps: dict[str, Any], **route: Any) -> dict[str, Any]:
     whole: dict[str, Any] = {
         "name": "r",
         "backendRefs": refs,
-        "predictions": {"protocol": "json", "outputs": OUTPUTS},
+        "predictions": {"protocol": "json", "outputs": copy.deepcopy(OUTPUTS)},
     }
     if steps:
         refs.append({"name": "v2", "role": "canary"})
