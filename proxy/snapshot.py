@@ -355,6 +355,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     `listeners` are in the order of the sockets that the worker inherits.
     `unhealthy` are (backend, endpoint) by number. It is no part of `Backend`: what is equal there keeps its pools.
+    `out` are likewise those that no request goes to, well or not: they are being replaced.
     `feedback_key` seals the names of answers (`proxy.answer_id`); it is empty where no route wants them. `label_key` is
     what labels are hashed with; it is empty where none are, and as long as the store that has it was never read.
     """
@@ -366,6 +367,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     listeners: tuple[Listener, ...] = (Listener(),)
     unhealthy: tuple[tuple[int, int], ...] = ()
+    out: tuple[tuple[int, int], ...] = ()
     access_log: AccessLog | None = None
     feedback_key: bytes = b""
     label_key: bytes = b""

@@ -125,11 +125,9 @@ class Routing:
                 self._past = (self._past[0] + opened, self._past[1] + reused)
                 upstream.retire()
         ordered = [self.upstreams[backend] for backend in snapshot.backends]
-        unhealthy: dict[int, set[Endpoint]] = {}
-        for number, at in snapshot.unhealthy:
-            unhealthy.setdefault(number, set()).add(snapshot.backends[number].endpoints[at])
+        unhealthy, out = _endpoints(snapshot, snapshot.unhealthy), _endpoints(snapshot, snapshot.out)
         for number, upstream in enumerate(ordered):
-            upstream.judge(unhealthy.get(number, frozenset()))
+            upstream.judge(unhealthy.get(number, frozenset()), out.get(number, frozenset()))
         limiters = {} if previous is None else previous.limiters()
         self.stamp: Stamp | None = _stamp(snapshot.feedback_key, None if previous is None else previous.stamp)
         if previous is None or not previous.generation:
@@ -160,6 +158,14 @@ class Routing:
         """The rate limits, by route: those that a reload leaves as they are go on with the buckets that they have."""
         limits = [(plan.route.name, plan.limit) for plan in self.plans if plan.limit is not None]
         return {(name, limiter.limit): limiter for name, limit in limits for limiter in limit.limiters}
+
+
+def _endpoints(snapshot: Snapshot, places: tuple[tuple[int, int], ...]) -> dict[int, set[Endpoint]]:
+    """Endpoints by the number of their backend."""
+    found: dict[int, set[Endpoint]] = {}
+    for number, at in places:
+        found.setdefault(number, set()).add(snapshot.backends[number].endpoints[at])
+    return found
 
 
 def _stamp(key: bytes, held: Stamp | None) -> Stamp | None:

@@ -19,12 +19,14 @@ _GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
 class Standing:
     """How an endpoint stands. It lives with its pool, and is handed on to the pool that follows after a reload.
 
-    `healthy` is the word of the controller's checks. Times are of the monotonic clock, and 0 is never: an endpoint is
+    `healthy` is the word of the controller's checks, and `out` its word that no request goes here, whatever they say.
+    Times are of the monotonic clock, and 0 is never: an endpoint is
     ejected until `ejected_until_s`, and came (back) at `since_s`. `ejections` is how often it was ejected of late,
     `ejected` how often ever. `share` is its part of what it would get if it were there for long.
     """
 
     healthy: bool = True
+    out: bool = False
     ejected_until_s: float = 0.0
     ejections: int = 0
     ejected: int = 0
@@ -33,7 +35,7 @@ class Standing:
     since_s: float = 0.0
     share: float = 1.0
     fit: bool = True
-    """`healthy` and not ejected, when it was last assessed."""
+    """`healthy` and neither out nor ejected, when it was last assessed."""
 
     def forgive(self) -> None:
         """No failures in a row any more."""

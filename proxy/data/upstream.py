@@ -1,6 +1,6 @@
 """A backend in one worker: a pool for each of its endpoints, which of them are usable, and which serves next.
 
-    pools ─▶ fit: checks pass, not ejected ─▶ usable: the fit, or all in a panic, or nobody ─▶ policy ─▶ pool
+    pools ─▶ not out ─▶ fit: checks pass, not ejected ─▶ usable: the fit, or all in a panic, or nobody ─▶ policy ─▶ pool
 
 What is usable is worked out when something changes, so that a pick costs what its policy costs. An endpoint that is
 left out loses its traffic to the other endpoints of the same backend and to nobody else: the version that serves a
@@ -137,10 +137,11 @@ class Upstream:
     def relocate(self) -> None:
         """A name has other addresses: those that stay keep their connections, those that are gone end in peace."""
         left = {(pool.endpoint, pool.address): pool for pool in self._pools}
-        healthy = {pool.endpoint: pool.standing.healthy for pool in self._pools}
+        told = {pool.endpoint: pool.standing for pool in self._pools}
         pools = self._placed(left)
         for pool in pools:
-            pool.standing.healthy = healthy.get(pool.endpoint, True)
+            if (standing := told.get(pool.endpoint)) is not None:
+                pool.standing.healthy, pool.standing.out = standing.healthy, standing.out
         self.pools = pools
         for pool in left.values():
             self._past = (self._past[0] + pool.opened, self._past[1] + pool.reused)
@@ -168,13 +169,13 @@ class Upstream:
             ]
         return tuple(pools)
 
-    def judge(self, unhealthy: Set[Endpoint]) -> None:
-        """Take the word of the controller's checks."""
+    def judge(self, unhealthy: Set[Endpoint], out: Set[Endpoint] = frozenset()) -> None:
+        """Take the word of the controller: what its checks found, and which endpoints no request goes to."""
         changed = False
         for pool in self._pools:
-            healthy = pool.endpoint not in unhealthy
-            changed |= healthy is not pool.standing.healthy
-            pool.standing.healthy = healthy
+            standing, healthy, left_out = pool.standing, pool.endpoint not in unhealthy, pool.endpoint in out
+            changed |= healthy is not standing.healthy or left_out is not standing.out
+            standing.healthy, standing.out = healthy, left_out
         if changed:
             self.assess(monotonic())
 
@@ -201,14 +202,14 @@ class Upstream:
 
     def assess(self, now_s: float) -> None:
         """Work out which endpoints are usable."""
-        pools, settings = self._pools, self.backend.outliers
+        pools, settings = [pool for pool in self._pools if not pool.standing.out], self.backend.outliers
         kept = sum(1 for pool in pools if not pool.standing.ejected_until_s)
         ignore_ejections = settings is not None and kept < settings.min_health_share * len(pools)
         fit = []
-        for pool in pools:
+        for pool in self._pools:
             standing = pool.standing
             was_fit = standing.fit
-            standing.fit = standing.healthy and (ignore_ejections or not standing.ejected_until_s)
+            standing.fit = standing.healthy and not standing.out and (ignore_ejections or not standing.ejected_until_s)
             if standing.fit:
                 fit.append(pool)
                 if not was_fit:

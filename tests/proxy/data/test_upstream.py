@@ -104,6 +104,30 @@ async def test_without_panic_nobody_serves(clock: Clock) -> None:
     assert backend.pool() is backend.pools[1]
 
 
+async def test_what_is_out_gets_nothing_whatever_its_health(clock: Clock) -> None:
+    """A replica that is being replaced would go on to get requests, or a panic would send some to where nobody is."""
+    backend = upstream(4)
+    backend.judge(frozenset(), frozenset(ENDPOINTS[:1]))
+    assert picked(backend) == [0, 16, 16, 16]
+    assert not backend.panic
+    backend.judge(frozenset(ENDPOINTS[1:3]), frozenset(ENDPOINTS[:1]))
+    assert backend.panic, "one of three is fewer than half"
+    assert picked(backend) == [0, 16, 16, 16]
+    backend.judge(frozenset(), frozenset(ENDPOINTS))
+    assert isinstance(backend.pool(), Nobody)
+    backend.judge(frozenset())
+    assert picked(backend) == [12, 12, 12, 12]
+
+
+async def test_what_comes_in_again_starts_slowly(clock: Clock) -> None:
+    """A replica that was replaced is as cold as a new one."""
+    backend = upstream(2, balancing=Balancing(slow_start_s=10.0, slow_start_share=0.2))
+    backend.judge(frozenset(), frozenset({ENDPOINTS[1]}))
+    assert backend.pool() is backend.pools[0]
+    backend.judge(frozenset())
+    assert [pool.standing.share for pool in backend.pools] == [1, 0.2]
+
+
 async def test_one_that_fails_is_left_out_and_comes_back(clock: Clock) -> None:
     """A broken replica would fail its share of the requests for ever."""
     backend = upstream(4, outliers=OUTLIERS)
