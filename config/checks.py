@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic.alias_generators import to_camel
 
-from config import dividing
+from config import dividing, placing
 from config.addresses import Address, SocketPath
 from config.durations import format_duration
 from config.metrics import Metric
@@ -28,7 +28,7 @@ def findings_in(sketch: Sketch) -> list[Finding]:
     found = [*_addresses(sketch), *_names(sketch), *_reachable(sketch)]
     known = set(sketch.backends.values()) if sketch.all_backends else None
     for item in sketch.routes:
-        of_route = [*_known(item, known), *_awaited(item, sketch.unchecked)]
+        of_route = [*_known(item, known), *_awaited(item, sketch.unchecked), *placing.findings(item, sketch)]
         for needs, check in _CHECKS:
             if needs.isdisjoint(item.damaged):
                 of_route += check(item.route)
@@ -101,12 +101,16 @@ def _awaited(item: RouteSketch, unchecked: frozenset[str]) -> Iterator[Finding]:
     """A version that is started has to say when it is there."""
     if not item.damaged.isdisjoint({"backendRefs", "strategy"}):
         return
-    if item.route.strategy is None or item.route.strategy.recreate is None:
+    if item.route.strategy is None or item.route.strategy.hook is None:
         return
     for ref in item.route.backend_refs:
         if ref.role != "shadow" and ref.name in unchecked:
             message = f"nobody can tell when {ref.name} is there again: it has no health check"
-            yield Finding(("strategy", "recreate"), message, f"give the backend {ref.name} a `healthCheck`")
+            yield Finding(
+                ("strategy", to_camel(item.route.strategy.only)),
+                message,
+                f"give the backend {ref.name} a `healthCheck`",
+            )
 
 
 def _once(route: Route) -> Iterator[Finding]:
@@ -254,7 +258,7 @@ def _truths(route: Route) -> Iterator[Finding]:
     for place, metric in enumerate(route.analysis.metrics):
         if metric.role == "guardrail" and metric.family in ("accuracy", "loss"):
             message = f"{metric.name} can never be passed: with {name} clients do not have answers of both versions"
-            remedy = "take it away, or use `canary` or `abTest`, where both versions answer clients"
+            remedy = "take it away, or use `canary`, `rollingUpdate` or `abTest`, where both versions answer clients"
             yield Finding(("analysis", "metrics", place, "name"), message, remedy)
 
 

@@ -17,8 +17,8 @@ DrainS = Annotated[float, duration(0, 3600)]
 
 class SwapHook(Receiver):
     """Who stops and starts versions: a receiver of POST requests with `kind` `stop` or `start` and the `backend` that
-    it is about. 2xx to a stop says that it is done, 2xx to a start that it is done or on its way: the health of the
-    version is awaited then. The same may be asked twice, and must then do no harm."""
+    it is about, of which `rollingUpdate` names the `endpoint`. 2xx to a stop says that it is done, 2xx to a start that
+    it is done or on its way: health is awaited then. The same may be asked twice, and must then do no harm."""
 
     @property
     def name(self) -> str:

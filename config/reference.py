@@ -14,7 +14,8 @@ __all__ = ["EXAMPLES", "NAMES", "reference_markdown", "schema_json"]
 EXAMPLES: Final = Path(__file__).with_name("examples")
 """The folder of whole files."""
 NAMES: Final = (
-    "canary", "ramp", "ab-n", "baseline", "blue-green", "recreate", "rehearsal", "ab-test", "weights", "mirror",
+    "canary", "ramp", "ab-n", "baseline", "blue-green", "recreate", "rolling-update", "rehearsal", "ab-test", "weights",
+    "mirror",
 )  # fmt: skip
 """Of whole files, in the order in which they are shown."""
 
@@ -55,7 +56,9 @@ For completion and checks while you type, run `understudy schema > understudy.sc
   no `pair` metric without copies before it, no output that is not declared under `predictions`.
 - A mirror with `repeat` stands in a route with `predictions`: without them there is nothing to compare.
 - The waits of the steps fit within `analysis.maxDuration`.
-- Versions that a strategy starts, as `recreate` does, have a `healthCheck`.
+- Versions that a strategy starts, as `recreate` and `rollingUpdate` do, have a `healthCheck`.
+- A `rollingUpdate` has as many endpoints of both versions, leaves at least one to serve, has a place to start at (away,
+  or spare), and is the only one that replaces them.
 """
 
 

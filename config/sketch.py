@@ -6,17 +6,19 @@ schema refused is left out and remembered as damaged, and the checks which need 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from config.access import Admin
+from config.addresses import Endpoint
 from config.listening import Listen
 from config.problems import Loc
 from config.schema import Config, Route
 
+_ENDPOINTS: Final[TypeAdapter[tuple[Endpoint, ...]]] = TypeAdapter(tuple[Endpoint, ...])
 _STAND_INS: Final[dict[str, Any]] = {"name": "unnamed", "backendRefs": ({"name": "unnamed"},)}
 
 
@@ -32,7 +34,7 @@ class RouteSketch:
 @dataclass(frozen=True, slots=True)
 class Sketch:
     """A file as far as it is valid. `backends` has a name by place, `all_backends` says if none is missing there;
-    `unchecked` are the names of those without a health check."""
+    `unchecked` are the names of those without a health check, `endpoints` the addresses by name."""
 
     listen: tuple[Listen, ...]
     admin: Admin | None
@@ -40,6 +42,7 @@ class Sketch:
     all_backends: bool
     routes: tuple[RouteSketch, ...]
     unchecked: frozenset[str] = frozenset()
+    endpoints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def whole(config: Config) -> Sketch:
@@ -51,6 +54,7 @@ def whole(config: Config) -> Sketch:
         True,
         tuple(RouteSketch(place, route, frozenset()) for place, route in enumerate(config.routes)),
         frozenset(backend.name for backend in config.backends if backend.health_check is None),
+        {backend.name: tuple(map(str, backend.endpoints)) for backend in config.backends},
     )
 
 
@@ -80,6 +84,11 @@ def partly(data: object, damaged: Iterable[Loc]) -> Sketch:
             for item in _items(top, "backends")
             if isinstance(item, dict) and isinstance(item.get("name"), str) and "healthCheck" not in item
         ),
+        {
+            name: _addresses(_items(top, "backends")[place])
+            for place, name in backends.items()
+            if ("backends", place, "endpoints") not in {loc[:3] for loc in places}
+        },
     )
 
 
@@ -88,6 +97,11 @@ _SMALLEST: Final[dict[str, Any]] = {
     "backends": ({"name": "unnamed", "endpoints": ("http://127.0.0.1:1",)},),
     "routes": ({"name": "unnamed", "backendRefs": ({"name": "unnamed"},)},),
 }
+
+
+def _addresses(item: Any) -> tuple[str, ...]:
+    endpoints = _ENDPOINTS.validate_python(item.get("endpoints", ()))
+    return tuple(map(str, endpoints))
 
 
 def _only(top: dict[str, Any], key: str) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Wait(Section):
     """How long to wait."""
 
 
-class _Look(Section):
+class Look(Section):
     """A wait for evidence."""
 
     model_config = ConfigDict(title="analysis step")
@@ -96,7 +96,7 @@ class _Step(OneKey):
     pause: Wait | None = Field(default=None, examples=["{duration: 10m}"])
     """Wait for some time, or with `{}` for a person. The candidate is watched, and aborted, all the while."""
 
-    analysis: _Look | None = Field(default=None, examples=["{minSamples: 1000}"])
+    analysis: Look | None = Field(default=None, examples=["{minSamples: 1000}"])
     """Wait until enough was seen. `{}` takes everything from the route's `analysis`."""
 
 
@@ -108,7 +108,7 @@ def _step(form: _Step) -> SetMirror | SetWeight | Pause | AnalysisStep:
             return SetWeight(percent)
         case _Step(pause=Wait(duration=seconds)):
             return Pause(seconds)
-        case _Step(analysis=_Look(min_samples=samples, duration=seconds)):
+        case _Step(analysis=Look(min_samples=samples, duration=seconds)):
             return AnalysisStep(samples, seconds)
     raise AssertionError(f"a step without a key: {form}")
 

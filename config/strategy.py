@@ -10,7 +10,8 @@ from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_ser
 from config.contest import AbTest
 from config.problems import Finding
 from config.ramp import Ramp
-from config.recreate import Recreate
+from config.recreate import Recreate, SwapHook
+from config.rolling import RollingUpdate
 from config.section import OneKey, Section, refusals
 from config.steps import AnalysisStep, Copies, Pause, SetMirror, SetWeight, Step
 from config.takeover import Bake, BakeTime, BlueGreen
@@ -92,6 +93,9 @@ class Strategy(OneKey):
     recreate: Recreate | None = None
     """It takes the place of the old version, which is stopped for it, while requests wait."""
 
+    rolling_update: RollingUpdate | None = None
+    """Its endpoints take the places of the old version's one after the other, on the evidence of those that have."""
+
     mirror: Copies | None = Field(default=None, examples=["{percent: 100}"])
     """It gets copies, and no live traffic ever. The rollout ends with a verdict: every guardrail is proven, harm is
     proven, or the time is over; then the copies end."""
@@ -118,10 +122,16 @@ class Strategy(OneKey):
     @property
     def bake(self) -> BakeTime | None:
         """What comes after the promotion."""
-        if self.recreate is not None:
-            return None if self.recreate.bake is None else BakeTime(self.recreate.bake, 0.0)
+        if (alone := self.recreate or self.rolling_update) is not None:
+            return None if alone.bake is None else BakeTime(alone.bake, 0.0)
         by_steps = self.canary or self.blue_green
         return None if by_steps is None else by_steps.bake
+
+    @property
+    def hook(self) -> SwapHook | None:
+        """Who stops and starts what it replaces."""
+        replaces = self.recreate or self.rolling_update
+        return None if replaces is None else replaces.hook
 
     @property
     def wants_proof(self) -> bool:

@@ -71,10 +71,12 @@ def _workers(workers: Sequence[Json], generation: int) -> Table:
 
 
 def _backends(backends: Sequence[Json]) -> Table:
-    """One line for each backend: how many of its endpoints are usable, and what is wrong with the others."""
+    """One line for each backend: how many of its endpoints are usable, what is wrong with the others, and which of them
+    are away since they are being replaced."""
     table = table_of("Backend", "Endpoints", "Healthy", "In flight", "", title="Backends")
     for backend in backends:
-        lines = backend["endpoints"]
+        out = [line for line in backend["endpoints"] if line["out"]]
+        lines = [line for line in backend["endpoints"] if not line["out"]]
         wrong = [f"{line['address']} {_wrong(line)}" for line in lines if line["state"] in ("unhealthy", "ejected")]
         if backend["panic"]:
             wrong.insert(0, "too few are usable, so that health is ignored:")
@@ -83,10 +85,14 @@ def _backends(backends: Sequence[Json]) -> Table:
             Text(backend["name"]),
             words.count(len(lines)),
             Text(words.count(healthy), "red" if wrong else ""),
-            words.count(sum(line["inFlight"] for line in lines)),
-            Text("\n".join(wrong), "red"),
+            words.count(sum(line["inFlight"] for line in backend["endpoints"])),
+            Text("\n".join(wrong), "red") + Text("\n" * bool(wrong and out)) + _away(out),
         )
     return table
+
+
+def _away(out: Sequence[Json]) -> Text:
+    return Text("\n".join(f"{line['address']} is {words.PLACES[line['out']]}" for line in out), "yellow")
 
 
 def _wrong(line: Json) -> str:
@@ -126,6 +132,8 @@ def route(answer: Json) -> RenderableType:
     elif answer["metrics"]:
         parts.append(metrics(answer["metrics"]))
     parts.append(_arms(answer["arms"]))
+    if answer["endpoints"]:
+        parts.append(_endpoints(answer["endpoints"]))
     if answer["feedback"] is not None:
         parts.append(_feedback(answer))
     if answer["held"] is not None:
@@ -186,6 +194,15 @@ def _arms(arms: Sequence[Json]) -> Table:
             words.milliseconds(arm["latencyMs"]["p50"]),
             words.milliseconds(arm["latencyMs"]["p99"]),
         )
+    return table
+
+
+def _endpoints(endpoints: Sequence[Json]) -> Table:
+    table = table_of("Version", "Endpoint", "", title="Endpoints")
+    for endpoint in endpoints:
+        colour = {"serving": "green", "stopped": ""}.get(endpoint["status"], "yellow")
+        what = Text(words.PLACES[endpoint["status"]], colour)
+        table.add_row(Text(endpoint["backend"]), Text(endpoint["address"]), what)
     return table
 
 

@@ -196,6 +196,15 @@ class Arm(Document):
     """Null where no truths are told."""
 
 
+class EndpointPlace(Document):
+    """An endpoint of a version that is replaced, or that takes its place."""
+
+    backend: str
+    address: str
+    status: Literal["serving", "warming", "leaving", "stopped", "starting"]
+    """warming: it serves, and starts slowly. leaving: no request goes there any more, and those under way end."""
+
+
 class Metric(Document):
     """What the evidence says of one metric."""
 
@@ -365,6 +374,8 @@ class Route(Summary, Evidence):
     stage_started_at: Moment | None
     ended_at: Moment | None
     arms: list[Arm]
+    endpoints: list[EndpointPlace]
+    """Of both versions, where a rollingUpdate replaces them one by one; else empty."""
     contest: str
     """What an abTest has found so far, in words."""
     ramp: Ramp | None

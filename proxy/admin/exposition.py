@@ -231,8 +231,11 @@ def _endpoints(backends: list[Json]) -> Iterator[Metric]:
     ejections = _counter("understudy_backend_ejections", "Endpoints left out for their failures.", "backend")
     for backend in backends:
         name, lines = backend["name"], backend["endpoints"]
-        counts = Counter(line["state"] for line in lines)
-        for state in ENDPOINT_STATES:
+        counts = Counter("out" if line["out"] else line["state"] for line in lines)
+        for state in (
+            *ENDPOINT_STATES,
+            "out",
+        ):  # who is being replaced is meant to be away, and no reason to wake anybody
             endpoints.add_metric([name, state], counts[state])
         panic.add_metric([name], backend["panic"])
         in_flight.add_metric([name], sum(line["inFlight"] for line in lines))

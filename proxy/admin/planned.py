@@ -24,7 +24,7 @@ def planned(config: Config, route: str, rate: float | None, times: float) -> Jso
     from proxy.control.outlook import outlook
 
     found = _found({each.name: each for each in config.routes}, route)
-    return outlook(found, _traffic(rate, None, found), None, times)
+    return outlook(found, _traffic(rate, None, found), None, times, config.backends)
 
 
 def planned_live(client: Client, route: str, rate: float | None, times: float, now_s: float) -> Json:
@@ -40,7 +40,7 @@ def planned_live(client: Client, route: str, rate: float | None, times: float, n
     live = Config.model_validate(read(client.config_text(), "live").data)
     found = _found({each.name: each for each in live.routes}, route)
     measured = measured_rate(known, status["startedAt"], now_s)
-    return outlook(found, _traffic(rate, measured, found), known, times)
+    return outlook(found, _traffic(rate, measured, found), known, times, live.backends)
 
 
 def unprovable(config: Config) -> Iterator[str]:
@@ -49,7 +49,7 @@ def unprovable(config: Config) -> Iterator[str]:
         if route.analysis.expected_rate:
             from proxy.control.outlook import warnings
 
-            yield from warnings(route, route.analysis.expected_rate)
+            yield from warnings(route, route.analysis.expected_rate, None, config.backends)
 
 
 def _found(routes: Mapping[str, Route], name: str) -> Route:

@@ -62,6 +62,8 @@ class EndpointState(Document):
     ejected_until: Moment | None
     ejections: Count
     share: float
+    out: Literal["", "leaving", "stopped", "starting"]
+    """Of an endpoint that a rollingUpdate replaces and that gets no request: how far that is."""
 
 
 class Backend(Document):

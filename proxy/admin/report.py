@@ -29,6 +29,7 @@ def markdown(route: Json, entries: Sequence[Json]) -> str:
         sections += [_steps(route), _missing(route), *_evidence(route)]
     sections += [
         _arms(route),
+        _endpoints(route),
         _outcomes(route),
         _labels(route),
         _numbers(route),
@@ -264,6 +265,12 @@ def _saved(arms: Iterable[Json]) -> list[str]:
         if arm["failedToClients"] != arm["failed"]
     ]
     return ["", *texts] if texts else []
+
+
+def _endpoints(route: Json) -> list[str]:
+    """Where endpoints are replaced one by one: whose turn it was, and who serves."""
+    rows = [(_safe(e["backend"]), _safe(e["address"]), words.PLACES[e["status"]]) for e in route["endpoints"]]
+    return ["## Endpoints", "", *_table(("version", "endpoint", ""), rows)] if rows else []
 
 
 def _outcomes(route: Json) -> list[str]:

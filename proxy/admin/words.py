@@ -9,6 +9,14 @@ from typing import Any, Final
 from analysis import wording
 
 NOTHING: Final = "–"  # noqa: RUF001 (the dash of an empty cell)
+PLACES: Final = {
+    "serving": "serving",
+    "warming": "starting slowly",
+    "leaving": "draining",
+    "stopped": "stopped",
+    "starting": "being started",
+}
+"""What becomes of an endpoint that is replaced."""
 
 
 def odds(evidence: float | None) -> str:

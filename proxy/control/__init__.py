@@ -10,20 +10,20 @@
 
 `controller` turns the wheel once a second and answers the admin API, `plane` makes every change to what is live. Pure
 are `judging` (what a route's configuration means for its rollout and its judge), `rollout` with `steps`, `state`,
-`looks`, `orders`, `moves` and `swaps` (the state machine), `silence` (how long nothing came), `compile` with `matches`
-and `guards` (the snapshot). `lending` gives rows of the ledger to stages, `holdings` are those of one route, `evidence`
-reads closed slices and `glance` for outages those that go on, `tally` sums what rows counted, `subject` is all that is
-alive of one route, and `dossier` what of it outlives the controller. Truths that clients tell come in at `feedback`:
-`truths` are those of one rollout, `seen` and `kept_seen` which answers were heard of. `fleet` are the workers, `push`
-the way to them, `hooks` what webhooks are asked (`questions`, at `gates`) and told (`outbox`), with `messages` as what
-is sent and `webhooks` as the way there.
-`store` is what is kept (`database` which kind it is in, `journal` its entries, `chain` what links them, `post` what
-webhooks have yet to be told), `keeper` a store that may be away, `keys` what workers get of it, `records` what people
-ask of it, `journaling` what is written of a change, `why` how a decision is derived again, `recording` what judges were
-given (`slices` in the database), `replay` a rollout on it, `backtest` under another file, `retention` what goes again
+`looks`, `orders`, `moves`, `swaps`, `rolls` with `places`, and `adopting` (the state machine), `silence` (how long
+nothing came), `compile` with `backends`, `matches` and `guards` (the snapshot). `lending` gives rows of the ledger to
+stages, `holdings` are those of one route, `evidence` reads closed slices and `glance` for outages those that go on,
+`tally` sums what rows counted, `subject` is all that is alive of one route, and `dossier` what of it outlives the
+controller. Truths that clients tell come in at `feedback`: `truths` are those of one rollout, `seen` and `kept_seen`
+which answers were heard of. `fleet` are the workers, `push` the way to them, `hooks` what webhooks are asked
+(`questions`, at `gates`) and told (`outbox`), with `messages` as what is sent and `webhooks` as the way there. `store`
+is what is kept (`database` which kind it is in, `journal` its entries, `chain` what links them, `post` what webhooks
+have yet to be told), `keeper` a store that may be away, `keys` what workers get of it, `records` what people ask of it,
+`journaling` what is written of a change, `why` how a decision is derived again, `recording` what judges were given
+(`slices` in the database), `replay` a rollout on it, `backtest` under another file, `retention` what goes again
 (`pruning` in the database). `health` asks endpoints whether they are well, `smoke` whether they answer as they should,
-both by `asking`, `swapping` has versions stopped and started, `views`, `held` and `endpoints` are how all of it looks
-to people, `role` the process, `isolation` keeps the trouble of one route from the others, `cohorts` says who has which
-users, `race` which of several candidates are left, `paired` what both versions answered. State is kept in the store
-before anything is pushed.
+both by `asking`, `swapping` and `rolling` have versions and endpoints stopped and started, by `ordering`, `views`,
+`held` and `endpoints` are how all of it looks to people, `role` the process, `isolation` keeps the trouble of one route
+from the others, `cohorts` says who has which users, `race` which of several candidates are left, `paired` what both
+versions answered. State is kept in the store before anything is pushed.
 """

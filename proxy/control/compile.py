@@ -13,15 +13,14 @@ from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
-from config import balancing, files, health, limits, reaching, retries, schema
+from config import files, limits, retries, schema
 from config.listening import Listen
 from config.mirror_headers import MirrorHeaders
 from config.serving import ListenerTls
 from proxy import snapshot
-from proxy.control import cohorts, guards
+from proxy.control import backends, cohorts, guards, swaps
 from proxy.control.matches import copied, keys_of, match_of
 from proxy.control.rollout import State
-from proxy.control.swaps import HELD
 from proxy.snapshot import CIRCLE, RowRef, TableRef
 
 ArmKey = tuple[str, str, str]
@@ -106,16 +105,17 @@ def compile(
     listeners as they are now. `contents` is what the files hold that the configuration names.
     """
     numbers = {backend.name: index for index, backend in enumerate(config.backends)}
-    backends = tuple(_backend(backend, contents.of(files.of_backend(backend))) for backend in config.backends)
+    known = tuple(backends.backend(each, contents.of(files.of_backend(each))) for each in config.backends)
     routes = tuple(_route(route, states.get(route.name), numbers, rows, tables) for route in config.routes)
     return snapshot.Snapshot(
         generation,
-        backends,
+        known,
         routes,
         digest,
         _limits(config.limits),
         listeners(config.listen, places, before, contents),
         access_log=None if config.access_log is None else guards.access_log(config.access_log),
+        out=backends.out(known, states.values()),
     )
 
 
@@ -183,59 +183,6 @@ def seed(text: str) -> int:
     return int(xxh3_64_intdigest(text.encode()))
 
 
-def _backend(backend: schema.Backend, contents: str) -> snapshot.Backend:
-    pool = backend.connection_pool
-    return snapshot.Backend(
-        backend.name,
-        tuple(
-            snapshot.Endpoint(endpoint.host, endpoint.port, endpoint.scheme == "https", endpoint.path)
-            for endpoint in backend.endpoints
-        ),
-        pool.idle_timeout,
-        pool.max_connections,
-        pool.max_pending_requests,
-        pool.max_requests_per_connection,
-        balancing=_balancing(backend.load_balancer),
-        outliers=None if backend.outlier_detection is None else _outliers(backend.outlier_detection),
-        tls=snapshot.Tls() if backend.tls is None else tls(backend.tls, contents),
-        dns_refresh_s=backend.dns.refresh_interval,
-    )
-
-
-def _balancing(given: balancing.LoadBalancer) -> snapshot.Balancing:
-    slow = given.slow_start
-    return snapshot.Balancing(
-        policy=given.policy,
-        slow_start_s=0.0 if slow is None else slow.window,
-        slow_start_share=0.0 if slow is None else slow.min_weight_percent / 100,
-        panic_share=given.panic_threshold / 100,
-    )
-
-
-def _outliers(given: health.OutlierDetection) -> snapshot.Outliers:
-    return snapshot.Outliers(
-        server_errors=given.consecutive_5xx_errors,
-        gateway_errors=given.consecutive_gateway_errors,
-        interval_s=given.interval,
-        ejection_s=given.base_ejection_time,
-        max_ejected_share=given.max_ejection_percent / 100,
-        min_health_share=given.min_health_percent / 100,
-    )
-
-
-def tls(given: reaching.BackendTls, contents: str = "") -> snapshot.Tls:
-    """How a backend is made sure of, for workers and for whoever else asks its endpoints something."""
-    return snapshot.Tls(
-        ca_file=given.ca_file or "",
-        cert_file=given.cert_file or "",
-        key_file=given.key_file or "",
-        server_name=given.server_name or "",
-        min_version="1.3" if given.min_version == "1.3" else "1.2",
-        verify=not given.insecure_skip_verify,
-        contents=contents,
-    )
-
-
 def _arm(arm: ArmShare, backend: int, row: RowRef) -> snapshot.Arm:
     return snapshot.Arm(backend, row, mirrored=arm.role == "stable" or arm.ppm == CIRCLE, role=arm.role)
 
@@ -289,7 +236,7 @@ def _route(
         direct=_direct(route, numbers),
         names_backend=route.response_headers.backend,
         server_timing=route.response_headers.server_timing,
-        hold=guards.hold(route.hold) if state is not None and state.phase in HELD else None,
+        hold=guards.hold(route.hold) if state is not None and swaps.is_held(state) else None,
     )
 
 

@@ -43,7 +43,6 @@ from proxy.control.push import PushServer
 from proxy.control.records import Records
 from proxy.control.retention import Retention, limits_of
 from proxy.control.store import Entry, StoreError
-from proxy.control.subject import Subject
 from proxy.control.supervisor import Launch
 from proxy.control.verbs import Verb, event_of
 from proxy.ledger.reader import Reader, Totals
@@ -228,7 +227,7 @@ class Controller:
             _LOG.warning("faults are injected on purpose", **fault)
             text += f"; into route {fault['route']} is injected {fault['injects']}"
         for route in loaded.config.routes:
-            for doubt in outlook.warnings(route, route.analysis.expected_rate):
+            for doubt in outlook.warnings(route, route.analysis.expected_rate, None, loaded.config.backends):
                 _LOG.warning("a margin cannot be proven in time", route=route.name, reason=doubt)
         _LOG.info("configuration live", actor=actor, digest=loaded.digest[:12], generation=self._fleet.generation,
                   change=text)  # fmt: skip
@@ -317,7 +316,7 @@ class Controller:
             StoreError: it cannot be kept; nothing has changed.
         """
         async with self._turn:
-            subject = self._subject(route)
+            subject = self._plane.subjects[route]
             await self._plane.command(subject, event_of(verb, actor, full, reason, candidate))
             return self._plane.view(subject)
 
@@ -387,7 +386,8 @@ class Controller:
         held = self._fleet.snapshot
         known = () if held is None else held.backends
         alive = sorted(self._fleet.alive())
-        return endpoints.backends(known, self._checks, self.reader, alive, self._monotonic(), self._clock())
+        moments, away = (self._monotonic(), self._clock()), views.away(self._plane.subjects.values())
+        return endpoints.backends(known, self._checks, self.reader, alive, *moments, away)
 
     def routes(self) -> list[Json]:
         """A summary of each route, in order of precedence."""
@@ -395,7 +395,4 @@ class Controller:
 
     def route(self, name: str) -> Json:
         """All that is known of a route. Raises KeyError if there is none of this name."""
-        return self._plane.view(self._subject(name))
-
-    def _subject(self, name: str) -> Subject:
-        return self._plane.subjects[name]
+        return self._plane.view(self._plane.subjects[name])

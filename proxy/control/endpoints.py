@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
 from proxy.control.health import Checks, Condition
@@ -16,10 +16,20 @@ STATES: Final = ("healthy", "unhealthy", "ejected", "unknown")
 sure. Without checks it is healthy as long as nobody ejects it."""
 
 
+NONE_AWAY: Final[Mapping[tuple[str, str], str]] = {}
+
+
 def backends(
-    known: Sequence[Backend], checks: Checks, reader: Reader, workers: Sequence[int], now_s: float, wall_s: float
+    known: Sequence[Backend],
+    checks: Checks,
+    reader: Reader,
+    workers: Sequence[int],
+    now_s: float,
+    wall_s: float,
+    away: Mapping[tuple[str, str], str] = NONE_AWAY,
 ) -> list[Json]:
-    """Each backend with its endpoints. `workers` are those that live, `now_s` and `wall_s` the two clocks."""
+    """Each backend with its endpoints. `workers` are those that live, `now_s` and `wall_s` the two clocks; `away` says
+    what becomes of endpoints that are being replaced."""
     found, number = [], 0
     for backend in known:
         endpoints, panicking = list[Json](), set[int]()
@@ -30,9 +40,24 @@ def backends(
             panicking |= {worker for worker, state in states.items() if state.panic}
             condition = checks.condition(backend.name, endpoint)
             line = _endpoint(condition, list(states.values()), wall_s - now_s)
-            endpoints.append({"address": str(endpoint), **line})
+            out = away.get((backend.name, str(endpoint)), "")
+            endpoints.append({"address": str(endpoint), **line, "out": out})
             number += 1
         found.append({"name": backend.name, "panic": len(panicking), "endpoints": endpoints})
+    return found
+
+
+def in_flight(known: Sequence[Backend], asked: Set[tuple[str, str]], reader: Reader, workers: Sequence[int]) -> int:
+    """How many requests are under way to these endpoints, as (backend, address), in the workers that live. Where
+    one of these has not told yet, one request is counted."""
+    found, number = 0, 0
+    for backend in known:
+        for endpoint in backend.endpoints:
+            if (backend.name, str(endpoint)) in asked:
+                tagged = tag(backend.name, endpoint)
+                states = (read(reader, worker, number, tagged) for worker in workers)
+                found += sum(1 if state is None else state.in_flight for state in states)
+            number += 1
     return found
 
 

@@ -8,7 +8,7 @@ judges holds up no evidence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from config import predictions, schema
@@ -18,7 +18,7 @@ from proxy.control.compile import Layout
 from proxy.control.evidence import Track
 from proxy.control.lending import Lending, Loan
 from proxy.control.rollout import TERMINAL, State
-from proxy.snapshot import CIRCLE
+from proxy.snapshot import CIRCLE, TableRef
 
 Arm = tuple[str, str]
 """(backend, role)."""
@@ -83,6 +83,13 @@ def cut(tracks: tuple[Track, ...], present: Mapping[Arm, Loan], slice_: int) -> 
     for track in tracks:
         if track.until is None and not set(track.loans) <= set(present.values()):
             track.until = slice_
+
+
+def tables(loans: Iterable[Loan]) -> dict[tuple[str, str], TableRef]:
+    """Where the labels of each output are counted, by (route, output)."""
+    return {
+        (loan.route, output): table for loan in loans for output, table in zip(loan.outputs, loan.tables, strict=True)
+    }
 
 
 def shown(tracks: tuple[Track, ...]) -> dict[Arm, Track]:

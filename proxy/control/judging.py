@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Literal, assert_never
 
@@ -23,11 +23,13 @@ from config import steps as given
 from config.contest import Primary
 from config.metrics import Metric
 from config.ramp import Ramp
+from config.steps import Look
 from config.strategy import Strategy
 from config.takeover import BakeTime
 from proxy.control import cohorts, steps
 from proxy.control.evidence import GRID, TICK_AFTER_S
 from proxy.control.lending import QUARANTINE_S
+from proxy.control.places import Rolling, batches, weight_ppm
 from proxy.control.state import Runner, State
 from proxy.ledger import layout as at
 from proxy.snapshot import CIRCLE
@@ -56,8 +58,8 @@ def plan(config: schema.Config, route: schema.Route) -> steps.Plan | None:
         stable=stable,
         candidate=versions[0].name,
         candidate_digest=_digest_of(versions),
-        digest=_digest(route, {name: backend.version for name, backend in backends.items()}),
-        steps=plan_steps(route),
+        digest=_digest(route, backends),
+        steps=plan_steps(route, config.backends),
         min_samples=analysis.min_samples,
         min_duration_s=analysis.min_duration,
         max_duration_s=analysis.max_duration,
@@ -71,13 +73,17 @@ def plan(config: schema.Config, route: schema.Route) -> steps.Plan | None:
         gates=gates,
         baseline=cohorts.baseline_of(route),
         rivals=tuple(versions) if len(versions) > 1 else (),
+        rolling=_rolling(route, config.backends),
     )
 
 
-def plan_steps(route: schema.Route) -> tuple[steps.Step, ...]:
+def plan_steps(route: schema.Route, backends: Sequence[schema.Backend]) -> tuple[steps.Step, ...]:
     """What the rollout of a route does up to its ending; nothing for a route without a strategy."""
     if route.strategy is None:
         return ()
+    if (rolling := _rolling(route, backends)) is not None and (given := route.strategy.rolling_update) is not None:
+        stands = frozenset(hook.type for hook in route.webhooks)
+        return steps.gated(tuple(_batches(rolling, given.analysis)), stands, asks_at_end=False)
     switch = route.strategy.blue_green
     first = () if switch is None else (steps.Smoke(len(switch.smoke)),)
     gates = frozenset(hook.type for hook in route.webhooks)
@@ -85,6 +91,37 @@ def plan_steps(route: schema.Route) -> tuple[steps.Step, ...]:
     unasked = isinstance(ending, steps.Swap) or (isinstance(ending, steps.Promotion) and not ending.proof)
     ramp = () if (given_ramp := route.strategy.ramp) is None else (_ramp(given_ramp),)
     return steps.gated([*first, *map(_step, route.strategy.steps), *ramp], gates, asks_at_end=unasked)
+
+
+def _rolling(route: schema.Route, backends: Sequence[schema.Backend]) -> Rolling | None:
+    """How endpoints are replaced; None where they are not."""
+    given = route.strategy.rolling_update if route.strategy else None
+    if given is None or not backends:
+        return None
+    by_role = {ref.role: ref.name for ref in route.backend_refs}
+    of = {backend.name: backend for backend in backends}
+    stable, candidate = of[by_role["stable"]], of[by_role["canary"]]
+    slow = candidate.load_balancer.slow_start
+    return Rolling(
+        stable=tuple(map(str, stable.endpoints)),
+        candidate=tuple(map(str, candidate.endpoints)),
+        max_unavailable=given.max_unavailable,
+        max_surge=given.max_surge,
+        drain_s=given.drain_timeout,
+        deadline_s=given.deadline,
+        warm_s=0.0 if slow is None else slow.window,
+        warm_share=0.1 if slow is None else slow.min_weight_percent / 100,
+    )
+
+
+def _batches(rolling: Rolling, look: Look) -> Iterator[steps.Step]:
+    """Each batch but the last is watched; what comes before the last one is the proof, as nothing of stable is left to
+    compare with after it."""
+    found = batches(rolling)
+    for number, places in enumerate(found, 1):
+        yield steps.Replace(weight_ppm(places), number, len(found))
+        if number < len(found):
+            yield steps.Analysis(look.min_samples, look.duration, proof=number == len(found) - 1)
 
 
 def question(route: schema.Route) -> Question:
@@ -124,15 +161,17 @@ def _digest_of(versions: Sequence[Runner]) -> str:
     return hashlib.sha256("".join(version.digest for version in versions).encode()).hexdigest()[:16]
 
 
-def _digest(route: schema.Route, versions: Mapping[str, str | None]) -> str:
-    """Of stable only what is deployed counts: that it gets another instance does not begin a rollout anew. A baseline
-    is what evidence compares with: another one is another question."""
-    stable = next(ref.name for ref in route.backend_refs if ref.role == "stable")
+def _digest(route: schema.Route, backends: Mapping[str, schema.Backend]) -> str:
+    """Of stable only what is deployed counts: that it gets another instance does not begin a rollout anew, except where
+    its instances are what is replaced. A baseline is what evidence compares with: another one is another question."""
+    stable = next(backends[ref.name] for ref in route.backend_refs if ref.role == "stable")
     facts = route.model_dump(mode="json", by_alias=True, include={"strategy", "analysis", "predictions"})
     facts["analysis"].pop("expectedRate", None)  # it is of the traffic, and asks nothing
-    facts["stableVersion"] = versions[stable]
+    facts["stableVersion"] = stable.version
+    if route.strategy is not None and route.strategy.rolling_update is not None:
+        facts["stableEndpoints"] = list(map(str, stable.endpoints))
     if baseline := cohorts.baseline_of(route):
-        facts["baseline"] = [baseline, versions[baseline]]
+        facts["baseline"] = [baseline, backends[baseline].version]
     for output in (facts["predictions"] or {}).get("outputs", ()):
         if output["privacy"] == "keep":  # labels are what they were before there was a choice
             del output["privacy"]
@@ -159,7 +198,8 @@ def _ending(given: Strategy) -> steps.Ending:
         return steps.Contest(given.ab_test.on_winner)
     if given.mirror is not None:
         return steps.Report()
-    return steps.Promotion(proof=given.blue_green is None)  # what a switch asks for is asked by its steps
+    asked = given.blue_green is None and given.rolling_update is None
+    return steps.Promotion(proof=asked)  # what a switch asks for is asked by its steps
 
 
 def _bake(given: BakeTime | None) -> steps.Bake | None:

@@ -65,6 +65,13 @@ class Keeper:
             self.error = ""
         return answer
 
+    async def next_number(self, name: str) -> int:
+        """The next number of a kind; 0 where the store fails, which only costs the memory of those before."""
+        try:
+            return await self.ask(lambda store: store.next_number(name))
+        except StoreError:
+            return 0
+
     async def close(self) -> None:
         """Let go of the store."""
         if self._store is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
-from proxy.control import gates, moves, race, steps
+from proxy.control import gates, moves, race, rolls, steps
 from proxy.control.gates import ALWAYS
 from proxy.control.state import Ask, Decision, Look, Phase, Record, State
 from proxy.control.steps import Plan
@@ -38,6 +38,8 @@ def look(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
 def _look(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
     if (harm := _harm(state, event, now_s)) is not None:
         return harm
+    if state.phase is Phase.PROGRESSING and moves.at_replace(plan, state):
+        return rolls.look(plan, state, event, now_s)
     verdict = event.verdict
     if (stuck := _stuck(plan, state, event, now_s)) is not None:
         return stuck

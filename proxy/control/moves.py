@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, Literal
 
-from proxy.control import race, steps
+from proxy.control import places, race, steps
 from proxy.control.state import Decision, Phase, Record, Route, Runner, State
 from proxy.control.steps import Plan
 from proxy.snapshot import CIRCLE
@@ -56,26 +56,29 @@ def start(
         attempt=attempt,
         baseline=plan.baseline,
         race=entered,
+        places=() if plan.rolling is None else places.initial(plan.rolling),
     )
-    state = _enter(plan, state, 0, now_s)
+    state = enter(plan, state, 0, now_s)
     if isinstance(plan.ending, steps.Swap) and steps.is_unasked(plan, state.step):
         state, actions = swap(state, now_s, actor)
         return state, (actions[0], Record("begin", text, actor), *actions[1:])
-    if state.phase is Phase.PROGRESSING:
+    if state.phase is Phase.PROGRESSING and not at_replace(plan, state):
         state = wait(plan, state)
     return state, (Route(), Record("begin", f"{text}; {_place(plan, state)}", actor))
 
 
 def advance(plan: Plan, state: State, now_s: float, actor: str = "rollout") -> Decision:
     """To the next step that waits; to the promotion where the plan asks nothing more."""
-    after = _enter(plan, state, state.step + 1, now_s)
+    after = enter(plan, state, state.step + 1, now_s)
     if steps.is_unasked(plan, after.step):
         if isinstance(plan.ending, steps.Swap):
             return swap(after, now_s, actor)
         by = "steps" if actor == "rollout" else "operator"
         text = "all checks have passed" if actor == "rollout" else f"{actor} has let it go on"
         return promote(plan, after, now_s, by, f"{state.candidate} takes over: {text}", actor)
-    if state.phase is Phase.WAITING and after.phase is Phase.PROGRESSING and actor == "rollout":
+    if state.phase is Phase.WAITING and at_replace(plan, after):
+        after = replace(after, started_s=now_s)
+    elif state.phase is Phase.WAITING and after.phase is Phase.PROGRESSING and actor == "rollout":
         after = wait(plan, after)
     record = Record("step", _place(plan, after), actor)
     return after, (record,) if after.stage == state.stage else (Route(), record)
@@ -189,6 +192,11 @@ def at_smoke(plan: Plan, state: State) -> bool:
     return state.step < len(plan.steps) and isinstance(plan.steps[state.step], steps.Smoke)
 
 
+def at_replace(plan: Plan, state: State) -> bool:
+    """Whether the step is one that replaces endpoints (`proxy.control.rolls`)."""
+    return state.step < len(plan.steps) and isinstance(plan.steps[state.step], steps.Replace)
+
+
 def gate_at(plan: Plan, state: State) -> str:
     """The gate of the step; empty where it is none."""
     here = plan.steps[state.step] if state.step < len(plan.steps) else None
@@ -224,11 +232,14 @@ def standing(state: State, now_s: float) -> steps.Standing:
     )
 
 
-def _enter(plan: Plan, state: State, index: int, now_s: float) -> State:
+def enter(plan: Plan, state: State, index: int, now_s: float) -> State:
+    """The state at the first step from `index` on that waits, with the weight that the steps before it set."""
     index, weight_ppm, mirror_ppm = steps.settle(plan.steps, index, state.weight_ppm, state.mirror_ppm)
     if not steps.is_unasked(plan, index):  # else the promotion follows at once, and both are one change
         state = _reroute(state, weight_ppm, mirror_ppm, now_s)
     state = replace(state, step=index, step_started_s=now_s)
+    if at_replace(plan, state):
+        state = replace(state, doing="ready", doing_since_s=now_s)
     return stand(plan, replace(state, reason=_place(plan, state)))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from proxy.control import moves, race, steps
+from proxy.control import moves, race, rolls, steps
 from proxy.control.state import (
     Abort,
     Applied,
@@ -60,6 +60,12 @@ def promote(plan: Plan, state: State, event: Promote, now_s: float) -> Decision:
         raise IllegalEvent(state, event, "a mirror never takes over; give the route a canary or a blueGreen strategy")
     if event.full and isinstance(plan.ending, steps.Swap):
         return moves.swap(state, now_s, event.actor)
+    if event.full and plan.rolling is not None:
+        return rolls.hurry(plan, state, event, now_s)
+    if moves.at_replace(plan, state):
+        raise IllegalEvent(state, event, "endpoints are being replaced: wait for the end of the batch, or abort")
+    if plan.rolling is not None and _is_proof(plan, state):
+        raise IllegalEvent(state, event, "what is left is the last batch, which needs proof; wait, or promote in full")
     if event.full:
         state = race.lead(state, _named(state, event))
         return moves.promote(plan, state, now_s, "operator", f"promoted in full by {event.actor}", event.actor)
@@ -85,6 +91,11 @@ def _named(state: State, event: Promote) -> str:
     if not event.candidate and len(racing) > 1:
         raise IllegalEvent(state, event, f"there are {len(racing)} candidates: say which, of {', '.join(racing)}")
     return event.candidate or state.candidate
+
+
+def _is_proof(plan: Plan, state: State) -> bool:
+    here = plan.steps[state.step] if state.step < len(plan.steps) else None
+    return isinstance(here, steps.Analysis) and here.proof
 
 
 def end_bake(plan: Plan, state: State, event: Promote, now_s: float) -> Decision:
@@ -126,7 +137,7 @@ def resume(plan: Plan, state: State, event: Resume, now_s: float) -> Decision:
     if state.paused_by == "gate":
         return moves.advance(plan, state, now_s, event.actor)
     text = f"resumed by {event.actor}" + (", though inconclusive" if state.verdict == "Inconclusive" else "")
-    state = moves.stand(plan, replace(state, reason=text))
+    state = moves.stand(plan, rolls.resumed(plan, replace(state, reason=text), now_s))
     return state, (Record("resume", text, event.actor),)
 
 

@@ -16,7 +16,7 @@ from analysis.planning import Baseline, Effort, counted_per_s, least_seconds, ne
 from analysis.wording import count, duration, number, percent
 from config import schema
 from proxy.control import judging
-from proxy.control.steps import Ramp, SetMirror, SetWeight
+from proxy.control.steps import Ramp, Replace, SetMirror, SetWeight
 from proxy.snapshot import CIRCLE
 
 Json = dict[str, Any]
@@ -25,14 +25,21 @@ TIMES: Final = 2.0
 _QUANTILES: Final = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
 
-def outlook(route: schema.Route, rate_per_s: float, known: Json | None = None, times: float = TIMES) -> Json:
+def outlook(
+    route: schema.Route,
+    rate_per_s: float,
+    known: Json | None = None,
+    times: float = TIMES,
+    backends: Sequence[schema.Backend] = (),
+) -> Json:
     """What each metric of a route needs at so many requests per second.
 
     `known` is the route as the admin API tells of it, from which the errors, latencies and labels of stable are taken.
+    Of `backends` the endpoints are counted, where they are replaced one by one.
     """
     question = judging.question(route)
     baseline = _baseline(known)
-    weights, mirror = shares(route)
+    weights, mirror = shares(route, backends)
     return {
         "route": route.name,
         "ratePerSecond": rate_per_s,
@@ -49,16 +56,21 @@ def outlook(route: schema.Route, rate_per_s: float, known: Json | None = None, t
             for gate in question.gates
         ],
         "ramp": _ramp(route, question, rate_per_s, baseline),
-        "warnings": warnings(route, rate_per_s, known),
+        "warnings": warnings(route, rate_per_s, known, backends),
     }
 
 
-def warnings(route: schema.Route, rate_per_s: float | None, known: Json | None = None) -> list[str]:
+def warnings(
+    route: schema.Route,
+    rate_per_s: float | None,
+    known: Json | None = None,
+    backends: Sequence[schema.Backend] = (),
+) -> list[str]:
     """Margins that can never be proven in time, in plain words."""
     if not rate_per_s or route.strategy is None or not route.strategy.wants_proof:
         return []
     question, baseline = judging.question(route), _baseline(known)
-    weights, mirror = shares(route)
+    weights, mirror = shares(route, backends)
     found = _short_ramp(route, question, rate_per_s, baseline)
     for gate in question.gates:
         places = _places(gate, weights, mirror, question)
@@ -81,10 +93,10 @@ def warnings(route: schema.Route, rate_per_s: float | None, known: Json | None =
     return found
 
 
-def shares(route: schema.Route) -> tuple[list[float], float]:
+def shares(route: schema.Route, backends: Sequence[schema.Backend] = ()) -> tuple[list[float], float]:
     """The weights that a rollout goes through, and the largest part of the traffic that is copied."""
-    plan = judging.plan_steps(route)
-    weights = {step.ppm / CIRCLE for step in plan if isinstance(step, SetWeight) and 0 < step.ppm < CIRCLE}
+    plan = judging.plan_steps(route, backends)
+    weights = {step.ppm / CIRCLE for step in plan if isinstance(step, SetWeight | Replace) and 0 < step.ppm < CIRCLE}
     weights |= {step.top / CIRCLE for step in plan if isinstance(step, Ramp)}  # where it is proven
     mirror = max((step.ppm / CIRCLE for step in plan if isinstance(step, SetMirror)), default=0.0)
     return sorted(weights), mirror

@@ -17,7 +17,7 @@ from msgspec.structs import replace as changed
 from config import schema
 from config.loader import Loaded
 from proxy.control import compile as compiler
-from proxy.control import glance, holdings, journaling, rollout, tally, views
+from proxy.control import glance, holdings, journaling, rollout, swaps, tally, views
 from proxy.control.compile import layout
 from proxy.control.feedback import Desk
 from proxy.control.fleet import Fleet
@@ -32,7 +32,6 @@ from proxy.control.smoke import Smokes
 from proxy.control.store import Kept, Letter, Store, StoreError
 from proxy.control.subject import Collected, Subject
 from proxy.control.swapping import Swapper
-from proxy.control.swaps import HELD
 from proxy.ledger.reader import Reader, Totals
 
 _LOG = structlog.get_logger("understudy.plane")
@@ -200,11 +199,7 @@ class Plane:
             loaded.config,
             {name: subject.state for name, subject in self.subjects.items() if subject.state is not None},
             {(loan.route, loan.backend, loan.role): loan.row for loan in loans},
-            {
-                (loan.route, output): table
-                for loan in loans
-                for output, table in zip(loan.outputs, loan.tables, strict=True)
-            },
+            holdings.tables(loans),
             self._fleet.generation,
             loaded.digest,
             self._places,
@@ -215,7 +210,8 @@ class Plane:
         self._checks.follow(zip(snapshot.backends, questions, strict=True))
         snapshot = changed(self._keys.given(snapshot), unhealthy=self._checks.unhealthy(snapshot.backends))
         if snapshot != before:
-            snapshot = changed(snapshot, generation=await self._next_generation())
+            counted = await self._keeper.next_number("generation")
+            snapshot = changed(snapshot, generation=max(counted, self._fleet.generation + 1))
             await self._fleet.publish(snapshot)
         slice_ = int(self._monotonic())
         for subject in self.subjects.values():
@@ -275,7 +271,7 @@ class Plane:
             return rerouted
         subject.looked_s, state = now_s, subject.state
         hooks = self.hooks.answers(subject.route.webhooks, state)
-        unwell = {} if subject.swap or state is None else self._checks.outages(state.racing, state.stable)
+        unwell = {} if subject.hook or state is None else self._checks.outages(state.racing, state.stable)
         look = replace(subject.look(self._clock()), hooks=hooks, room=self.lending.room, unwell=unwell)
         return await self._step(subject, look) or rerouted
 
@@ -292,7 +288,7 @@ class Plane:
         return failure is not None and await self._step(subject, Checked(state.stage, state.step, failure))
 
     async def _swap(self) -> None:
-        """Go on with every swap as far as it goes now: clients wait for it, and so no tick is waited for."""
+        """Go on with every swap and replacement as far as it goes now: clients wait for it, and it for no tick."""
         for subject in self.subjects.values():
             with alone(subject):
                 try:
@@ -301,7 +297,7 @@ class Plane:
                     self._swapper.look_again()  # the keeper has said so; requests go on to wait
 
     async def _swap_on(self, subject: Subject) -> None:
-        while not self._frozen and subject.state is not None and subject.state.phase in HELD:
+        while not self._frozen and subject.state is not None and swaps.is_under_way(subject.state):
             before = subject.state
             if (event := self._swapper.event(subject)) is None:
                 break
@@ -399,11 +395,3 @@ class Plane:
             self.retired[arm] = tally.add_totals(self.retired.get(arm, tally.NO_TOTALS), counted.totals)
             if loan.route in self.subjects:
                 self.subjects[loan.route].forget_row(loan, counted)
-
-    async def _next_generation(self) -> int:
-        """Above all that were given out, also before a restart; a store that fails only costs that memory."""
-        try:
-            counted = await self._keeper.ask(lambda store: store.next_number("generation"))
-        except StoreError:
-            counted = 0
-        return max(counted, self._fleet.generation + 1)

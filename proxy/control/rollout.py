@@ -16,16 +16,21 @@ What holds whatever happens:
   route begins or ceases to be held, and then there is a `Route` action.
 - While one version takes the place of another, requests wait. They go on to a version that is known to be well, or to
   stable where nothing was stopped.
+- While endpoints are replaced one by one, as many serve as the plan says; those of the candidate only once they are
+  well. What is taken back then is put back in the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from proxy.control import looks, moves, orders, race, steps, swaps
+from proxy.control import looks, orders, rolls, swaps
+from proxy.control.adopting import adopt, begin
 from proxy.control.state import (
+    TAKEN_OVER,
+    TERMINAL,
     Abort,
     Action,
     Applied,
@@ -42,7 +47,6 @@ from proxy.control.state import (
     Resume,
     Retry,
     Route,
-    Runner,
     State,
     Swapped,
     Undo,
@@ -56,12 +60,7 @@ __all__ = [
 ]  # fmt: skip
 """The rollout's whole vocabulary can be had from here."""
 
-TERMINAL: Final = frozenset({Phase.SUCCEEDED, Phase.ABORTED, Phase.FAILED})
-TAKEN_OVER: Final = frozenset({Phase.PROMOTING, Phase.BAKING})
-"""The candidate has all of the traffic, and harm still takes it back."""
-
-
-_OUT: Final = "it was found to do harm before, and stays out until retry"
+Fire = Callable[[Plan, State, Any, float], Decision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +71,13 @@ class Arrow:
     """
 
     to: Mapping[Phase, str] = field(default_factory=dict)
-    fire: Callable[[Plan, State, Any, float], Decision] | None = None
+    fire: Fire | None = None
     refusal: str = ""
+
+
+def _of(rolling: Fire, swapping: Fire) -> Fire:
+    """Two ways to go back: endpoint by endpoint, or all at once while requests wait."""
+    return lambda plan, state, event, now_s: (rolling if state.places else swapping)(plan, state, event, now_s)
 
 
 _NOTHING: Final = Arrow()
@@ -84,20 +88,31 @@ _WON: Final = Arrow(refusal="it has succeeded; undo it, or give the route anothe
 _TAKING_OVER: Final = Arrow(refusal="the candidate is taking over; abort it instead")
 _BAKING: Final = Arrow(refusal="the candidate has all traffic: abort takes it back, promote ends the bake")
 _NOT_PROMOTED: Final = Arrow(refusal="nothing is promoted yet; abort it instead")
-_UNDO: Final = Arrow({Phase.ABORTED: "by hand", Phase.REVERTING: "by hand, after a swap"}, orders.undo)
-_TAKE_BACK: Final = Arrow({Phase.ABORTED: "by hand", Phase.REVERTING: "by hand, after a swap"}, orders.abort)
+_UNDO: Final = Arrow({Phase.ABORTED: "by hand", Phase.REVERTING: "by hand, where stable was stopped"}, orders.undo)
+_TAKE_BACK: Final = Arrow(
+    {Phase.ABORTED: "by hand", Phase.REVERTING: "by hand, where stable was stopped"}, orders.abort
+)
 _ABORT: Final = Arrow({Phase.ABORTED: "by hand"}, orders.abort)
+_ABORT_BEGUN: Final = Arrow(
+    {Phase.ABORTED: "by hand", Phase.REVERTING: "by hand, where endpoints were replaced"}, orders.abort
+)
 _BEGIN: Final = Arrow(
     {
         Phase.WAITING: "from the first step",
         Phase.PAUSED: "a pause comes first",
+        Phase.PROGRESSING: "endpoints are replaced first",
         Phase.SWAPPING: "a swap comes first",
     },
     orders.retry,
 )
+_BACK: Final = {
+    Phase.ABORTED: "stable is there again",
+    Phase.WAITING: "stable is there again, and the file has another candidate",
+    Phase.PROGRESSING: "the same, and its endpoints are replaced first",
+}
 _SWAPPING: Final = Arrow(refusal="one version takes the place of the other: abort, or wait for the end of it")
 _REVERTING: Final = Arrow(refusal="stable is being put back: wait for the end of it")
-_FALLEN: Final = Arrow({Phase.REVERTING: "not well after a swap"}, swaps.fallen)
+_FALLEN: Final = Arrow({Phase.REVERTING: "not well where stable was stopped"}, swaps.fallen)
 _PROMOTE: Final = Arrow(
     {
         Phase.PROGRESSING: "one step",
@@ -147,6 +162,7 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
                 Phase.SWAPPING: "last step done, and versions are swapped",
                 Phase.SUCCEEDED: "last step done, and nothing takes over",
                 Phase.ABORTED: "harm proven, or inconclusive",
+                Phase.REVERTING: "the same, where endpoints were replaced",
                 Phase.FAILED: "time or deadline over",
             },
             looks.look,
@@ -159,10 +175,17 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
             },
             orders.checked,
         ),
-        Swapped: _NOTHING,
-        Applied: _NOTHING,
+        Swapped: Arrow(
+            {
+                Phase.PROMOTING: "the last endpoint is replaced",
+                Phase.ABORTED: "endpoints are not well, none replaced",
+                Phase.REVERTING: "endpoints are not well",
+            },
+            rolls.told,
+        ),
+        Applied: Arrow({Phase.PROMOTING: "the last endpoint is replaced"}, rolls.applied),
         Promote: _PROMOTE,
-        Abort: _ABORT,
+        Abort: _ABORT_BEGUN,
         Pause: Arrow({Phase.PAUSED: "by hand"}, orders.pause),
         Resume: _NOT_PAUSED,
         Retry: _NOT_ENDED,
@@ -175,14 +198,18 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
                 Phase.PROMOTING: "time of the last pause over",
                 Phase.SWAPPING: "time of the last pause over, and versions are swapped",
                 Phase.ABORTED: "harm proven, or inconclusive",
+                Phase.REVERTING: "harm proven, where endpoints were replaced",
             },
             looks.look,
         ),
         Checked: _NOTHING,
-        Swapped: _NOTHING,
+        Swapped: Arrow(
+            {Phase.ABORTED: "endpoints are not well, none replaced", Phase.REVERTING: "endpoints are not well"},
+            rolls.fallen,
+        ),
         Applied: _NOTHING,
         Promote: _PROMOTE,
-        Abort: _ABORT,
+        Abort: _ABORT_BEGUN,
         Pause: Arrow(fire=orders.pause),
         Resume: Arrow(
             {
@@ -196,7 +223,10 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
         Undo: _NOT_PROMOTED,
     },
     Phase.PROMOTING: {
-        Look: Arrow({Phase.ABORTED: "harm proven", Phase.REVERTING: "harm proven, after a swap"}, looks.look_promoting),
+        Look: Arrow(
+            {Phase.ABORTED: "harm proven", Phase.REVERTING: "harm proven, where stable was stopped"},
+            looks.look_promoting,
+        ),
         Checked: _NOTHING,
         Swapped: _FALLEN,
         Applied: Arrow(
@@ -218,7 +248,7 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
             {
                 Phase.SUCCEEDED: "time of the bake over",
                 Phase.ABORTED: "harm proven",
-                Phase.REVERTING: "harm proven, after a swap",
+                Phase.REVERTING: "harm proven, where stable was stopped",
             },
             looks.look_baking,
         ),
@@ -247,10 +277,10 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
         Undo: _NOT_PROMOTED,
     },
     Phase.REVERTING: {
-        Look: Arrow(fire=swaps.look),
+        Look: Arrow(fire=_of(rolls.look, swaps.look)),
         Checked: _NOTHING,
-        Swapped: Arrow({Phase.ABORTED: "stable is there again"}, swaps.swapped),
-        Applied: Arrow(fire=swaps.applied),
+        Swapped: Arrow(_BACK, _of(rolls.told, swaps.swapped)),
+        Applied: Arrow(_BACK, _of(rolls.applied, swaps.applied)),
         Promote: _REVERTING,
         Abort: _NOTHING,
         Pause: _REVERTING,
@@ -297,53 +327,6 @@ TABLE: Final[Mapping[Phase, Mapping[type[Event], Arrow]]] = {
 }
 
 
-def begin(plan: Plan, now_s: float) -> Decision:
-    """A new rollout, at the first step that waits.
-
-    It is Waiting until the candidate's first sample, or Paused if the first such step is a pause.
-    """
-    text = f"rollout of {race.names(plan)} against {plan.stable} begins"
-    return moves.start(plan, now_s, attempt=1, stage=0, text=text)
-
-
-def adopt(plan: Plan, kept: State | None, now_s: float) -> Decision:
-    """The rollout to go on with under a plan: the kept one, untouched, if it is of this candidate and this plan.
-
-    Another candidate begins anew, and so do another plan and another stable version while nothing is decided. What is
-    decided stays decided for this version of the candidate: an edit of the steps neither takes traffic from a
-    candidate that succeeded nor gives any to one that was aborted.
-    """
-    if kept is None:
-        return begin(plan, now_s)
-    same_candidate = kept.candidate_digest == plan.candidate_digest
-    same_candidate &= bool(kept.race) or kept.candidate == plan.candidate
-    same_plan = (kept.stable, kept.plan_digest) == (plan.stable, plan.digest)
-    if same_candidate and same_plan:
-        return kept, ()
-    if same_candidate and (kept.phase in TERMINAL | TAKEN_OVER | swaps.HELD):
-        text = f"the plan has changed; {kept.candidate} stays {kept.phase}"
-        after = replace(kept, stable=plan.stable, plan_digest=plan.digest, baseline=plan.baseline)
-        return after, (Route(), Record("plan", text))
-    why = "its steps, its analysis or stable has changed" if same_candidate else f"it takes over from {kept.candidate}"
-    text = f"rollout of {race.names(plan)} against {plan.stable} begins: {why}"
-    out = race.latched(kept)
-    after, actions = moves.start(plan, now_s, attempt=1, stage=kept.stage, text=text, out=out)
-    if (plan.rivals or kept.race) and (known := _known(plan, out)):
-        after, others = moves.end(after, Phase.ABORTED, "Failed", known.decided_by, f"{_OUT}: {known.reason}", now_s)
-        return after, (*actions, *others)
-    if kept.phase in swaps.HELD and isinstance(plan.ending, steps.Swap) and after.phase is not Phase.SWAPPING:
-        # Nobody knows what runs in the place of stable: requests go on to wait, and no gate is asked.
-        after, others = moves.swap(after, now_s)
-        actions = (*actions, *others)
-    return after, actions
-
-
-def _known(plan: Plan, out: Mapping[str, Runner]) -> Runner | None:
-    """Why nobody of the plan may begin: versions that were found to do harm stay out."""
-    found = [out.get(runner.digest) for runner in plan.rivals] if plan.rivals else [out.get(plan.candidate_digest)]
-    return found[0] if all(found) else None
-
-
 def step(plan: Plan, state: State, event: Event, now_s: float) -> Decision:
     """What an event makes of a state, and what to do then.
 
@@ -362,6 +345,9 @@ def step(plan: Plan, state: State, event: Event, now_s: float) -> Decision:
     if swaps.is_to_be_reverted(plan, state, after):
         after, others = swaps.revert(state, after, now_s)
         actions = (*(action for action in actions if not isinstance(action, Route)), *others)
+    elif rolls.is_to_be_reverted(plan, state, after):
+        after, others = rolls.revert(plan, state, after, now_s)
+        actions = (*(action for action in actions if not isinstance(action, Route)), *others)
     assert after.phase is state.phase or after.phase in arrow.to, f"{state.phase} to {after.phase} is not in the table"
     return after, actions
 
@@ -369,6 +355,7 @@ def step(plan: Plan, state: State, event: Event, now_s: float) -> Decision:
 def diagram() -> str:
     """The table as a Mermaid state diagram."""
     lines = ["stateDiagram-v2", "    [*] --> Waiting: begin", "    [*] --> Paused: begin (a pause comes first)",
+             "    [*] --> Progressing: begin (endpoints are replaced first)",
              "    [*] --> Swapping: begin (a swap comes first)"]  # fmt: skip
     for phase, arrows in TABLE.items():
         for event, arrow in arrows.items():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from proxy.control.gates import UNASKED, Answers
+from proxy.control.places import Places
 
 if TYPE_CHECKING:
     from analysis.verdict import Verdict
@@ -26,6 +27,11 @@ class Phase(enum.StrEnum):
     SUCCEEDED = "Succeeded"
     ABORTED = "Aborted"
     FAILED = "Failed"
+
+
+TERMINAL: Final = frozenset({Phase.SUCCEEDED, Phase.ABORTED, Phase.FAILED})
+TAKEN_OVER: Final = frozenset({Phase.PROMOTING, Phase.BAKING})
+"""The candidate has all of the traffic, and harm still takes it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +58,9 @@ class State:
     Where there are several candidates they are the `race`, `weight_ppm` and `mirror_ppm` are of each that is in it,
     `candidate` is the one in front, and at last the one that takes over, and `candidate_digest` names all of them.
     `baseline` is the version that stands for stable, with as much weight as the candidate; empty for none.
-    `doing` is the part of a swap or of its reversal that goes on, since `doing_since_s`; `ended_reason` is why it is
-    reverted.
+    `doing` is the part of a swap, of a replacement or of their reversal that goes on, since `doing_since_s`;
+    `ended_reason` is why it is reverted. `places` are the endpoints of both versions, where they are replaced one by
+    one.
     """
 
     route: str
@@ -80,6 +87,7 @@ class State:
     ended_reason: str = ""
     baseline: str = ""
     race: tuple[Runner, ...] = ()
+    places: Places = ()
 
     @property
     def racing(self) -> tuple[str, ...]:
@@ -119,8 +127,8 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Swapped:
-    """A part of a swap is done, or why it is not yet; of the part `watch`, why the candidate is not well any more.
-    `hopeless`: nor will it be."""
+    """A part of a swap or replacement is done, or why it is not yet; of the part `watch`, why the candidate is not well
+    any more. `hopeless`: nor will it be."""
 
     stage: int
     doing: str

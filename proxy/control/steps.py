@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from proxy.control.gates import BEFORE
+from proxy.control.places import Rolling
 from proxy.snapshot import CIRCLE
 
 if TYPE_CHECKING:
@@ -82,7 +83,16 @@ class Confirm:
     gate: str
 
 
-Step = SetMirror | SetWeight | Ramp | Pause | Analysis | Smoke | Followed | Confirm
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Replace endpoints of stable by those of the candidate, until this share of what serves is the candidate's."""
+
+    ppm: int
+    batch: int
+    batches: int
+
+
+Step = SetMirror | SetWeight | Ramp | Pause | Analysis | Smoke | Followed | Confirm | Replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +171,8 @@ class Plan:
     gates: frozenset[str] = frozenset()
     baseline: str = ""
     rivals: tuple[Runner, ...] = ()
+    rolling: Rolling | None = None
+    """How endpoints are replaced, where steps do that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +215,8 @@ def describe(step: Step) -> str:
             return "as recorded"
         case Confirm(gate):
             return f"wait for {gate}"
+        case Replace(ppm, batch, batches):
+            return f"replace endpoints, batch {batch} of {batches} (then {percent(ppm)} are the candidate's)"
         case _:
             assert_never(step)
 
@@ -246,7 +260,8 @@ def percent(ppm: int) -> str:
 
 def gated(steps: Sequence[Step], gates: frozenset[str], asks_at_end: bool) -> tuple[Step, ...]:
     """Steps with a `Confirm` wherever a gate of the plan has its place: before anything else, and before each higher
-    weight; with `asks_at_end` also after the last step, where a promotion follows without a question.
+    weight; with `asks_at_end` also after the last step, where a promotion follows without a question. Endpoints that
+    are replaced are a higher weight, and the last of them the promotion.
 
     >>> gated([SetWeight(5), SetWeight(2)], frozenset({"pre-rollout", "confirm-traffic-increase"}), False)[:2]
     (Confirm(gate='pre-rollout'), Confirm(gate='confirm-traffic-increase'))
@@ -258,6 +273,9 @@ def gated(steps: Sequence[Step], gates: frozenset[str], asks_at_end: bool) -> tu
             if step.ppm > weight_ppm and "confirm-traffic-increase" in gates:
                 found.append(Confirm("confirm-traffic-increase"))
             weight_ppm = step.ppm
+        elif isinstance(step, Replace):
+            gate = "confirm-promotion" if step.batch == step.batches else "confirm-traffic-increase"
+            found += [Confirm(gate)] if gate in gates else []
         found.append(step)
     if asks_at_end and "confirm-promotion" in gates:
         found.append(Confirm("confirm-promotion"))
@@ -265,8 +283,13 @@ def gated(steps: Sequence[Step], gates: frozenset[str], asks_at_end: bool) -> tu
 
 
 def ungated(plan: Plan) -> Plan:
-    """The plan of a rollout that is only recorded: there is nobody to be asked, and every gate is passed."""
-    steps = tuple(step for step in plan.steps if not isinstance(step, Confirm))
+    """The plan of a rollout that is only recorded: there is nobody to be asked, and every gate is passed. There are no
+    endpoints to be replaced either: what is left of that are the weights."""
+    kept = [step for step in plan.steps if not isinstance(step, Confirm)]
+    if plan.rolling is not None:
+        kept = [step for step in kept if not isinstance(step, Replace) or step.ppm < CIRCLE]
+        plan = replace(plan, rolling=None, ending=Promotion())
+    steps = tuple(SetWeight(step.ppm) if isinstance(step, Replace) else step for step in kept)
     return replace(plan, steps=steps, gates=frozenset())
 
 

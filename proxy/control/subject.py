@@ -20,7 +20,7 @@ from analysis.plan import Plan as Question
 from analysis.summaries import Repeats, Slice
 from analysis.verdict import Verdict
 from config import schema
-from config.recreate import Recreate
+from config.recreate import SwapHook
 from config.takeover import SmokeRequest
 from proxy.control import dossier, holdings, judging, moves, steps, tally
 from proxy.control.compile import Layout, layout
@@ -123,9 +123,16 @@ class Subject:
         return self.collected.holdings.tracks
 
     @property
-    def swap(self) -> Recreate | None:
-        """How one version takes the place of another; None where none does."""
-        return self.route.strategy.recreate if self.route.strategy else None
+    def hook(self) -> SwapHook | None:
+        """Who stops and starts what takes the place of another; None where nothing does."""
+        return self.route.strategy.hook if self.route.strategy else None
+
+    @property
+    def smokes(self) -> Sequence[SmokeRequest]:
+        """What an endpoint that is started is asked before it serves."""
+        given = self.route.strategy
+        replaces = None if given is None else given.recreate or given.rolling_update
+        return () if replaces is None else replaces.smoke
 
     @property
     def smoke(self) -> Sequence[SmokeRequest] | None:

@@ -6,42 +6,27 @@ What it does may be done twice: a controller that starts anew goes on with the p
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
-from config.recreate import Recreate, SwapHook
+from config.recreate import SwapHook
 from config.takeover import SmokeRequest
-from proxy.control import messages, swaps
+from proxy.control import swaps
 from proxy.control.fleet import Fleet
 from proxy.control.health import Checks
+from proxy.control.ordering import Order, Orders
+from proxy.control.rolling import Roller
 from proxy.control.rollout import Applied, Phase, State, Swapped
 from proxy.control.smoke import Smokes
 from proxy.control.subject import Subject
-from proxy.control.webhooks import Answer, Sender
 from proxy.ledger.reader import Reader
 from proxy.snapshot import Backend
 
 LOOK_S: Final = 0.1
 """How often it is looked whether requests have ended and endpoints are well: a swap is waited for."""
-AGAIN_S: Final = 2.0
-"""From an answer that was no yes to the next order."""
 ROUNDS: Final = 3
 """Rounds of smoke requests in a row that fail before a candidate is given up: a model that has just come up may have a
 bad moment, and more than a few seconds of it are not worth the wait of everybody."""
-_LOG = structlog.get_logger("understudy.swap")
-
-
-@dataclass(slots=True)
-class _Order:
-    """An order to the hook; `told` is the failure that was told last."""
-
-    key: tuple[int, str]
-    task: asyncio.Task[Answer]
-    told: str = ""
 
 
 class Swapper:
@@ -55,15 +40,20 @@ class Swapper:
         clock: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
-        self._checks, self._fleet, self._reader, self._clock = checks, fleet, reader, clock
-        self._sender, self._smokes = Sender(clock), Smokes(monotonic)
-        self._orders: dict[str, _Order] = {}
+        self._checks, self._fleet, self._reader = checks, fleet, reader
+        self._timer: asyncio.TimerHandle | None = None
+        self._orders, self._smokes = Orders(clock), Smokes(monotonic)
+        self._roller = Roller(checks, fleet, reader, self._orders, self._smokes, clock)
 
     def event(self, subject: Subject) -> Applied | Swapped | None:
-        """What is to be told of the part at which a swap stands; None while there is nothing new."""
+        """What is to be told of the part at which a swap or a replacement stands; None while there is nothing new."""
         state, snapshot = subject.state, self._fleet.snapshot
-        if subject.swap is None or state is None or snapshot is None:
+        if subject.hook is None or state is None or snapshot is None:
             return None
+        if state.places:
+            if (event := self._roller.event(subject, subject.hook, subject.smokes)) is None:
+                self.look_again()
+            return event
         if state.doing == "hold":
             if subject.applied_stage == state.stage or not self._fleet.holds(subject.generation):
                 self.look_again()
@@ -72,48 +62,53 @@ class Swapper:
             return Applied(state.stage)
         version, tallies = swaps.subject_of(state), subject.tallies(self._reader).items()
         under_way = sum(arm.totals.in_flight for (name, role), arm in tallies if name == version and role != "shadow")
-        return self._done(state, subject.swap, snapshot.backends, under_way)
+        return self._done(state, subject.hook, subject.smokes, snapshot.backends, under_way)
 
     def fallen(self, subject: Subject) -> Swapped | None:
         """Why the candidate, which has all traffic in the place of stable, is to be taken back; None while it is well,
         and where nothing was swapped."""
         state = subject.state
-        if subject.swap is None or state is None or state.phase is not Phase.BAKING:
+        if state is not None and state.places and subject.plan is not None and subject.plan.rolling is not None:
+            return self._roller.fallen(subject, subject.plan.rolling)
+        if subject.hook is None or state is None or state.phase is not Phase.BAKING:
             return None
         why = self._checks.down(state.candidate)
         return Swapped(state.stage, "watch", why) if why else None
 
     def look_again(self) -> None:
         """Have somebody look soon."""
-        asyncio.get_running_loop().call_later(LOOK_S, self._checks.news)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._again)
+
+    def _again(self) -> None:
+        self._timer = None
+        self._checks.news()
 
     def forget(self, route: str) -> None:
         """Order and ask nothing for this route any more."""
         self._smokes.forget(route)
-        order = self._orders.pop(route, None)
-        if order is not None:
-            order.task.cancel()
+        self._orders.forget(route)
 
     async def close(self) -> None:
         """Order nothing any more."""
-        tasks = [order.task for order in self._orders.values()]
-        self._orders.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
         await self._smokes.close()
-        await self._sender.close()
+        await self._orders.close()
 
-    def _done(self, state: State, given: Recreate, backends: Sequence[Backend], in_flight: int) -> Swapped | None:
+    def _done(
+        self, state: State, hook: SwapHook, smoke: Sequence[SmokeRequest], backends: Sequence[Backend], in_flight: int
+    ) -> Swapped | None:
         if state.doing != swaps.SMOKE:
             self._smokes.forget(state.route)  # of a swap that was given up
         match state.doing:
             case "drain":
                 done, failure = not in_flight, ""
             case "stop" | "start":
-                done, failure = self._ordered(state, given.hook)
+                order = Order("stop" if state.doing == "stop" else "start", swaps.subject_of(state))
+                done, failure = self._orders.done(state, hook, order)
             case swaps.SMOKE:
-                done, failure = self._asked(state, given.smoke, _backend(state, backends))
+                done, failure = self._asked(state, smoke, _backend(state, backends))
             case _:
                 failure = self._unwell(state, _backend(state, backends))
                 done = not failure
@@ -124,34 +119,6 @@ class Swapper:
             return Swapped(state.stage, state.doing, said, hopeless)
         self.look_again()
         return Swapped(state.stage, state.doing, failure) if failure and failure not in state.reason else None
-
-    def _ordered(self, state: State, hook: SwapHook) -> tuple[bool, str]:
-        """Whether the hook has said yes, or else what it has said."""
-        key, order = (state.stage, state.doing), self._orders.get(state.route)
-        if order is not None and order.key != key:
-            order.task.cancel()
-            order = None
-        if order is None:
-            order = self._orders[state.route] = _Order(key, asyncio.create_task(self._order(state, hook, 0.0)))
-        if not order.task.done():
-            return False, order.told
-        answer = order.task.result()
-        if answer.yes:
-            return True, ""
-        order.told = f"the hook {answer.said}"
-        order.task = asyncio.create_task(self._order(state, hook, AGAIN_S))
-        return False, order.told
-
-    async def _order(self, state: State, hook: SwapHook, wait_s: float) -> Answer:
-        await asyncio.sleep(wait_s)
-        version = swaps.subject_of(state)
-        text = f"{state.doing} {version}"
-        known = messages.facts(state, self._clock(), kind=state.doing, text=text) | {"backend": version}
-        id_ = hashlib.sha256(f"{state.route} {state.attempt} {state.stage} {text}".encode()).hexdigest()[:32]
-        answer = await self._sender.ask(hook, known, id_)
-        log = _LOG.info if answer.yes else _LOG.warning
-        log("swap hook answered", route=state.route, kind=state.doing, backend=version, said=answer.said)
-        return answer
 
     def _asked(self, state: State, requests: Sequence[SmokeRequest], backend: Backend) -> tuple[bool, str]:
         """Whether the last round of smoke requests passed, or else why not; neither while the first is under way."""

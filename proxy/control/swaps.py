@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, Literal
 
-from proxy.control import moves, steps
+from proxy.control import moves, rolls, steps
 from proxy.control.state import Abort, Applied, Ask, Decision, Look, Phase, Record, Route, State, Swapped
 from proxy.control.steps import Plan
 from proxy.snapshot import CIRCLE
@@ -24,9 +24,19 @@ PARTS: Final = ("hold", "drain", "stop", "start", "check")
 SMOKE: Final = "smoke"
 """The last part of a swap whose plan has smoke requests. A reversal has none: stable answered before."""
 HELD: Final = frozenset({Phase.SWAPPING, Phase.REVERTING})
-"""Phases in which the route is held."""
+"""Phases in which the route is held, but where endpoints are put back one by one."""
 _UNTOUCHED: Final = frozenset({"hold", "drain"})
 """Until here nothing has been stopped: to let the requests go is enough."""
+
+
+def is_held(state: State) -> bool:
+    """Whether requests of the route wait."""
+    return state.phase in HELD and not state.places
+
+
+def is_under_way(state: State) -> bool:
+    """Whether versions or endpoints are stopped and started at this moment."""
+    return state.phase in HELD or rolls.is_under_way(state)
 
 
 def subject_of(state: State) -> str:

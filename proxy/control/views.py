@@ -19,7 +19,7 @@ from analysis.summaries import ArmCounts
 from analysis.verdict import Verdict
 from config.matching import Match, StringMatch
 from config.schema import Config
-from proxy.control import held, holdings, moves, steps
+from proxy.control import held, holdings, moves, rolls, steps
 from proxy.control.contrast import distances
 from proxy.control.evidence import GRID, Track, user_count
 from proxy.control.fleet import is_alive
@@ -98,6 +98,11 @@ def differences(subjects: Iterable[Subject]) -> list[Json]:
     return found
 
 
+def away(subjects: Iterable[Subject]) -> Mapping[tuple[str, str], str]:
+    """The endpoints that no request goes to since they are being replaced, as (backend, address), and why."""
+    return rolls.away(subject.state for subject in subjects if subject.state is not None)
+
+
 def summary(subject: Subject) -> Json:
     """The line of a route in a list."""
     document = _rollout(subject)
@@ -113,6 +118,7 @@ def route(subject: Subject, reader: Reader) -> Json:
     return {
         **_rollout(subject),
         "arms": _arms(subject, tallies),
+        "endpoints": _endpoints(subject),
         **{key: found.get(key, value) for key, value in _NO_VERDICT.items()},
         "candidates": _candidates(subject, tallies, found),
         "pairs": pairs(subject, tallies, front(subject)),
@@ -233,6 +239,16 @@ def _reason(subject: Subject) -> str:
         return ""
     holds = state.reason == moves.waits_for_weight(state) and verdict is not None and verdict.stage == state.stage
     return verdict.ramp.text if holds and verdict is not None and verdict.ramp is not None else state.reason
+
+
+def _endpoints(subject: Subject) -> list[Json]:
+    """The endpoints of both versions, where they are replaced one by one: stable's first."""
+    state = subject.state
+    return [
+        {"backend": rolls.name_of(state, place.side), "address": place.address, "status": place.status}
+        for place in (state.places if state is not None else ())
+        if state is not None
+    ]
 
 
 def _arms(subject: Subject, tallies: Mapping[Arm, ArmTally]) -> list[Json]:

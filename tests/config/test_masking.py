@@ -87,6 +87,17 @@ def test_the_address_of_a_webhook_is_masked():
     assert masks.reveal(hidden, text, "f") == text
 
 
+@pytest.mark.parametrize("strategy", ["recreate", "rollingUpdate"])
+def test_the_address_of_a_strategys_hook_is_masked(strategy):
+    """Broken: who may read the configuration could stop somebody's models."""
+    text = f"routes:\n  - strategy: {{{strategy}: {{hook: {{url: https://swap.example.com/s3cret}}, bake: 10m}}}}\n"
+    masks = Masks()
+    hidden = masks.hide(text)
+    assert "s3cret" not in hidden
+    assert "bake: 10m" in hidden
+    assert masks.reveal(hidden, text, "f") == text
+
+
 @given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=30), st.sampled_from("'\""))
 def test_any_value_comes_back(value, quote):
     """Broken: a secret with quotes, colons or hashes in it is cut."""
@@ -104,6 +115,8 @@ admin: {tokens: [{name: a, role: viewer, sha256: "DIGEST"}]}
 backends:
   - {name: v1, endpoints: [http://127.0.0.1:1], healthCheck: {path: /ready}}
   - {name: v2, endpoints: [http://127.0.0.1:2], healthCheck: {path: /ready}}
+  - {name: v3, endpoints: [http://127.0.0.1:3, http://127.0.0.1:4], healthCheck: {path: /ready}}
+  - {name: v4, endpoints: [http://127.0.0.1:3, http://127.0.0.1:4], healthCheck: {path: /ready}}
 routes:
   - name: switched
     match: [{path: {prefix: /a}}]
@@ -111,6 +124,10 @@ routes:
     mirrors: [{backend: v2, headers: {set: {authorization: SECRET1}}}]
     webhooks: [{name: chat, type: event, url: http://h/SECRET2}]
     strategy: {blueGreen: {smoke: [{path: /x, headers: {Authorization: SECRET3}}]}}
+  - name: replaced
+    match: [{path: {prefix: /b}}]
+    backendRefs: [{name: v3}, {name: v4, role: canary}]
+    strategy: {rollingUpdate: {hook: {url: http://h/SECRET6}, smoke: [{path: /x, headers: {X-Key: SECRET7}}]}}
   - name: swapped
     backendRefs: [{name: v1}, {name: v2, role: canary}]
     strategy: {recreate: {hook: {url: http://h/SECRET4}, smoke: [{path: /x, headers: {X-Key: SECRET5}}]}}
@@ -126,12 +143,12 @@ SHOWN = {
     "store.url": "a password in it is refused",
     **dict.fromkeys(
         f"routes.*.{hook}.{part}"
-        for hook in ("webhooks.*", "strategy.recreate.hook")
+        for hook in ("webhooks.*", "strategy.recreate.hook", "strategy.rollingUpdate.hook")
         for part in ("metadata.*", "secret.env", "secret.file")
     ),
     **dict.fromkeys(
         f"routes.*.strategy.{strategy}.smoke.*.{part}"
-        for strategy in ("blueGreen", "recreate")
+        for strategy in ("blueGreen", "recreate", "rollingUpdate")
         for part in ("body", "expect.json.*")
     ),
 }

@@ -146,6 +146,21 @@ def test_status_says_which_endpoints_are_left_out_and_why(admin):
         assert text in output, output
 
 
+def test_status_tells_endpoints_that_are_replaced_from_those_that_fail(admin, controller):
+    """Broken: every rolling update looks like an outage, or nobody sees how far it is."""
+    lines = controller.document["endpoints"]
+    lines += [{"backend": "fraud-v2", "address": "http://10.0.0.21:8080", "status": "starting"}]
+    output = " ".join(run("routes", "fraud", "--admin", admin).output.split())
+    assert "http://10.0.0.21:8080" in output
+    assert "being started" in output
+    status = controller.status()
+    status["backends"][0]["endpoints"][1]["out"] = "leaving"
+    controller.status = lambda: status
+    output = " ".join(run("status", "--admin", admin).output.split())
+    assert "is draining" in output
+    assert "is unhealthy" not in output
+
+
 def test_routes_and_history_are_tables_for_people(admin):
     """Broken: rollouts cannot be followed on a terminal."""
     assert "static weights/" in run("routes", "--admin", admin).output

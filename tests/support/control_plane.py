@@ -285,4 +285,14 @@ def config(*steps: dict[str, Any], **route: Any) -> dict[str, Any]:
     return {"listen": [{"address": "127.0.0.1:0"}], "workers": WORKERS, "backends": backends, "routes": [whole | route]}
 
 
-__all__ = ["ANALYSIS", "STEPS", "World", "config", "playing"]
+def rolling(endpoints: int, **rolling_update: Any) -> dict[str, Any]:
+    """The same where v2 takes the places of v1, endpoint by endpoint."""
+    found = config(*STEPS)
+    for backend in found["backends"][:2]:
+        backend["endpoints"] = [f"http://127.0.0.1:{9100 + n}" for n in range(endpoints)]
+        backend["healthCheck"] = {"path": "/ready"}
+    found["routes"][0]["strategy"] = {"rollingUpdate": {"hook": {"url": "http://h/"}, **rolling_update}}
+    return found
+
+
+__all__ = ["ANALYSIS", "STEPS", "World", "config", "playing", "rolling"]

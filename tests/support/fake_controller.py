@@ -408,6 +408,7 @@ def route_document() -> dict[str, Any]:
             arm("fraud-v2", "shadow", weight=0.0, users=None, skips={"busy": 2}, labels={}, numbers={},
                 repeats={"disagreed": 2, "agreed": 48}),
         ],
+        "endpoints": [],
         "metrics": [
             metric("errors", "errors", "pp"),
             metric("latency.p99", "latency", "%", stable=0.048, candidate=0.047, effect=-2.1, passed=True,
@@ -481,6 +482,7 @@ def plain_document() -> dict[str, Any]:
         "stageStartedAt": None,
         "endedAt": None,
         "arms": [arm("fraud-v1", "stable", weight=100.0, labels={}, numbers={}, users=None)],
+        "endpoints": [],
         "metrics": [],
         "ratio": None,
         "missing": [],
@@ -511,7 +513,7 @@ def backend_documents() -> list[dict[str, Any]]:
     """A backend of which one endpoint is down and one ejected, and one that is not checked."""
     line = {
         "state": "healthy", "reason": "", "since": STARTED_S, "checkedAt": STARTED_S, "inFlight": 2,
-        "ejectedBy": 0, "ejectedUntil": None, "ejections": 0, "share": 1.0,
+        "ejectedBy": 0, "ejectedUntil": None, "ejections": 0, "share": 1.0, "out": "",
     }  # fmt: skip
     return [
         {

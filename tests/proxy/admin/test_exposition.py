@@ -216,6 +216,7 @@ def test_endpoints_are_counted_by_state(controller):
               for state in ("healthy", "unhealthy", "ejected", "unknown")}  # fmt: skip
     assert counts == {"healthy": 1, "unhealthy": 1, "ejected": 1, "unknown": 0}
     assert value("understudy_backend_endpoints", backend="fraud-v2", state="unhealthy") == 0
+    assert value("understudy_backend_endpoints", backend="fraud-v2", state="out") == 0
     assert value("understudy_backend_panic", backend="fraud-v2") == 2
     assert value("understudy_backend_requests_in_flight", backend="fraud-v1") == 6
     assert value("understudy_backend_ejections_total", backend="fraud-v1") == 3

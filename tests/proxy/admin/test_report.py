@@ -49,6 +49,21 @@ def test_texts_from_outside_are_shown_and_never_interpreted(route):
     assert "go on \\| after lunch" in text
 
 
+def test_endpoints_that_are_replaced_are_shown(route):
+    """Broken: nobody sees which endpoints are old, new or away in the middle of a rolling update."""
+    assert "## Endpoints" not in markdown(route, [])
+    route["endpoints"] = [
+        {"backend": "fraud-v1", "address": "http://a:1", "status": "leaving"},
+        {"backend": "fraud-v2", "address": "http://b:1", "status": "warming"},
+    ]
+    assert section(markdown(route, []), "Endpoints").splitlines()[1:5] == [
+        "| version | endpoint |  |",
+        "| --- | --- | --- |",
+        "| fraud-v1 | http://a:1 | draining |",
+        "| fraud-v2 | http://b:1 | starting slowly |",
+    ]
+
+
 @pytest.mark.parametrize(
     ("phase", "said"),
     [

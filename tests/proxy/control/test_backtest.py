@@ -12,7 +12,7 @@ import yaml
 
 from config.loader import loads
 from proxy.control.backtest import backtest
-from tests.support.control_plane import ANALYSIS, STEPS, World, config
+from tests.support.control_plane import ANALYSIS, STEPS, World, config, rolling
 
 LATENCY = {"name": "latency.p99", "maxIncrease": "10%", "role": "info"}
 
@@ -169,6 +169,22 @@ async def test_webhooks_are_not_waited_for(world: World) -> None:
     asking["routes"][0]["webhooks"] = [{"name": type_, "type": type_, "url": "http://h/"} for type_ in types]
     assert plain["phase"] == "Succeeded"
     assert tried(source, asking)["replayed"] == plain
+
+
+async def test_endpoints_are_tried_as_the_weights_of_a_canary(world: World) -> None:
+    """If broken, nobody can try on a recording which margins a rolling update would need."""
+    assert world.controller is not None
+    while world.first["weight"] != 50.0:
+        await world.second()
+    await world.controller.act("r", "pause", "ann")
+    for _ in range(20):
+        await world.second()
+    source = await recorded(world)
+    two = rolling(2, analysis={"minSamples": 50})
+    answer = tried(source, two)["replayed"]
+    assert (answer["phase"], answer["skipped"] > 0) == ("Succeeded", True)
+    answer = tried(source, rolling(3))["replayed"]
+    assert answer["stopped"] == "the evidence that was recorded at weight 33.3333 % ends before step 2 is done"
 
 
 async def test_attempts_are_recorded_apart_and_survive_a_crash(world: World) -> None:

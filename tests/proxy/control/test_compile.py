@@ -16,6 +16,7 @@ from config.limits import Limits
 from config.listening import Listen
 from proxy import snapshot
 from proxy.control.compile import ArmShare, compile, layout, listeners, seed
+from proxy.control.places import Place
 from proxy.control.rollout import Phase, State
 from proxy.snapshot import CIRCLE, RowRef, TableRef
 from tests.support.certificates import Authority
@@ -387,3 +388,17 @@ def test_with_all_of_the_traffic_the_candidate_is_copied_to_stable() -> None:
     [copies] = compiled(route, baking).mirrors
     assert (copies.backend, copies.methods) == (0, ("GET",))
     assert compiled(route, replace(STATE, weight_ppm=CIRCLE)).mirrors == ()
+
+
+def test_endpoints_that_are_replaced_get_nothing() -> None:
+    """Broken: requests would go to an endpoint that was stopped, or be held as if nobody served."""
+    places = (
+        Place("stable", "http://127.0.0.1:9001", "leaving"),
+        Place("candidate", "http://127.0.0.1:9002", "warming"),
+    )
+    state = replace(STATE, phase=Phase.REVERTING, doing="drain", places=places)
+    made = compile(config(canary()), {"r": state}, {}, {}, 7)
+    assert made.out == ((0, 0),)
+    assert made.routes[0].hold is None
+    assert compile(config(canary()), {"r": STATE}, {}, {}, 7).out == ()
+    assert compile(config(canary()), {"r": replace(state, places=())}, {}, {}, 7).routes[0].hold is not None

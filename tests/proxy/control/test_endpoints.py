@@ -77,3 +77,23 @@ def test_the_check_of_the_file_is_what_is_asked() -> None:
     """Defaults are what the reference says."""
     check = HealthCheck(path="/")
     assert (check.interval, check.timeout, check.unhealthy_threshold, check.healthy_threshold) == (5.0, 1.0, 3, 2)
+
+
+def test_what_is_under_way_is_counted_over_workers(workers: tuple[Book, list[Writer]]) -> None:
+    """A drain would end with requests under way, in a worker that has not told yet for one."""
+    book, (first, second) = workers
+    write(first, 2, tag("v2", B), EndpointState(in_flight=3))
+    asked = {("v2", "http://10.0.0.2:80")}
+    assert endpoints.in_flight(BACKENDS, asked, book.reader, [0]) == 3
+    assert endpoints.in_flight(BACKENDS, asked, book.reader, [0, 1]) == 4
+    write(second, 2, tag("v2", B), EndpointState(in_flight=0))
+    assert endpoints.in_flight(BACKENDS, asked, book.reader, [0, 1]) == 3
+
+
+def test_what_is_replaced_says_so() -> None:
+    """Every rolling update would look like an outage."""
+    away = {("v2", "http://10.0.0.2:80"): "leaving"}
+    book = Book()
+    found = endpoints.backends(BACKENDS, FakeChecks(), book.reader, [], NOW_S, WALL_S, away)
+    book.close()
+    assert [line["out"] for backend in found for line in backend["endpoints"]] == ["", "", "leaving"]

@@ -14,7 +14,8 @@ import yaml
 from analysis.plan import Gate, Goal
 from config import loader, schema
 from proxy.control import judging, steps
-from tests.support.control_plane import config
+from proxy.control.places import Rolling
+from tests.support.control_plane import config, rolling
 
 METRICS = [
     {"name": "errors", "maxIncrease": ["20%", "0.2pp"], "weight": 2},
@@ -254,6 +255,34 @@ def test_every_strategy_is_one_plan(
     plan = planned(found)
     assert (plan.on_inconclusive, plan.progress_deadline_s, plan.on_no_traffic) == ("pause", 60.0, "abort")
     assert plan.on_ratio == "pause"
+
+
+def test_endpoints_are_replaced_in_batches_with_the_proof_before_the_last() -> None:
+    """The last endpoint of stable would be stopped without proof, or all of them without anybody having looked."""
+    found = rolling(3, analysis={"minSamples": 20, "duration": "1m"}, bake="10m", drainTimeout="1s", deadline="2m")
+    found["backends"][1]["loadBalancer"] = {"slowStart": {"window": "30s", "minWeightPercent": 20}}
+    plan = planned(found)
+    assert plan.steps == (
+        steps.Replace(333_333, 1, 3),
+        steps.Analysis(20, 60.0),
+        steps.Replace(666_667, 2, 3),
+        steps.Analysis(20, 60.0, proof=True),
+        steps.Replace(1_000_000, 3, 3),
+    )
+    places = tuple(f"http://127.0.0.1:910{n}" for n in range(3))
+    assert plan.rolling == Rolling(places, places, 1, 0, 1.0, 120.0, 30.0, 0.2)
+    assert (plan.ending, plan.bake) == (steps.Promotion(proof=False), steps.Bake(600.0, 0))
+    _route(found)["webhooks"] = [{"name": "go", "type": "confirm-promotion", "url": "http://h/"}]
+    assert planned(found).steps[-2:] == (steps.Confirm("confirm-promotion"), steps.Replace(1_000_000, 3, 3))
+
+
+def test_another_endpoint_of_stable_is_another_plan_where_they_are_replaced() -> None:
+    """An endpoint that was added in the middle would never be replaced."""
+    before = planned(rolling(3))
+    found = rolling(3)
+    found["backends"][0]["endpoints"][2] = "http://127.0.0.1:9999"
+    assert planned(found).digest != before.digest
+    assert planned(found).candidate_digest == before.candidate_digest
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from config.loader import loads
 from config.schema import Route
 from proxy.control.outlook import measured_rate, outlook, warnings
 from tests.support.control_plane import config as document
+from tests.support.control_plane import rolling
 
 STEPS = ({"setMirror": {"percent": 50}}, {"setWeight": 5}, {"setWeight": 20})
 METRICS = [
@@ -89,6 +90,15 @@ def test_a_baseline_takes_the_traffic_of_two_equal_arms() -> None:
     for at, usual, times, rate in zip((small, large), alone["metrics"][0]["at"], (1.9, 1.6), (10, 40), strict=True):
         times *= kept(100.0, 30.0) / kept(rate, 30.0)
         assert at["seconds"] == pytest.approx(times * usual["prove"]["seconds"], rel=0.01)
+
+
+def test_a_rolling_update_is_planned_at_the_weights_of_its_batches() -> None:
+    """A plan would say that nothing looks at its metrics, or forget that a margin cannot be proven in time."""
+    live = loads(yaml.safe_dump(rolling(4, maxUnavailable=2)), "test").config
+    found = outlook(live.routes[0], 100.0, backends=live.backends)
+    assert [at["weight"] for at in found["metrics"][0]["at"]] == [50]
+    assert found["warnings"] == warnings(live.routes[0], 100.0, None, live.backends) == []
+    assert "needs about" in warnings(live.routes[0], 0.1, None, live.backends)[0]
 
 
 def test_truths_are_planned_as_if_all_were_told() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from proxy.control import state_codec
+from proxy.control.places import Place
 from proxy.control.state import Phase, Runner, State
 
 STATE = State(
@@ -72,10 +73,47 @@ def test_version_3_to_the_letter() -> None:
     assert state_codec.decode(written) == replace(STATE, race=race)
 
 
+def test_version_4_to_the_letter() -> None:
+    """If broken, a controller that starts in the middle of a batch does not know which endpoints are stopped."""
+    rolling = replace(STATE, doing="start", doing_since_s=19.5, places=(
+        Place("stable", "http://a:1", "stopped"), Place("candidate", "http://a:1", "starting"),
+    ))  # fmt: skip
+    written = json.loads(VERSION_1) | {
+        "version": 4, "doing": "start", "doing_since_s": 19.5, "ended_reason": "", "baseline": "", "race": [],
+        "places": [
+            {"side": "stable", "address": "http://a:1", "status": "stopped"},
+            {"side": "candidate", "address": "http://a:1", "status": "starting"},
+        ],
+    }  # fmt: skip
+    assert json.loads(json.dumps(state_codec.encode(rolling))) == written
+    assert state_codec.decode(written) == rolling
+
+
+@pytest.mark.parametrize(
+    ("version", "change"),
+    [
+        (1, {}),
+        (2, {"doing": "drain", "doing_since_s": 19.5}),
+        (3, {"baseline": "v1-fresh"}),
+        (3, {"race": (Runner("v2", "c2"), Runner("v3", "c3"))}),
+        (3, {"baseline": "v1-fresh", "doing": "drain"}),
+        (4, {"places": (Place("stable", "http://a:1", "serving"),)}),
+        (4, {"places": (Place("stable", "http://a:1", "serving"),), "ended_reason": "by hand"}),
+    ],
+)
+def test_the_oldest_version_that_can_hold_it_is_written(version: int, change: dict[str, Any]) -> None:
+    """If broken, a release that is gone back to cannot read rollouts that have nothing it does not know."""
+    state = replace(STATE, **change)
+    written = json.loads(json.dumps(state_codec.encode(state)))
+    assert written["version"] == version
+    assert state_codec.decode(written) == state
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 4}, "version 4 is unknown to this release, which reads up to 3"),
+        ({"version": 5}, "version 5 is unknown to this release, which reads up to 4"),
+        ({"version": 4, "places": [{"side": "left", "address": "a", "status": "serving"}]}, "damaged: .* 'left'"),
         ({"version": None}, "version None is unknown"),
         ({"phase": "Dancing"}, "damaged: Invalid enum value 'Dancing'"),
         ({"stage": "four"}, r"damaged: Expected `int`, got `str` - at `\$.stage`"),

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from proxy.control.places import Rolling
 from proxy.control.steps import (
     Analysis,
+    Confirm,
     Pause,
+    Promotion,
+    Replace,
     SetMirror,
     SetWeight,
     Smoke,
@@ -15,7 +21,9 @@ from proxy.control.steps import (
     is_last,
     percent,
     settle,
+    ungated,
 )
+from tests.proxy.control.test_rollout import plan
 
 
 @pytest.mark.parametrize(
@@ -30,6 +38,7 @@ from proxy.control.steps import (
         (Analysis(500, None), "analysis of 500 samples"),
         (Analysis(500, 1.5), "analysis of 500 samples for 1.5 s"),
         (Analysis(None, None, proof=True), "analysis until the candidate is proven"),
+        (Replace(500_000, 1, 2), "replace endpoints, batch 1 of 2 (then 50 % are the candidate's)"),
         (Smoke(0), "check every endpoint of the candidate"),
         (Smoke(1), "check every endpoint of the candidate, 1 smoke request to each"),
         (Smoke(2), "check every endpoint of the candidate, 2 smoke requests to each"),
@@ -38,6 +47,17 @@ from proxy.control.steps import (
 def test_steps_in_words(step: Step, text: str) -> None:
     """If broken, journal and reports tell another plan than the file."""
     assert describe(step) == text
+
+
+def test_recorded_endpoints_are_weights() -> None:
+    """If broken, a simulation waits for endpoints that records do not have, or gives stable nothing to compare with."""
+    rolling = replace(
+        plan(Confirm("pre-rollout"), Replace(500_000, 1, 2), Analysis(20, None, proof=True), Replace(1_000_000, 2, 2)),
+        rolling=Rolling(("a", "b"), ("a", "b"), 1, 0, 1.0, 1.0), ending=Promotion(proof=False),
+    )  # fmt: skip
+    found = ungated(rolling)
+    assert found.steps == (SetWeight(500_000), Analysis(20, None, proof=True))
+    assert (found.rolling, found.ending) == (None, Promotion())
 
 
 def test_percent() -> None:

@@ -119,6 +119,24 @@ def test_a_route_without_a_candidate_is_wrong_usage(tmp_path: Path) -> None:
     assert understudy(path, given=RECORDS).exit_code == 2
 
 
+def test_endpoints_are_tried_as_weights(tmp_path: Path) -> None:
+    """Broken: it waits for ever for endpoints that nobody replaces."""
+
+    def rolling(route: dict[str, object]) -> None:
+        route["strategy"] = {"rollingUpdate": {"hook": {"url": "http://h/"}}}
+
+    document = json.loads(config(rolling))
+    for backend in document["backends"]:
+        backend |= {"healthCheck": {"path": "/"}, "endpoints": ["http://a:1", "http://b:1"]}
+    path = tmp_path / "rolling.yaml"
+    path.write_text(json.dumps(document))
+    result = understudy(path, "--json", given=RECORDS)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["looks"] > 0
+    said = understudy(path, given=RECORDS).stdout
+    assert "stage 1 (weight 50 %, mirror 0 %), step 2: analysis until the candidate is proven" in said
+
+
 def test_a_route_that_swaps_its_versions_is_wrong_usage(tmp_path: Path) -> None:
     """Broken: it waits for ever for a swap that nobody carries out."""
 
