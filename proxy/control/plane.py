@@ -262,8 +262,8 @@ class Plane:
         rerouted = False
         state = subject.state
         if state is not None and subject.applied_stage != state.stage and self._fleet.holds(subject.generation):
-            subject.applied_stage = state.stage
             rerouted |= await self._step(subject, Applied(state.stage))
+            subject.applied_stage = state.stage  # told, and kept
         rerouted |= await self._check(subject)
         fallen = self._swapper.fallen(subject)
         rerouted |= fallen is not None and await self._step(subject, fallen)

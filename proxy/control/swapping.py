@@ -55,11 +55,10 @@ class Swapper:
                 self.look_again()
             return event
         if state.doing == "hold":
-            if subject.applied_stage == state.stage or not self._fleet.holds(subject.generation):
-                self.look_again()
-                return None
-            subject.applied_stage = state.stage
-            return Applied(state.stage)
+            if self._fleet.holds(subject.generation):
+                return Applied(state.stage)
+            self.look_again()
+            return None
         version, tallies = swaps.subject_of(state), subject.tallies(self._reader).items()
         under_way = sum(arm.totals.in_flight for (name, role), arm in tallies if name == version and role != "shadow")
         return self._done(state, subject.hook, subject.smokes, snapshot.backends, under_way)

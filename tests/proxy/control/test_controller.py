@@ -282,6 +282,23 @@ async def test_a_failing_store_freezes_rollouts_and_nothing_else(make: Make) -> 
     assert world.controller.status()["store"]["error"] is None
 
 
+async def test_a_store_that_fails_when_all_workers_hold_does_not_hold_for_ever(make: Make) -> None:
+    """What all workers have heard would be told once, while it could not be kept, and never again."""
+    held = config(*STEPS)
+    held["routes"][0]["strategy"] = {"recreate": {"hook": {"url": "http://127.0.0.1:1/"}}}
+    for backend in held["backends"]:
+        backend["healthCheck"] = {"path": "/ready"}
+    world = await make(held)
+    assert world.first["reason"].endswith("the route is held")
+    break_store(world)
+    for _ in range(3):
+        assert (await world.second())["reason"].endswith("the route is held")
+    mend_store(world)
+    for _ in range(3):
+        reason = (await world.second())["reason"]
+    assert not reason.endswith("the route is held")
+
+
 async def test_an_unreadable_store_at_the_start_sends_everything_to_stable(make: Make) -> None:
     """A proxy whose disk is broken would serve nobody, or send users to a version that was aborted."""
 
