@@ -13,6 +13,7 @@ from tests.support.system import ROOT
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 
+@pytest.mark.alone
 def test_the_demo_promotes_the_good_version_and_aborts_the_bad_one(tmp_path):
     """If this fails, the product does not do its main job."""
     found = tmp_path / "demo.json"
