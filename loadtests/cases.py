@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 USERS: Final = 2000
 CANARY_PERCENT: Final = 10
 TARGET: Final = "/v2/models/m/infer"
 KEY_HEADER: Final = "x-user-id"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Mode:
     clients: int = 0
     """Connections that are open at a time, where that is more than a proxy takes unasked."""
     workers: int = 1
+    beside: str = ""
+    """The mode that peers which cannot do this one are compared in."""
 
 
 PLAIN: Final = Mode("plain", "weighted and sticky", latency=True)
@@ -37,7 +40,7 @@ MODES: Final = {
     mode.name: mode
     for mode in (
         PLAIN,
-        Mode("predictions", "with predictions read", predictions=True),
+        Mode("predictions", "with predictions read", predictions=True, beside="plain"),
         Mode("mirror", "with 100 % mirroring", predictions=True, canary_percent=0, mirror=True),
         Mode("64KiB", "64 KiB both ways", request_bytes=64 << 10),
         Mode("1MiB", "1 MiB both ways", request_bytes=1 << 20),
@@ -60,8 +63,17 @@ def plan(peers: Iterable[tuple[str, Sequence[str]]], modes: Sequence[str]) -> li
     return [Case(peer, mode) for peer, able in peers for mode in modes if mode in able]
 
 
-def order(cases: Sequence[Case], round_: int) -> list[Case]:
-    """The cases in the order of one round: shuffled, so that no peer always comes after the same other one."""
-    shuffled = list(cases)
-    random.Random(round_).shuffle(shuffled)
+def groups(cases: Sequence[Case]) -> list[list[Case]]:
+    """The cases by what they are compared with: those of one mode, and of the mode beside it."""
+    found: dict[str, list[Case]] = {}
+    for case in cases:
+        found.setdefault(MODES[case.mode].beside or case.mode, []).append(case)
+    return list(found.values())
+
+
+def order(items: Iterable[T], number: int) -> list[T]:
+    """Cases, or groups of them, in the order of one round or bout: shuffled, so that no peer always comes after the
+    same other one."""
+    shuffled = list(items)
+    random.Random(number).shuffle(shuffled)
     return shuffled

@@ -1,8 +1,10 @@
-"""Rounds of measurements: every case once per round, in an order of its own, with one upstream for all of them.
+"""Rounds of measurements: what is compared with each other takes turns of a second, with one upstream for all.
 
-One measurement starts the peer anew, warms it up, and reads the CPU time of all its processes around a full load by
-wrk. The proxy has one core; upstream and load generators have the others, so with two cores in the machine a proxy
-that is quicker than they are is not driven to its limit: `busy` tells.
+In a round the peers of a mode are started anew and warmed up. Then they take turns, in an order that changes from one
+bout to the next: one serves while the processes of the others stand still. A machine that others share is quick for
+some seconds and slow for some; a ratio within a bout is of the same seconds. A turn reads the CPU time of all of a
+peer's processes around a full load by wrk. The proxy has one core; upstream and load generators have the others, so
+with two cores in the machine a proxy that is quicker than they are is not driven to its limit: `busy` tells.
 """
 
 from __future__ import annotations
@@ -15,31 +17,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from loadtests import closedloop, peers, procfs, summary
-from loadtests.cases import DEFAULT_MODES, MODES, Case, Mode, order, plan
+from loadtests.cases import DEFAULT_MODES, MODES, Case, Mode, groups, order, plan
 from loadtests.peers import PEERS, Peer, PeerError, Running
 from loadtests.settings import ROWS
 from proxy.ledger.layout import LABELS
 
 HELP: Final = "every proxy under the same loads, in rounds"
-_LIKE: Final = {"predictions": "plain"}
+_LIKE: Final = {mode.name: mode.beside for mode in MODES.values() if mode.beside}
 """The mode that peers are compared in where they cannot do ours."""
-WARM_UP_S = 1
+WARM_UP_S: Final = 2
+"""A proxy of several processes has started the last of them by then; what their start costs is no cost of a request."""
 SETTLE_S = 0.1
 """For copies that are still under way when the clients have their answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How much is measured: rounds, seconds of each load, and the rate of the open loop per second."""
+    """How much is measured: rounds, bouts of each, seconds of each load, and the rate of the open loop per second."""
 
     rounds: int = 3
-    seconds: int = 2
-    latency_s: float = 5.0
+    bouts: int = 5
+    seconds: int = 1
+    latency_s: float = 2.0
     rate: int = 2000
 
 
@@ -72,29 +76,50 @@ class Comparison:
         """All rounds. A case that fails is left out from then on."""
         with upstream(self._cores.load) as ports:
             for number in range(1, self._options.rounds + 1):
-                if any(MODES[case.mode].latency for case in cases):
-                    self.direct[number] = self._latency(ports["stable"])
-                for case in order(cases, number):
-                    name = f"{case.peer}, {case.mode}"
-                    if name not in self.left_out:
-                        self._case(number, case, by_name[case.peer], ports, name)
+                for group in order(groups(cases), number):
+                    self._take_turns(number, group, by_name, ports)
 
-    def _case(self, number: int, case: Case, peer: Peer, ports: dict[str, int], name: str) -> None:
-        mode = MODES[case.mode]
+    def _take_turns(
+        self, round_: int, group: Sequence[Case], by_name: Mapping[str, Peer], ports: dict[str, int]
+    ) -> None:
+        """All bouts of one round between cases that are compared with each other."""
+        with ExitStack() as stack:
+            proxies = {}
+            for case in order([case for case in group if _name(case) not in self.left_out], round_):
+                with self._left_out_if_it_fails(case):
+                    proxies[case] = stack.enter_context(
+                        peers.running(by_name[case.peer], MODES[case.mode], ports, self._cores.proxy)
+                    )
+                    closedloop.drive(proxies[case].port, MODES[case.mode], WARM_UP_S, self._cores.load)
+                    proxies[case].halt()
+            for bout in range(self._options.bouts):
+                number = (round_ - 1) * self._options.bouts + bout + 1
+                if any(MODES[case.mode].latency for case in proxies):
+                    self.direct[number] = self._latency(ports["stable"])
+                for case in order([case for case in proxies if _name(case) not in self.left_out], number):
+                    with self._left_out_if_it_fails(case):
+                        self._turn(number, case, proxies[case], ports)
+
+    def _turn(self, number: int, case: Case, proxy: Running, ports: dict[str, int]) -> None:
+        proxy.resume()
+        time.sleep(SETTLE_S)
+        found = self._measure(proxy, MODES[case.mode], ports)
+        proxy.halt()
+        self.figures.setdefault((case.peer, case.mode), {})[number] = found
+        self._say(f"bout {number}: {_name(case)}: {found['cpuMicroseconds']:.1f} us, "
+                  f"{found['requestsPerSecond']:.0f}/s")  # fmt: skip
+
+    @contextmanager
+    def _left_out_if_it_fails(self, case: Case) -> Iterator[None]:
+        name = _name(case)
         try:
-            with peers.running(peer, mode, ports, self._cores.proxy) as proxy:
-                found = self._measure(proxy, mode, ports)
+            yield
         except (PeerError, OSError, RuntimeError) as failure:  # OSError: a process of the peer is gone
             self.left_out[name] = str(failure)
-            self._say(f"round {number}: {name}: LEFT OUT: {failure}")
-            return
-        self.figures.setdefault((case.peer, case.mode), {})[number] = found
-        self._say(f"round {number}: {name}: {found['cpuMicroseconds']:.1f} us, {found['requestsPerSecond']:.0f}/s")
+            self._say(f"{name}: LEFT OUT: {failure}")
 
     def _measure(self, proxy: Running, mode: Mode, ports: dict[str, int]) -> dict[str, float]:
         options, cores = self._options, self._cores.load
-        closedloop.drive(proxy.port, mode, WARM_UP_S, cores)
-        time.sleep(SETTLE_S)
         pids = proxy.pids()
         seen, pairs, start_s = counts(ports), _pairs(proxy), time.monotonic()
         busy_s, used_s = procfs.cores_busy_s(self._cores.proxy), procfs.cpu_s(pids)
@@ -103,7 +128,6 @@ class Comparison:
         elapsed_s = time.monotonic() - start_s
         time.sleep(SETTLE_S)
         reached = {role: count - seen[role] for role, count in counts(ports).items()}
-        memory = procfs.memory(pids)
         if not load.requests:
             raise PeerError("it answered no request under load")
         found = {
@@ -114,8 +138,7 @@ class Comparison:
             "errors": float(load.errors),
             "canaryShare": reached["canary"] / max(reached["stable"] + reached["canary"], 1),
             "copiesPerRequest": reached["shadow"] / load.requests,
-            "rssMiB": memory.rss_mib,
-            "pssMiB": memory.pss_mib,
+            "rssMiB": procfs.memory(pids).rss_mib,
         }
         if proxy.reader is not None and mode.mirror:
             found["pairsPerRequest"] = (_pairs(proxy) - pairs) / load.requests
@@ -138,7 +161,8 @@ class Comparison:
 def options(parser: argparse.ArgumentParser) -> None:
     """What can be asked for."""
     default, add = Options(), parser.add_argument
-    add("--rounds", type=int, default=default.rounds, help="about 150 s each (default: %(default)s)")
+    add("--rounds", type=int, default=default.rounds, help="about 250 s each (default: %(default)s)")
+    add("--bouts", type=int, default=default.bouts, help="turns of each peer in a round (default: %(default)s)")
     add("--seconds", type=int, default=default.seconds, help="of each full load (default: %(default)s)")
     add("--latency-seconds", type=float, default=default.latency_s, help="of each fixed rate (default: %(default)s)")
     add("--rate", type=int, default=default.rate, help="requests/s of the fixed rate (default: %(default)s)")
@@ -155,7 +179,7 @@ def measure(asked: argparse.Namespace, say: Callable[[str], None]) -> dict[str, 
     for name, reason in missing.items():
         say(f"{name}: LEFT OUT: {reason}")
     able = {peer.name: peer for peer in wanted if peer.name not in missing}
-    amount = Options(asked.rounds, asked.seconds, asked.latency_seconds, asked.rate)
+    amount = Options(asked.rounds, asked.bouts, asked.seconds, asked.latency_seconds, asked.rate)
     comparison = Comparison(amount, say)
     comparison.left_out.update(missing)
     comparison.run(plan(((name, peer.modes) for name, peer in able.items()), asked.modes), able)
@@ -220,6 +244,10 @@ def counts(ports: dict[str, int]) -> dict[str, int]:
     with closing(http.client.HTTPConnection("127.0.0.1", ports["control"], timeout=5)) as connection:
         connection.request("GET", "/")
         return json.load(connection.getresponse())
+
+
+def _name(case: Case) -> str:
+    return f"{case.peer}, {case.mode}"
 
 
 def _pairs(proxy: Running) -> float:

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -95,6 +96,18 @@ class Running:
         """All its processes."""
         return procfs.tree([self.root])
 
+    def halt(self) -> None:
+        """Have all of it stand still, parents first: none of them sees a child that stands still by itself."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self.pids():
+            os.kill(pid, number)
+
     def role(self, name: str) -> list[int]:
         """Our processes of a role: supervise, controller or worker."""
         return [pid for pid in self.pids() if name in procfs.command(pid)]
@@ -142,6 +155,9 @@ def stop(process: subprocess.Popen[str]) -> None:
     """End a process and all that it started."""
     pids = procfs.tree([process.pid])
     process.terminate()
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)  # what stands still hears nothing
     try:
         process.wait(STOP_S)
     except subprocess.TimeoutExpired:

@@ -28,9 +28,10 @@ Where the time goes, and what would be next for a goal that is missed: [profile.
 _METHOD: Final = """\
 ## How it is measured
 
-- Every proxy runs on one core, upstream and load generators on the others. It is started anew for every measurement
-  and warmed up for a second; the cases of a round come in a shuffled order. Figures are medians over the rounds, and
-  ratios are taken within a round before their median.
+- Every proxy runs on one core, upstream and load generators on the others. It is started anew in every round and
+  warmed up for two seconds. Then the proxies take turns, in bouts of a shuffled order: one serves and the processes of
+  the others stand still. Figures are medians over the bouts, and ratios are taken within a bout before their median,
+  since a shared machine is quick for some seconds and slow for some.
 - The load is POST with a body of 100 bytes over {connections} keep-alive connections, by {users} users in turn, named
   in `x-user-id`. The upstream answers an Open Inference V2 JSON of 150 bytes, or as much as it got. {percent} % of the
   users go to the canary, always the same ones. With mirroring all live traffic goes to stable, and every request is
@@ -97,9 +98,9 @@ def _machine(results: Results) -> str:
     others = max(case["median"]["othersBusy"] for case in results["cases"])
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     return (
-        f"Measured on {results['date']} by `{results['command']}`: rounds: {options['rounds']}, each load "
-        f"{options['seconds']} s.\nMachine: {machine['cpu']}, {machine['cores']} cores, {machine['memoryMiB']:,} MiB, "
-        f"Linux {machine['kernel']}, Python {machine['python']}.\nVersions: {versions}.\n"
+        f"Measured on {results['date']} by `{results['command']}`: rounds: {options['rounds']}, bouts of each: "
+        f"{options['bouts']}, each load {options['seconds']} s.\nMachine: {machine['cpu']}, {machine['cores']} cores, "
+        f"{machine['memoryMiB']:,} MiB, Linux {machine['kernel']}, Python {machine['python']}.\nVersions: {versions}.\n"
         f"Other processes took up to {others:.0%} of the proxy's core"
         + (": **the machine was not idle, so measure again.**\n" if others > OTHERS_BUSY else ".\n")
     )
@@ -107,10 +108,17 @@ def _machine(results: Results) -> str:
 
 def _goals(results: Results) -> str:
     rows = [
-        [goal["goal"], f"{goal['atMost']:.2f}", figure(goal["ratio"], 2), _HOLDS[goal["holds"]]]
+        [
+            goal["goal"],
+            figure(goal["atMost"], 2),
+            figure(goal["ratio"], 2),
+            " to ".join(figure(value, 2) for value in goal["middleHalf"] or ()) or figure(None),
+            _HOLDS[goal["holds"]],
+        ]
         for goal in results["goals"]
     ]
-    return "## Goals\n\n" + table(["Understudy over the peer", "at most", "measured", ""], rows)
+    head = ["Understudy over the peer", "at most", "measured", "half of the bouts", ""]
+    return f"## Goals\n\n{table(head, rows)}"
 
 
 def _cpu(results: Results) -> str:
@@ -166,12 +174,13 @@ def _latency(results: Results) -> str:
 
 def _memory(results: Results) -> str:
     rows = [
-        [case["title"], figure(case["median"]["rssMiB"]), figure(case["median"]["pssMiB"])]
+        [case["title"], figure(case["median"]["rssMiB"])]
         for case in _ordered(results)
         if case["mode"] == DEFAULT_MODES[0]
     ]
-    head = ["MiB after the load, all processes", "resident", "proportional"]
-    return "## Memory\n\n" + table(head, rows) if rows else ""
+    head = ["after the load", "MiB resident, all processes"]
+    note = "\nPages that processes share are counted in each. What the sidecar takes in proportion stands below.\n"
+    return f"## Memory\n\n{table(head, rows)}{note}" if rows else ""
 
 
 def left_out(results: Results) -> str:

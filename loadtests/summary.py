@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 from typing import Any, Final
 
 Round = Mapping[str, float]
@@ -72,21 +72,38 @@ def added(rounds: Rounds, direct: Rounds) -> dict[int, dict[str, float]]:
 
 def ratio(ours: Rounds, theirs: Rounds, figure: str) -> float | None:
     """The median over rounds of our figure over theirs; None without a round that has both above zero."""
-    common = [
+    found = ratios(ours, theirs, figure)
+    return median(found) if found else None
+
+
+def ratios(ours: Rounds, theirs: Rounds, figure: str) -> list[float]:
+    """Our figure over theirs in each round that has both above zero."""
+    return [
         ours[number][figure] / theirs[number][figure]
         for number in ours
         if number in theirs and ours[number].get(figure, 0) > 0 and theirs[number].get(figure, 0) > 0
     ]
-    return median(common) if common else None
+
+
+def middle(values: Sequence[float]) -> tuple[float, float] | None:
+    """Between which values the middle half lies; None of fewer than four."""
+    if len(values) < 4:
+        return None
+    low, _, high = quantiles(values, n=4, method="inclusive")
+    return low, high
 
 
 def judged(cases: Mapping[tuple[str, str], Rounds], goals: Sequence[Goal] = GOALS) -> list[dict[str, Any]]:
-    """Each goal with its ratio and whether it holds; both are None where a side was not measured."""
+    """Each goal with its ratio, the range of its middle half and whether it holds; None where a side was not
+    measured."""
     found = []
     for goal in goals:
-        value = ratio(cases.get(goal.ours, {}), cases.get(goal.theirs, {}), goal.figure)
+        seen = ratios(cases.get(goal.ours, {}), cases.get(goal.theirs, {}), goal.figure)
+        value = median(seen) if seen else None
         holds = None if value is None else value <= goal.at_most
-        found.append({"goal": goal.text, "atMost": goal.at_most, "ratio": value, "holds": holds})
+        found.append(
+            {"goal": goal.text, "atMost": goal.at_most, "ratio": value, "middleHalf": middle(seen), "holds": holds}
+        )
     return found
 
 

@@ -1,6 +1,6 @@
 """What is measured, and in which order."""
 
-from loadtests.cases import Case, order, plan
+from loadtests.cases import Case, groups, order, plan
 
 
 def test_a_peer_is_measured_in_the_modes_that_it_can_do():
@@ -19,3 +19,9 @@ def test_each_round_has_every_case_in_another_order():
     assert sorted(first, key=cases.index) == sorted(second, key=cases.index) == cases
     assert first != second
     assert order(cases, 1) == first
+
+
+def test_what_is_compared_takes_turns_together():
+    """A ratio would be of two different minutes of a shared machine."""
+    cases = [Case("a", "plain"), Case("a", "mirror"), Case("b", "predictions"), Case("b", "mirror")]
+    assert groups(cases) == [[cases[0], cases[2]], [cases[1], cases[3]]]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loadtests.summary import Goal, added, against, judged, medians, ratio
+from loadtests.summary import Goal, added, against, judged, medians, middle, ratio
 
 CPU = "cpuMicroseconds"
 
@@ -57,3 +57,9 @@ def test_predictions_are_compared_with_plain_forwarding_of_the_peers():
     """The mode that no peer has would be left without any comparison."""
     cases = {("us", "predictions"): rounds(30), ("them", "plain"): rounds(60)}
     assert against(cases, ["them", "absent"], {"predictions": "plain"})["us", "predictions"] == {"them": 0.5}
+
+
+def test_the_middle_half_needs_some_values():
+    """The noise of two or three values would pass for a range."""
+    assert middle([1.0, 2.0, 3.0]) is None
+    assert middle([4.0, 1.0, 2.0, 3.0, 5.0]) == (2.0, 4.0)
