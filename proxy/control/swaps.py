@@ -81,10 +81,12 @@ def swapped(plan: Plan, state: State, event: Swapped, now_s: float) -> Decision:
 
 def look(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
     """Time goes on: a drain has an end, and so has a swap."""
+    if not isinstance(plan.ending, steps.Swap):
+        return _without_hook(state, now_s)
     harm = event.hooks.harm or ("" if event.verdict is None or not event.verdict.abort else event.verdict.reason)
     if harm and state.phase is Phase.SWAPPING:
         return _give_up(state, "Failed", "webhook" if event.hooks.harm else "evidence", harm, now_s)
-    swap = plan.ending if isinstance(plan.ending, steps.Swap) else steps.Swap(0.0, 0.0)
+    swap = plan.ending
     if state.doing == "drain" and now_s - state.doing_since_s >= swap.drain_s:
         after, actions = _next(plan, state, now_s)
         text = f"requests to {subject_of(state)} are under way after {swap.drain_s:g} s: they are cut"
@@ -94,6 +96,15 @@ def look(plan: Plan, state: State, event: Look, now_s: float) -> Decision:
         return state, (Ask(asked),) if asked else ()
     why = f"the swap was not done within {swap.drain_s + swap.deadline_s:g} s: {state.reason}"
     return _give_up(state, "Failed", "swap", why, now_s)
+
+
+def _without_hook(state: State, now_s: float) -> Decision:
+    """The file has another strategy now, and so nobody who stops and starts versions."""
+    if state.phase is Phase.SWAPPING and state.doing in _UNTOUCHED:
+        why = "the file has no recreate any more, and nothing was stopped yet"
+        return _give_up(state, "Inconclusive", rolls.CHANGED, why, now_s)
+    why = "the file has no recreate any more, so nobody stops or starts versions; put it back, requests wait for it"
+    return replace(state, reason=f"{_said(state)}: {why}"), ()
 
 
 def abort(plan: Plan, state: State, event: Abort, now_s: float) -> Decision:

@@ -266,3 +266,23 @@ def test_another_candidate_in_the_middle_of_a_swap_holds_on() -> None:
     waits = replace(run.plan, candidate="v3", candidate_digest="c3", steps=steps.gated((), gated, True), gates=gated)
     state, actions = rollout.adopt(waits, run.state, 110.0)
     assert (state.phase, state.doing) == (Phase.SWAPPING, "hold")
+
+
+@pytest.mark.parametrize(("done", "phase"), [
+    ((), Phase.ABORTED), (("hold",), Phase.ABORTED), (("hold", "drain"), Phase.SWAPPING),
+    (("hold", "drain", "stop"), Phase.SWAPPING),
+])  # fmt: skip
+def test_a_file_that_swaps_no_more_lets_nobody_go_to_what_is_stopped(done: tuple[str, ...], phase: Phase) -> None:
+    """Broken: a route would be held for ever without a word, or requests let go to a version that was stopped."""
+    run = Run()
+    run.done(*done)
+    run.plan = plan(steps=plan_of().steps, ending=steps.Promotion(), digest="other")
+    run.state, run.acted = rollout.adopt(run.plan, run.state, run.now_s)
+    assert run.state.phase is Phase.SWAPPING
+    state = run.tell(Look(None), after_s=500.0)
+    assert state.phase is phase
+    assert "the file has no recreate any more" in state.reason
+    run.plan = plan()
+    run.state, run.acted = rollout.adopt(run.plan, run.state, run.now_s)
+    if phase is Phase.SWAPPING:
+        assert run.done(*swaps.PARTS[len(done) :]).phase is Phase.PROMOTING, "it goes on where it stood"
