@@ -14,6 +14,8 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 ERRORS = [{"name": "errors", "maxIncrease": "10pp"}]
 PAIRS = [*ERRORS, {"name": "pair.label", "maxDisagreement": "10%"}]
 ENDED = ("Succeeded", "Aborted", "Failed")
+ACKNOWLEDGED_S = 0.25
+"""From a decision, which is kept first, until the last worker routes by it, at most (test_outage.py holds it)."""
 SMOKE = [
     {
         "path": "/v2/models/m/infer",
@@ -110,6 +112,7 @@ async def test_a_baking_version_that_breaks_is_taken_back(tmp_path, mirror_perce
             before = load.tally.failed
             v2.control(failEvery=2)
             await asyncio.to_thread(system.wait_phase, "Aborted", timeout_s=30)
+            await asyncio.sleep(ACKNOWLEDGED_S)
             failed = load.tally.failed
             await asyncio.sleep(1.0)
             assert load.tally.failed == failed, "somebody is sent to it yet"
