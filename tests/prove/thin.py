@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis.engine import HARM, PASS, Table
+from tests.prove.power import rank
 from tests.prove.result import alarms
 from tests.support.rollouts import ALPHA
 from tests.support.thin import thin
@@ -29,15 +30,19 @@ def margin(random: np.random.Generator, rate: float, share: float, side: float, 
 
 
 def sooner(random: np.random.Generator, goal: str, rate: float, runs: int) -> list[dict[str, Any]]:
-    """Seconds to a decision, by slices of a second and by windows."""
+    """Seconds to a decision, by slices of a second and by windows.
+
+    It fails where windows are slower for certain: the exact intervals of both medians lie apart, the wrong way round.
+    """
     side, worse, hours = GOALS[goal]
-    table, found = Table(MARGIN, 1.0, side, 0.01, 50.0), {}
+    table, found, ends = Table(MARGIN, 1.0, side, 0.01, 50.0), {}, {}
     for gather in (False, True):
         rollouts = thin(random, rate, 0.1, table, worse, hours[rate > 1], runs, gather=gather, drifts=False)
         took = np.sort(np.where(rollouts.first[0] > 0, rollouts.first[0], inf))
         found[gather] = [float(took[round(part * (runs - 1))]) for part in (0.5, 0.9)]
+        ends[gather] = float(took[rank(runs)]), float(took[runs - 1 - rank(runs)])
     told = {key: [None if each == inf else each for each in value] for key, value in found.items()}
     return [
         {"group": "sooner", "what": goal, "share": 0.1, "rate": rate, "runs": runs,
-         "slices": told[False], "windows": told[True], "holds": found[True][0] < found[False][0]}
+         "slices": told[False], "windows": told[True], "holds": ends[True][0] <= ends[False][1]}
     ]  # fmt: skip
