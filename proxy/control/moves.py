@@ -97,7 +97,7 @@ def climb(plan: Plan, state: State, ppm: int, now_s: float, why: str, actor: str
 
 def stand(plan: Plan, state: State) -> State:
     """The state in the phase that its step makes: Paused at a pause, else Progressing."""
-    if state.step < len(plan.steps) and isinstance(plan.steps[state.step], steps.Pause):
+    if isinstance(here(plan, state), steps.Pause):
         return replace(state, phase=Phase.PAUSED, paused_by="gate")
     return replace(state, phase=Phase.PROGRESSING, paused_by="")
 
@@ -187,20 +187,25 @@ def hold(state: State, decided_by: str, why: str) -> Decision:
     return state, (Record("inconclusive", state.reason),)
 
 
+def here(plan: Plan, state: State) -> steps.Step | None:
+    """The step at which it stands; None after the last one."""
+    return plan.steps[state.step] if state.step < len(plan.steps) else None
+
+
 def at_smoke(plan: Plan, state: State) -> bool:
     """Whether the step is one that asks the candidate's endpoints."""
-    return state.step < len(plan.steps) and isinstance(plan.steps[state.step], steps.Smoke)
+    return isinstance(here(plan, state), steps.Smoke)
 
 
 def at_replace(plan: Plan, state: State) -> bool:
     """Whether the step is one that replaces endpoints (`proxy.control.rolls`)."""
-    return state.step < len(plan.steps) and isinstance(plan.steps[state.step], steps.Replace)
+    return isinstance(here(plan, state), steps.Replace)
 
 
 def gate_at(plan: Plan, state: State) -> str:
     """The gate of the step; empty where it is none."""
-    here = plan.steps[state.step] if state.step < len(plan.steps) else None
-    return here.gate if isinstance(here, steps.Confirm) else ""
+    step = here(plan, state)
+    return step.gate if isinstance(step, steps.Confirm) else ""
 
 
 def waits_for_weight(state: State) -> str:
@@ -210,14 +215,14 @@ def waits_for_weight(state: State) -> str:
 
 def ramp_at(plan: Plan, state: State) -> steps.Ramp | None:
     """The ramp that the step is; None where it is none."""
-    here = plan.steps[state.step] if state.step < len(plan.steps) else None
-    return here if isinstance(here, steps.Ramp) else None
+    step = here(plan, state)
+    return step if isinstance(step, steps.Ramp) else None
 
 
 def pause_s(plan: Plan, state: State) -> float | None:
     """How long the pause of the step takes; None where it has no end, or is none."""
-    here = plan.steps[state.step] if state.step < len(plan.steps) else None
-    return here.duration_s if isinstance(here, steps.Pause) else None
+    step = here(plan, state)
+    return step.duration_s if isinstance(step, steps.Pause) else None
 
 
 def standing(state: State, now_s: float) -> steps.Standing:
@@ -250,7 +255,8 @@ def _reroute(state: State, weight_ppm: int, mirror_ppm: int, now_s: float) -> St
 
 
 def _place(plan: Plan, state: State) -> str:
-    step = steps.describe(plan.steps[state.step]) if state.step < len(plan.steps) else "last analysis"
+    step = here(plan, state)
+    text = "last analysis" if step is None else steps.describe(step)
     each = " each" if len(state.racing) > 1 else ""
     weights = f"weight {steps.percent(state.weight_ppm)}{each}, mirror {steps.percent(state.mirror_ppm)}"
-    return f"stage {state.stage} ({weights}), step {state.step + 1}: {step}"
+    return f"stage {state.stage} ({weights}), step {state.step + 1}: {text}"

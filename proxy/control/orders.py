@@ -94,7 +94,7 @@ def _named(state: State, event: Promote) -> str:
 
 
 def _is_proof(plan: Plan, state: State) -> bool:
-    here = plan.steps[state.step] if state.step < len(plan.steps) else None
+    here = moves.here(plan, state)
     return isinstance(here, steps.Analysis) and here.proof
 
 

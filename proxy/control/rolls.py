@@ -296,7 +296,7 @@ def _said(plan: Plan, state: State) -> str:
         "in": f"{steps.percent(state.weight_ppm)} of what serves is {state.candidate}'s",
         "warm": f"lets {_named(state, 'warming')} start slowly",
     }
-    here = plan.steps[state.step] if state.step < len(plan.steps) else None
+    here = moves.here(plan, state)
     batch = f"batch {here.batch} of {here.batches}: " if isinstance(here, steps.Replace) else ""
     return ("" if state.phase is Phase.REVERTING else batch) + said[state.doing]
 
