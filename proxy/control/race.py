@@ -33,26 +33,13 @@ def harmed(state: State, verdict: Verdict, now_s: float) -> State:
     """The state in which everybody has left whose harm is proven."""
     if not state.race:
         return state
-    found = dict(verdict.candidates)
-    race = tuple(
-        replace(runner, verdict="Failed", decided_by=found[runner.name].decided_by,
-                reason=found[runner.name].reason, left_s=now_s)
-        if not runner.verdict and runner.name in found and found[runner.name].abort else runner
-        for runner in state.race
-    )  # fmt: skip
-    return state if race == state.race else _led(replace(state, race=race))
+    found = {name: (own.decided_by, own.reason) for name, own in verdict.candidates if own.abort}
+    return _left_for(state, found, now_s)
 
 
 def gone(state: State, unwell: Mapping[str, str], now_s: float) -> State:
     """The state in which everybody has left who cannot be reached any more; `unwell` says why, by name."""
-    if not state.race:
-        return state
-    race = tuple(
-        replace(runner, verdict="Failed", decided_by="health", reason=unwell[runner.name], left_s=now_s)
-        if not runner.verdict and runner.name in unwell else runner
-        for runner in state.race
-    )  # fmt: skip
-    return state if race == state.race else _led(replace(state, race=race))
+    return _left_for(state, {name: ("health", why) for name, why in unwell.items()}, now_s)
 
 
 def left(state: State, after: State, now_s: float) -> Decision:
@@ -100,6 +87,16 @@ def entered(plan: Plan, out: Mapping[str, Runner]) -> tuple[Runner, ...]:
 def first_in(race: Iterable[Runner], otherwise: str) -> str:
     """The candidate that is in front before anything is known."""
     return next((runner.name for runner in race if not runner.verdict), otherwise)
+
+
+def _left_for(state: State, why: Mapping[str, tuple[str, str]], now_s: float) -> State:
+    """The state in which these are out of the race, if they were in it: by name, what decided so, and the reason."""
+    race = tuple(
+        replace(runner, verdict="Failed", decided_by=why[runner.name][0], reason=why[runner.name][1], left_s=now_s)
+        if not runner.verdict and runner.name in why else runner
+        for runner in state.race
+    )  # fmt: skip
+    return state if race == state.race else _led(replace(state, race=race))
 
 
 def _led(state: State) -> State:
