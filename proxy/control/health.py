@@ -52,6 +52,16 @@ class Condition:
         return self.healthy is not False
 
 
+def doubt(endpoint: Endpoint, known: Condition | None, since_s: float, of: str = "") -> str:
+    """Why an endpoint is not known to be well since then; "" if it is. `of` follows its name where others are meant as
+    well."""
+    if known is None or known.asked_s < since_s:
+        return f"{endpoint} was not asked yet"
+    if known.healthy is not True or known.reason:
+        return f"{endpoint}{of}: {known.reason or 'its health check has not passed yet'}"
+    return ""
+
+
 def judged(known: Condition, reason: str, check: HealthCheck, now_s: float) -> Condition:
     """What is known after one more answer. `reason` says why it failed, and is empty where it passed."""
     passed = not reason

@@ -16,7 +16,7 @@ from config.takeover import SmokeRequest
 from proxy.control import rolls
 from proxy.control.endpoints import in_flight
 from proxy.control.fleet import Fleet
-from proxy.control.health import Checks, Condition
+from proxy.control.health import Checks, Condition, doubt
 from proxy.control.ordering import Order, Orders
 from proxy.control.places import Place, Rolling
 from proxy.control.rollout import Applied, Phase, State, Swapped
@@ -125,11 +125,8 @@ class Roller:
         """Why the first of these endpoints is not known to be well since then."""
         for place, endpoint in found:
             name = rolls.name_of(state, place.side)
-            known = self._checks.condition(name, endpoint)
-            if known is None or known.asked_s < since_s:
-                return f"{endpoint} was not asked yet"
-            if known.healthy is not True or known.reason:
-                return f"{endpoint} of {name}: {known.reason or 'its health check has not passed yet'}"
+            if why := doubt(endpoint, self._checks.condition(name, endpoint), since_s, of=f" of {name}"):
+                return why
         return None
 
 

@@ -112,7 +112,7 @@ _BACK: Final = {
 }
 _SWAPPING: Final = Arrow(refusal="one version takes the place of the other: abort, or wait for the end of it")
 _REVERTING: Final = Arrow(refusal="stable is being put back: wait for the end of it")
-_FALLEN: Final = Arrow({Phase.REVERTING: "not well where stable was stopped"}, swaps.fallen)
+_FALLEN: Final = Arrow({Phase.REVERTING: "not well where stable was stopped"}, rolls.fallen)
 _PROMOTE: Final = Arrow(
     {
         Phase.PROGRESSING: "one step",

@@ -98,7 +98,7 @@ def told(plan: Plan, state: State, event: Swapped, now_s: float) -> Decision:
 
 
 def fallen(plan: Plan, state: State, event: Swapped, now_s: float) -> Decision:
-    """Endpoints of the candidate that served are not well any more."""
+    """The candidate serves, and is not well any more: endpoints of it, or all of it after a swap."""
     if event.doing != "watch" or event.stage != state.stage or not event.failure:
         return state, ()
     return moves.end(state, Phase.ABORTED, "Failed", "healthCheck", event.failure, now_s)

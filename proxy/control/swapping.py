@@ -13,7 +13,7 @@ from config.recreate import SwapHook
 from config.takeover import SmokeRequest
 from proxy.control import swaps
 from proxy.control.fleet import Fleet
-from proxy.control.health import Checks
+from proxy.control.health import Checks, doubt
 from proxy.control.ordering import Order, Orders
 from proxy.control.rolling import Roller
 from proxy.control.rollout import Applied, Phase, State, Swapped
@@ -127,13 +127,9 @@ class Swapper:
 
     def _unwell(self, state: State, backend: Backend) -> str:
         """Why the first endpoint of a version is not known to be well since it was started; "" if all are."""
-        for endpoint in backend.endpoints:
-            known = self._checks.condition(backend.name, endpoint)
-            if known is None or known.asked_s < state.doing_since_s:
-                return f"{endpoint} was not asked yet"
-            if known.healthy is not True or known.reason:
-                return f"{endpoint}: {known.reason or 'its health check has not passed yet'}"
-        return ""
+        known = ((each, self._checks.condition(backend.name, each)) for each in backend.endpoints)
+        doubts = (doubt(endpoint, condition, state.doing_since_s) for endpoint, condition in known)
+        return next(filter(None, doubts), "")
 
 
 def _backend(state: State, backends: Sequence[Backend]) -> Backend:

@@ -113,13 +113,6 @@ def abort(plan: Plan, state: State, event: Abort, now_s: float) -> Decision:
     return _give_up(state, "Inconclusive", "operator", reason, now_s, event.actor)
 
 
-def fallen(plan: Plan, state: State, event: Swapped, now_s: float) -> Decision:
-    """The candidate, which has all of the traffic, is not well any more."""
-    if event.doing != "watch" or event.stage != state.stage or not event.failure:
-        return state, ()
-    return moves.end(state, Phase.ABORTED, "Failed", "healthCheck", event.failure, now_s)
-
-
 def _give_up(
     state: State,
     verdict: Literal["Failed", "Inconclusive"],
