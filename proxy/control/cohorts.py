@@ -17,6 +17,11 @@ from config import schema
 from proxy.snapshot import CIRCLE, Segment
 
 
+def stable_of(route: schema.Route) -> str:
+    """The version that serves, of a route with a strategy."""
+    return next(ref.name for ref in route.backend_refs if ref.role == "stable")
+
+
 def baseline_of(route: schema.Route) -> str:
     """The version that stable is represented by; empty where stable itself is compared."""
     return next((ref.name for ref in route.backend_refs if ref.role == "baseline"), "")

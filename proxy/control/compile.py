@@ -59,7 +59,7 @@ def layout(route: schema.Route, state: State | None) -> Layout:
     """Who gets what of a route. A route with a strategy and no state yet gives everything to stable."""
     if route.strategy is None:
         return Layout(_static_arms(route), _static_mirrors(route, set()))
-    stable = next(ref.name for ref in route.backend_refs if ref.role == "stable")
+    stable = cohorts.stable_of(route)
     candidates = cohorts.candidates_of(route)
     racing = candidates if state is None or not state.race else state.racing
     weight_ppm = 0 if state is None else state.weight_ppm

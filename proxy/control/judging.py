@@ -46,7 +46,7 @@ def plan(config: schema.Config, route: schema.Route) -> steps.Plan | None:
     """What the rollout of a route is to do; None for a route without a strategy."""
     if route.strategy is None:
         return None
-    stable = next(ref.name for ref in route.backend_refs if ref.role == "stable")
+    stable = cohorts.stable_of(route)
     backends = {backend.name: backend for backend in config.backends}
     versions = [Runner(name, backends[name].digest()) for name in cohorts.candidates_of(route)]
     analysis = route.analysis
@@ -81,12 +81,11 @@ def plan_steps(route: schema.Route, backends: Sequence[schema.Backend]) -> tuple
     """What the rollout of a route does up to its ending; nothing for a route without a strategy."""
     if route.strategy is None:
         return ()
+    gates = frozenset(hook.type for hook in route.webhooks)
     if (rolling := _rolling(route, backends)) is not None and (given := route.strategy.rolling_update) is not None:
-        stands = frozenset(hook.type for hook in route.webhooks)
-        return steps.gated(tuple(_batches(rolling, given.analysis)), stands, asks_at_end=False)
+        return steps.gated(tuple(_batches(rolling, given.analysis)), gates, asks_at_end=False)
     switch = route.strategy.blue_green
     first = () if switch is None else (steps.Smoke(len(switch.smoke)),)
-    gates = frozenset(hook.type for hook in route.webhooks)
     ending = _ending(route.strategy)
     unasked = isinstance(ending, steps.Swap) or (isinstance(ending, steps.Promotion) and not ending.proof)
     ramp = () if (given_ramp := route.strategy.ramp) is None else (_ramp(given_ramp),)
@@ -98,9 +97,8 @@ def _rolling(route: schema.Route, backends: Sequence[schema.Backend]) -> Rolling
     given = route.strategy.rolling_update if route.strategy else None
     if given is None or not backends:
         return None
-    by_role = {ref.role: ref.name for ref in route.backend_refs}
     of = {backend.name: backend for backend in backends}
-    stable, candidate = of[by_role["stable"]], of[by_role["canary"]]
+    stable, candidate = of[cohorts.stable_of(route)], of[cohorts.candidates_of(route)[0]]
     slow = candidate.load_balancer.slow_start
     return Rolling(
         stable=tuple(map(str, stable.endpoints)),
@@ -164,7 +162,7 @@ def _digest_of(versions: Sequence[Runner]) -> str:
 def _digest(route: schema.Route, backends: Mapping[str, schema.Backend]) -> str:
     """Of stable only what is deployed counts: that it gets another instance does not begin a rollout anew, except where
     its instances are what is replaced. A baseline is what evidence compares with: another one is another question."""
-    stable = next(backends[ref.name] for ref in route.backend_refs if ref.role == "stable")
+    stable = backends[cohorts.stable_of(route)]
     facts = route.model_dump(mode="json", by_alias=True, include={"strategy", "analysis", "predictions"})
     facts["analysis"].pop("expectedRate", None)  # it is of the traffic, and asks nothing
     facts["stableVersion"] = stable.version
@@ -186,7 +184,7 @@ def _digest(route: schema.Route, backends: Mapping[str, schema.Backend]) -> str:
 
 def _repeats(route: schema.Route) -> float:
     """The share of the candidate's copies whose request stable is asked twice."""
-    candidates = {ref.name for ref in route.backend_refs if ref.role == "canary"}
+    candidates = cohorts.candidates_of(route)
     given = (mirror.repeat for mirror in route.mirrors if mirror.backend in candidates)
     return next((repeat.percent / 100 for repeat in given if repeat is not None), 0.0)
 
