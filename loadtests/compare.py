@@ -2,9 +2,10 @@
 
 In a round the peers of a mode are started anew and warmed up. Then they take turns, in an order that changes from one
 bout to the next: one serves while the processes of the others stand still. A machine that others share is quick for
-some seconds and slow for some; a ratio within a bout is of the same seconds. A turn reads the CPU time of all of a
-peer's processes around a full load by wrk. The proxy has one core; upstream and load generators have the others, so
-with two cores in the machine a proxy that is quicker than they are is not driven to its limit: `busy` tells.
+some seconds and slow for some; a ratio within a bout is of the same seconds. Who goes on first does what came due while
+it stood still, which is no cost of a request and is over before anything is measured. Then the CPU time of all of a
+peer's processes is read around a full load by wrk. The proxy has one core; upstream and load generators have the
+others, so with two cores in the machine a proxy that is quicker than they are is not driven to its limit: `busy` tells.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ _LIKE: Final = {mode.name: mode.beside for mode in MODES.values() if mode.beside
 """The mode that peers are compared in where they cannot do ours."""
 WARM_UP_S: Final = 2
 """A proxy of several processes has started the last of them by then; what their start costs is no cost of a request."""
-SETTLE_S = 0.1
+SETTLE_S: Final = 0.5
+"""Between the end of a standstill and the load. A peer has timers that are over and seconds to catch up with, which our
+controller does within its first tick; that is not what a peer costs that never stood still."""
+LAST_S: Final = 0.1
 """For copies that are still under way when the clients have their answers."""
 
 
@@ -126,7 +130,7 @@ class Comparison:
         load = closedloop.drive(proxy.port, mode, options.seconds, cores)
         busy_s, used_s = procfs.cores_busy_s(self._cores.proxy) - busy_s, procfs.cpu_s(pids) - used_s
         elapsed_s = time.monotonic() - start_s
-        time.sleep(SETTLE_S)
+        time.sleep(LAST_S)
         reached = {role: count - seen[role] for role, count in counts(ports).items()}
         if not load.requests:
             raise PeerError("it answered no request under load")
@@ -161,7 +165,7 @@ class Comparison:
 def options(parser: argparse.ArgumentParser) -> None:
     """What can be asked for."""
     default, add = Options(), parser.add_argument
-    add("--rounds", type=int, default=default.rounds, help="about 250 s each (default: %(default)s)")
+    add("--rounds", type=int, default=default.rounds, help="about 300 s each (default: %(default)s)")
     add("--bouts", type=int, default=default.bouts, help="turns of each peer in a round (default: %(default)s)")
     add("--seconds", type=int, default=default.seconds, help="of each full load (default: %(default)s)")
     add("--latency-seconds", type=float, default=default.latency_s, help="of each fixed rate (default: %(default)s)")

@@ -30,9 +30,9 @@ _METHOD: Final = """\
 
 - Every proxy runs on one core, upstream and load generators on the others. It is started anew in every round and
   warmed up for two seconds. Then the proxies take turns, in bouts of a shuffled order: one serves and the processes of
-  the others stand still. Figures are medians over the bouts, and ratios are taken within a bout before their median,
-  since a shared machine is quick for some seconds and slow for some. Our controller has work once a second, catches up
-  with the seconds in which it stood still, and pays for that within the load: compare `one worker alone`.
+  the others stand still. Whoever goes on has half a second for what came due meanwhile before it is loaded and its CPU
+  time is read. Figures are medians over the bouts, and ratios are taken within a bout before their median, since a
+  shared machine is quick for some seconds and slow for some.
 - The load is POST with a body of 100 bytes over {connections} keep-alive connections, by {users} users in turn, named
   in `x-user-id`. The upstream answers an Open Inference V2 JSON of 150 bytes, or as much as it got. {percent} % of the
   users go to the canary, always the same ones. With mirroring all live traffic goes to stable, and every request is
