@@ -39,7 +39,7 @@ class Sample(NamedTuple):
     status: int
     user: int
     group: int
-    readings: Sequence[ledger.Reading]
+    readings: list[ledger.Reading]
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +84,7 @@ def samples(kind: str) -> list[Sample]:
         group = draw.randrange(at.GROUPS) if sticky else -1
         failed = draw.random() < 0.01
         ended_s = arrived_s + draw.lognormvariate(-3.0, 0.4)
-        found.append(Sample(arrived_s, ended_s, failed, 500 if failed else 200, user, group, readings if read else ()))
+        found.append(Sample(arrived_s, ended_s, failed, 500 if failed else 200, user, group, readings if read else []))
     return found
 
 

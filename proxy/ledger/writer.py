@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
-from typing import Final
+from typing import Final, SupportsIndex
 
 from proxy.faults import Fault, Retry, Skip
 from proxy.ledger.guards import Guards
@@ -75,20 +75,23 @@ from proxy.ledger.row import Row
 _CLEARING: Final = -1.0
 """The tenant of a row that is being cleared: a worker that dies meanwhile leaves a row that is not taken for empty."""
 _ZEROS: Final = memoryview(bytes(8 * max(LANE_CELLS, R_LANES))).cast("d")
+_NO_SLOTS: Final[list[int]] = []
+_NO_NUMBERS: Final[list[float]] = []
+"""Of readings that have none: nobody adds to the lists of a reading."""
 
 
 @dataclass(init=False)
 class Reading:
     """One output of one answer: its label slots or its numbers, already clipped, and what was wrong with it.
 
-    It has no `__slots__`: a compiled class has its fields in place anyway, and of one that is a dataclass with slots
-    there is no subclass.
+    Its values are in lists: any other sequence costs compiled code an iterator. It has no `__slots__`: a compiled class
+    has its fields in place anyway, and of one that is a dataclass with slots there is no subclass.
     """
 
     output: int
-    labels: Sequence[int]
-    numbers: Sequence[float]
-    number_buckets: Sequence[int]
+    labels: list[int]
+    numbers: list[float]
+    number_buckets: list[int]
     missing: int
     invalid: int
     clipped: int
@@ -96,17 +99,17 @@ class Reading:
     def __init__(  # written out: the one that `dataclass` makes is never compiled
         self,
         output: int,
-        labels: Sequence[int] = (),
-        numbers: Sequence[float] = (),
-        number_buckets: Sequence[int] = (),
+        labels: list[int] | None = None,
+        numbers: list[float] | None = None,
+        number_buckets: list[int] | None = None,
         missing: int = 0,
         invalid: int = 0,
         clipped: int = 0,
     ) -> None:
         self.output = output
-        self.labels = labels
-        self.numbers = numbers
-        self.number_buckets = number_buckets
+        self.labels = _NO_SLOTS if labels is None else labels
+        self.numbers = _NO_NUMBERS if numbers is None else numbers
+        self.number_buckets = _NO_SLOTS if number_buckets is None else number_buckets
         self.missing = missing
         self.invalid = invalid
         self.clipped = clipped
@@ -153,7 +156,7 @@ class Writer:
 
     def add_worker(self, cell: int, amount: float) -> None:
         """Add to one of the worker's own cells (W_…)."""
-        self._cells[self._slab + cell] += amount
+        _add(self._cells, self._slab + cell, amount)
 
     def set_endpoint(self, number: int, values: array[float]) -> None:
         """Write the cells of an endpoint (`proxy.ledger.endpoints`)."""
@@ -162,7 +165,7 @@ class Writer:
 
     def refuse(self, fault: Fault) -> None:
         """Count a request that no version saw."""
-        self._cells[self._slab + W_REFUSED + fault] += 1
+        _add(self._cells, self._slab + W_REFUSED + fault, 1.0)
 
     # --- rows
     def occupy(self, index: int, tenant: int, outputs: int) -> Row:
@@ -215,7 +218,7 @@ class Writer:
         at = row.lane_bases[slice_ % LANES]
         if cells[at] != slice_:
             self._open(at, row, slice_)
-        cells[at + L_ARRIVED] += 1
+        _add(cells, at + L_ARRIVED, 1.0)
         if user >= 0:
             self._bytes[row.users + user] = 1
 
@@ -228,7 +231,7 @@ class Writer:
         status: int,
         fault: int,
         group: int = -1,
-        readings: Sequence[Reading] = (),
+        readings: list[Reading] | None = None,
     ) -> None:
         """Add one outcome, the whole of what an exchange contributed.
 
@@ -239,9 +242,10 @@ class Writer:
             return
         cells = self._cells
         if status != 200:
-            cells[row.base + R_STATUSES - 100 + (status if 100 <= status < NO_STATUS else NO_STATUS)] += 1
+            answer = status if 100 <= status < NO_STATUS else NO_STATUS
+            _add(cells, row.base + R_STATUSES - 100 + answer, 1.0)
         if fault:
-            cells[row.base + R_FAULTS + fault] += 1
+            _add(cells, row.base + R_FAULTS + fault, 1.0)
         latency_s = now_s - arrived_s
         if latency_s > GRACE_S:
             self._finish_late(row, now_s, failed)
@@ -250,24 +254,23 @@ class Writer:
         bucket = 0
         if latency_s > LATENCY_LOWEST_S:  # latency_bucket, in line
             bucket = int(log(latency_s) * INV_LOG_BASE + LATENCY_OFFSET)
-        cells[at + L_LATENCY + bucket] += 1
+        _add(cells, at + L_LATENCY + bucket, 1.0)
         if failed:
-            cells[at + L_FAILED] += 1
+            _add(cells, at + L_FAILED, 1.0)
         if group >= 0:
-            cells[at + L_GROUP_N + group] += 1
+            _add(cells, at + L_GROUP_N + group, 1.0)
             if failed:
-                cells[at + L_GROUP_FAILED + group] += 1
-            cells[row.base + R_GROUP_LATENCY + (bucket >> GROUP_STEP_BITS) * GROUPS + group] += 1
+                _add(cells, at + L_GROUP_FAILED + group, 1.0)
+            _add(cells, row.base + R_GROUP_LATENCY + (bucket >> GROUP_STEP_BITS) * GROUPS + group, 1.0)
             if not row.grouped:
                 cells[row.base + R_GROUPED] = 1
                 row.grouped = True
-            if readings:
-                for reading in readings:
-                    self._read_of_group(row.base, reading, group)
         if readings:
             for reading in readings:
                 self._read(at, reading)
-        cells[at + L_ON_TIME] += 1
+                if group >= 0:
+                    self._read_of_group(row.base, reading, group)
+        _add(cells, at + L_ON_TIME, 1.0)
 
     def _finish_late(self, row: Row, now_s: float, failed: bool) -> None:
         cells = self._cells
@@ -275,9 +278,9 @@ class Writer:
         at = row.lane_bases[slice_ % LANES]
         if cells[at] != slice_:
             self._open(at, row, slice_)
-        cells[at + L_LATE] += 1
+        _add(cells, at + L_LATE, 1.0)
         if failed:
-            cells[at + L_LATE_FAILED] += 1
+            _add(cells, at + L_LATE_FAILED, 1.0)
 
     def cut(self, row: Row, now_s: float) -> None:
         """Turn the outcome of a tunnel, which was none of failure when it was opened, into one.
@@ -288,40 +291,48 @@ class Writer:
         if not row.live:
             return
         cells = self._cells
-        cells[row.base + R_FAULTS + Fault.RESPONSE_CUT] += 1
-        cells[row.base + R_CUT] += 1
+        _add(cells, row.base + R_FAULTS + Fault.RESPONSE_CUT, 1.0)
+        _add(cells, row.base + R_CUT, 1.0)
         slice_ = int(now_s)
         at = row.lane_bases[slice_ % LANES]
         if cells[at] != slice_:
             self._open(at, row, slice_)
-        cells[at + L_CUT] += 1
+        _add(cells, at + L_CUT, 1.0)
 
     def _read(self, lane: int, reading: Reading) -> None:
         cells = self._cells
         at = lane + L_OUTPUTS + reading.output * OUTPUT_CELLS
-        for slot in reading.labels:
-            cells[at + O_LABELS + slot] += 1
-        cells[at + O_N] += len(reading.labels) + len(reading.numbers)
-        for number in reading.numbers:
-            cells[at + O_SUM] += number
-            cells[at + O_SQUARES] += number * number
-        for bucket in reading.number_buckets:
-            cells[at + O_NUMBERS + bucket] += 1
+        labels, numbers = reading.labels, reading.numbers
+        for slot in labels:
+            _add(cells, at + O_LABELS + slot, 1.0)
+        if count := len(labels) + len(numbers):
+            _add(cells, at + O_N, float(count))
+        if numbers:
+            total, squares = cells[at + O_SUM], cells[at + O_SQUARES]
+            for number in numbers:
+                total += number
+                squares += number * number
+            cells[at + O_SUM], cells[at + O_SQUARES] = total, squares
+            for bucket in reading.number_buckets:
+                _add(cells, at + O_NUMBERS + bucket, 1.0)
         if reading.missing:  # a cell that is left alone costs nothing, and these are rare
-            cells[at + O_MISSING] += reading.missing
+            _add(cells, at + O_MISSING, float(reading.missing))
         if reading.invalid:
-            cells[at + O_INVALID] += reading.invalid
+            _add(cells, at + O_INVALID, float(reading.invalid))
         if reading.clipped:
-            cells[at + O_CLIPPED] += reading.clipped
+            _add(cells, at + O_CLIPPED, float(reading.clipped))
 
     def _read_of_group(self, row: int, reading: Reading, group: int) -> None:
-        cells = self._cells
+        cells, numbers = self._cells, reading.numbers
         for slot in reading.labels:
-            cells[row + R_GROUP_LABELS + (reading.output * LABELS + slot) * GROUPS + group] += 1
-        at = row + R_GROUP_NUMBERS + reading.output * 2 * GROUPS + group
-        for number in reading.numbers:
-            cells[at] += 1
-            cells[at + GROUPS] += number
+            _add(cells, row + R_GROUP_LABELS + (reading.output * LABELS + slot) * GROUPS + group, 1.0)
+        if numbers:
+            at = row + R_GROUP_NUMBERS + reading.output * 2 * GROUPS + group
+            _add(cells, at, float(len(numbers)))
+            total = cells[at + GROUPS]
+            for number in numbers:
+                total += number
+            cells[at + GROUPS] = total
 
     def pair(
         self,
@@ -342,27 +353,27 @@ class Writer:
         at = row.lane_bases[int(arrived_s) % LANES]
         if cells[at] != int(arrived_s):
             return
-        cells[at + L_PAIRS] += 1
+        _add(cells, at + L_PAIRS, 1.0)
         bucket = 0
         if ratio > 0:  # ratio_bucket, in line
             bucket = min(max(RATIO_BUCKETS // 2 + int(log(ratio) * INV_LOG_RATIO // 1), 0), RATIO_BUCKETS - 1)
-        cells[at + L_RATIO + bucket] += 1
+        _add(cells, at + L_RATIO + bucket, 1.0)
         for output, disagrees, labels in outputs:
-            cells[at + L_PAIR_OUTPUTS + 2 * output] += 1
+            _add(cells, at + L_PAIR_OUTPUTS + 2 * output, 1.0)
             if disagrees:
-                cells[at + L_PAIR_OUTPUTS + 2 * output + 1] += 1
+                _add(cells, at + L_PAIR_OUTPUTS + 2 * output + 1, 1.0)
             for stable, shadow in labels:
-                cells[base + R_CONFUSION + (output * LABELS + stable) * LABELS + shadow] += 1
+                _add(cells, base + R_CONFUSION + (output * LABELS + stable) * LABELS + shadow, 1.0)
 
     def skip(self, row: Row, reason: Skip) -> None:
         """Count a copy that was not sent to a shadow, or not compared."""
         if row.live:
-            self._cells[row.base + R_SKIPS + reason] += 1
+            _add(self._cells, row.base + R_SKIPS + reason, 1.0)
 
     def retry(self, row: Row, result: Retry) -> None:
         """Count what became of an attempt after the first, or why none was made."""
         if row.live:
-            self._cells[row.base + R_RETRIES + result] += 1
+            _add(self._cells, row.base + R_RETRIES + result, 1.0)
 
     def labels(self, index: int, tenant: int, disguise: Callable[[str], str] | None = None) -> LabelTable:
         """The one hold on a table of label texts for its tenant, with what is in it already. A tenant has one way in
@@ -377,3 +388,9 @@ class Writer:
         table = LabelTable(self._cells, self._bytes, self.shape.table(self._worker, index), tenant, disguise)
         self._tables[index] = table
         return table
+
+
+def _add(cells: memoryview[float], cell: SupportsIndex, amount: float) -> None:
+    """Add to a cell. `+=` would leave the addition to the objects, and an `int` would be made twice from what compiled
+    code has in its place: each costs as much as the reading."""
+    cells[cell] = cells[cell] + amount
