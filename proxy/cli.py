@@ -330,7 +330,10 @@ def promote(
     full: Annotated[
         bool, typer.Option("--full", help="All traffic to the candidate, whatever the evidence says.")
     ] = False,
-    candidate: Annotated[str, typer.Option("--candidate", metavar="NAME", help="With --full: of several this.")] = "",
+    candidate: Annotated[
+        str,
+        typer.Option("--candidate", metavar="NAME", help="Of several candidates this: with --full, or for the file."),
+    ] = "",
     admin: Admin = DEFAULT_ADDRESS,
     as_json: AsJson = False,
 ) -> None:
@@ -339,7 +342,7 @@ def promote(
         from proxy.gitops import edit
 
         with asking(admin, as_json) as client:
-            edit(client, route, config, write=write, full=full)
+            edit(client, route, config, write=write, full=full, named=candidate)
     else:
         _act(admin, as_json, route, "promote", full=full, **({"candidate": candidate} if candidate else {}))
 
@@ -348,11 +351,14 @@ def promote(
 def abort(
     route: RouteName,
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the history.")] = "",
+    candidate: Annotated[
+        str, typer.Option("--candidate", metavar="NAME", help="Of several candidates this alone; the others go on.")
+    ] = "",
     admin: Admin = DEFAULT_ADDRESS,
     as_json: AsJson = False,
 ) -> None:
-    """Give all traffic back to stable, now."""
-    _act(admin, as_json, route, "abort", reason=reason)
+    """Give all traffic back to stable, now; or of several candidates that of one."""
+    _act(admin, as_json, route, "abort", reason=reason, **({"candidate": candidate} if candidate else {}))
 
 
 @app.command()
@@ -390,4 +396,4 @@ def _act(admin: str, as_json: bool, route: str, verb: str, **options: Any) -> No
     with asking(admin, as_json) as client:
         client.act(route, verb, **options)
         answer = client.route(route)
-    show(answer, as_json, lambda route: console.routes([route]))
+    show(answer, as_json, console.acted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import typer
 
@@ -23,20 +23,17 @@ def told(found: Difference) -> str:
     return "\n".join([found.change, *(line for route in found.routes for line in _route(route))])
 
 
-def edit(client: Client, route: str, config: Path | None, write: bool, full: bool) -> None:
-    """Print the file in which the candidate of a route is its stable version, or write it.
+def edit(client: Client, route: str, config: Path | None, write: bool, full: bool, named: str = "") -> None:
+    """Print the file in which the candidate of a route (of several the one that is named) is its stable version, or
+    write it.
 
     What is written goes live at once where Understudy watches the file, so that a candidate which the rollout has not
     promoted is written with `full` alone.
     """
     rollout = client.route(route)
     path = Path(client.status()["config"]["path"]) if config is None else config
-    candidate = rollout["candidate"]
-    if not candidate:
-        _refuse(f"route {route!r} has no candidate")
-    if len(rollout["racing"]) > 1:
-        _refuse(f"no candidate is chosen yet: {', '.join(rollout['racing'])} are in the race; wait for its end")
-    live = rollout["phase"] == "Succeeded" and rollout["weight"] == _ALL
+    candidate = _meant(rollout, named)
+    live = rollout["phase"] == "Succeeded" and rollout["weight"] == _ALL and candidate == rollout["candidate"]
     if write and not live and not full:
         stands = f"{rollout['phase']}, with {words.plain(rollout['weight'])} % of the traffic"
         _refuse(f"{candidate} is not promoted: the rollout is {stands}; wait for it, or give --full")
@@ -52,6 +49,22 @@ def edit(client: Client, route: str, config: Path | None, write: bool, full: boo
             typer.echo(f"{path}: {candidate} is stable")
     except (OSError, UnicodeDecodeError, CannotEditError) as error:
         _refuse(f"{path}: {error}")
+
+
+def _meant(rollout: dict[str, Any], named: str) -> str:
+    """The candidate of a route that is to be stable."""
+    front, racing = str(rollout["candidate"]), rollout["racing"]
+    if not front:
+        _refuse(f"route {rollout['name']!r} has no candidate")
+    known = {each["name"]: each for each in rollout["candidates"]} or {front: {"verdict": "", "reason": ""}}
+    if named and named not in known:
+        _refuse(f"{named} is no candidate of route {rollout['name']}; choose of {', '.join(known)}")
+    if named and known[named]["verdict"] not in ("", "Successful"):
+        _refuse(f"{named} is out of the race: {known[named]['reason'] or known[named]['verdict']}")
+    if not named and len(racing) > 1:
+        _refuse(f"no candidate is chosen yet, and in the race are {', '.join(racing)}: wait for its end, or name one "
+                "with --candidate")  # fmt: skip
+    return named or front
 
 
 def _route(route: RouteMoves) -> list[str]:

@@ -118,6 +118,11 @@ def routes(summaries: Sequence[Json]) -> Table:
     return table
 
 
+def acted(answer: Json) -> RenderableType:
+    """A route after a command, of several candidates each."""
+    return Group(routes([answer]), *([_candidates(answer["candidates"])] if answer["candidates"] else []))
+
+
 def phase(name: str) -> Text:
     """A phase in its colour."""
     return Text(name or "no rollout", _COLOURS.get(name, ""))

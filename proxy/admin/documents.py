@@ -353,7 +353,8 @@ class Candidate(Evidence):
     racing: bool
     weight: Percent
     verdict: str
-    """`Failed`: it has left for its harm. `Not chosen`: another one takes over, and nothing was found against it. Of
+    """`Failed`: it has left for its harm. `Inconclusive`: an operator has taken it out (`decidedBy` is `operator`).
+    `Not chosen`: another one takes over, and nothing was found against it. Of
     the one that takes over, the verdict of the rollout. Empty as long as it is open."""
     decided_by: str
     reason: str

@@ -30,6 +30,7 @@ from proxy.admin.parameters import (
     PromoteOptions,
     RecordedQuery,
     ReportQuery,
+    UndoOptions,
     VerifyQuery,
     WhyQuery,
     options,
@@ -238,11 +239,15 @@ _COMMANDS: Final[dict[Verb, tuple[str, type[Parameters]]]] = {
         'or to the "candidate" that is named',
         PromoteOptions,
     ),
-    "abort": ('all traffic back to stable; body {"reason": "…"} for the journal', AbortOptions),
+    "abort": (
+        'all traffic back to stable, or with {"candidate": "NAME"} that of this one of several; '
+        'body {"reason": "…"} for the journal',
+        AbortOptions,
+    ),
     "pause": ("hold the rollout where it is; its guardrails go on", NoOptions),
     "resume": ("go on after a pause", NoOptions),
     "retry": ("begin again with a version that was aborted, with fresh evidence", NoOptions),
-    "undo": ('after a promotion: all traffic back to the version before; body {"reason": "…"}', AbortOptions),
+    "undo": ('after a promotion: all traffic back to the version before; body {"reason": "…"}', UndoOptions),
 }
 _ROUTE: Final = "/api/v1/routes/{name}"
 ENDPOINTS: Final = (

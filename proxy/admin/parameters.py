@@ -91,11 +91,18 @@ class PromoteOptions(Parameters):
     """Of several candidates the one that is to have it. The others are not chosen."""
 
 
-class AbortOptions(Parameters):
-    """What the journal says of an abort."""
+class UndoOptions(Parameters):
+    """What the journal says of it."""
 
     reason: Annotated[str, Field(strict=True, max_length=1000)] = ""
     """Why."""
+
+
+class AbortOptions(UndoOptions):
+    """What is aborted, and what the journal says of it."""
+
+    candidate: Annotated[str, Field(strict=True, max_length=63)] = ""
+    """Of several candidates the one that leaves the race; the others go on. Without it the whole rollout ends."""
 
 
 _Model = TypeVar("_Model", bound=Parameters)

@@ -158,9 +158,17 @@ def candidate(one: dict[str, Any]) -> str:
 
     >>> candidate({"racing": True, "verdict": ""}), candidate({"racing": False, "verdict": "Not chosen"})
     ('in the race', 'not chosen')
+    >>> candidate({"racing": False, "verdict": "Inconclusive", "leftAt": 5.0})
+    'left: aborted by hand'
     """
+    if one["racing"]:
+        return "in the race"
+    if one["verdict"] == "Inconclusive" and one["leftAt"] is not None:
+        return "left: aborted by hand"
     known = {"Failed": "left: harm is proven", "Not chosen": "not chosen", "Successful": "proven"}
-    return "in the race" if one["racing"] else known.get(one["verdict"], "not decided")
+    if one["verdict"] == "Failed" and one.get("decidedBy") == "health":
+        return "left: not well any more"
+    return known.get(one["verdict"], "not decided")
 
 
 def span(seconds: float | None) -> str:

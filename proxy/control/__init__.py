@@ -23,7 +23,7 @@ have yet to be told), `keeper` a store that may be away, `keys` what workers get
 (`slices` in the database), `replay` a rollout on it, `backtest` under another file, `retention` what goes again
 (`pruning` in the database). `health` asks endpoints whether they are well, `smoke` whether they answer as they should,
 both by `asking`, `swapping` and `rolling` have versions and endpoints stopped and started, by `ordering`, `views`,
-`held` and `endpoints` are how all of it looks to people, `role` the process, `isolation` keeps the trouble of one route
-from the others, `cohorts` says who has which users, `race` which of several candidates are left, `paired` what both
-versions answered. State is kept in the store before anything is pushed.
+`held` and `endpoints` are how all of it looks to people, `drift` where it is not what the file says, `role` the
+process, `isolation` keeps the trouble of one route from the others, `cohorts` says who has which users, `race` which of
+several candidates are left, `paired` what both versions answered. State is kept in the store before anything is pushed.
 """

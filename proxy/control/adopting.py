@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 from proxy.control import moves, race, rolls, steps, swaps
 from proxy.control.places import Places, Rolling, batches, is_done, known, turned, weight_ppm
 from proxy.control.state import TAKEN_OVER, TERMINAL, Decision, Phase, Record, Route, Runner, State
 from proxy.control.steps import Plan
 
-_OUT: Final = "it was found to do harm before, and stays out until retry"
+_OUT: Final = {"Failed": "found to do harm", "Inconclusive": "taken out"}
+"""What became of a version before, by the verdict on it."""
 
 
 def begin(plan: Plan, now_s: float) -> Decision:
@@ -48,8 +49,9 @@ def adopt(plan: Plan, kept: State | None, now_s: float) -> Decision:
     out = race.latched(kept)
     after, actions = moves.start(plan, now_s, attempt=1, stage=kept.stage, text=text, out=out)
     if (plan.rivals or kept.race) and (latched := _latched(plan, out)):
-        text = f"{_OUT}: {latched.reason}"
-        after, others = moves.end(after, Phase.ABORTED, "Failed", latched.decided_by, text, now_s)
+        verdict: Literal["Failed", "Inconclusive"] = "Inconclusive" if latched.verdict == "Inconclusive" else "Failed"
+        text = f"it was {_OUT[verdict]} before, and stays out until retry: {latched.reason}"
+        after, others = moves.end(after, Phase.ABORTED, verdict, latched.decided_by, text, now_s)
         return after, (*actions, *others)
     if kept.phase in swaps.HELD and isinstance(plan.ending, steps.Swap) and after.phase is not Phase.SWAPPING:
         # Nobody knows what runs in the place of stable: requests go on to wait, and no gate is asked.
@@ -64,7 +66,7 @@ def _is_same(plan: Plan, kept: State) -> bool:
 
 
 def _latched(plan: Plan, out: Mapping[str, Runner]) -> Runner | None:
-    """Why nobody of the plan may begin: versions that were found to do harm stay out."""
+    """Why nobody of the plan may begin: versions that were found to do harm, or were taken out, stay out."""
     found = [out.get(runner.digest) for runner in plan.rivals] if plan.rivals else [out.get(plan.candidate_digest)]
     return found[0] if all(found) else None
 

@@ -29,7 +29,7 @@ from config.files import NOTHING, Contents
 from config.loader import Loaded
 from config.masking import Masks
 from config.problems import ConfigError, Problem
-from proxy.control import endpoints, intent, outlook, views
+from proxy.control import drift, endpoints, intent, outlook, views
 from proxy.control.evidence import TICK_AFTER_S
 from proxy.control.feedback import Desk
 from proxy.control.fleet import Fleet
@@ -378,7 +378,7 @@ class Controller:
             "backends": self._backends(),
             "routes": self.routes(),
             "restartNeeded": self._restart_needed(),
-            "differences": views.differences(self._plane.subjects.values()),
+            "differences": drift.differences(self._plane.subjects.values()),
             "faultInjection": [] if self._loaded is None else views.injected(self._loaded.config),
         }
 

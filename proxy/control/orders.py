@@ -84,10 +84,6 @@ def promote(plan: Plan, state: State, event: Promote, now_s: float) -> Decision:
 def _named(state: State, event: Promote) -> str:
     """The candidate that an operator means."""
     racing = state.racing
-    if event.candidate and event.candidate not in racing:
-        raise IllegalEvent(
-            state, event, f"{event.candidate} is no candidate that is left; choose of {', '.join(racing)}"
-        )
     if not event.candidate and len(racing) > 1:
         raise IllegalEvent(state, event, f"there are {len(racing)} candidates: say which, of {', '.join(racing)}")
     return event.candidate or state.candidate
@@ -105,8 +101,22 @@ def end_bake(plan: Plan, state: State, event: Promote, now_s: float) -> Decision
 
 
 def abort(plan: Plan, state: State, event: Abort, now_s: float) -> Decision:
-    """Back to stable by hand."""
+    """Back to stable by hand; of several candidates that are in the race the one that is named, and the others go on.
+
+    Raises:
+        IllegalEvent: another one was chosen, so that there is nothing to take from the one that is named.
+    """
     reason = f"aborted by {event.actor}" + (f": {event.reason}" if event.reason else "")
+    if event.candidate and state.race:
+        out = race.who_left(state, event.candidate)
+        if out is not None and out.verdict == "Not chosen":
+            raise IllegalEvent(state, event, f"{out.name} was not chosen and has no traffic: {out.reason}")
+        after = race.taken_out(state, event.candidate, reason, now_s)
+        if after is state:
+            return state, ()
+        if after.racing:
+            return race.left(state, after, now_s, event.actor)
+        state = after
     return moves.end(state, Phase.ABORTED, "Inconclusive", "operator", reason, now_s, event.actor)
 
 

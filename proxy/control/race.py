@@ -1,17 +1,18 @@
 """Several candidates of one rollout: who is in the race, who leaves it, and who is chosen. Pure.
 
-A candidate that is proven to do harm leaves at once, and the others go on. The first that lacks nothing at the end of
-the plan is chosen, of several the one that the file names first; the others are `Not chosen`: nothing was found against
-them. Who has left for harm stays out for this version, also in a new rollout, until an operator retries.
+A candidate that is proven to do harm leaves at once, and so does one that an operator takes out; the others go on. The
+first that lacks nothing at the end of the plan is chosen, of several the one that the file names first; the others are
+`Not chosen`: nothing was found against them. Who has left stays out for this version, also in a new rollout, until an
+operator retries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from proxy.control.state import Decision, Record, Route, Runner, State
+from proxy.control.state import Abort, Decision, IllegalEvent, Promote, Record, Route, Runner, State
 from proxy.control.steps import Plan
 
 if TYPE_CHECKING:
@@ -42,12 +43,38 @@ def gone(state: State, unwell: Mapping[str, str], now_s: float) -> State:
     return _left_for(state, {name: ("health", why) for name, why in unwell.items()}, now_s)
 
 
-def left(state: State, after: State, now_s: float) -> Decision:
+def taken_out(state: State, name: str, reason: str, now_s: float) -> State:
+    """The state in which an operator has taken this candidate out; the same one if it was out already."""
+    return _left_for(state, {name: ("operator", reason)}, now_s, "Inconclusive")
+
+
+def check(state: State, event: Abort | Promote) -> None:
+    """Whether the candidate that an operator names is one of this rollout, and to be promoted is still in the race. No
+    name is none too many.
+
+    Raises:
+        IllegalEvent: it is not.
+    """
+    known = [runner.name for runner in state.race] or [state.candidate]
+    if event.candidate and event.candidate not in known:
+        there = f"the candidates are {', '.join(known)}" if len(known) > 1 else f"the candidate is {known[0]}"
+        raise IllegalEvent(state, event, f"{event.candidate} is no candidate of this rollout: {there}")
+    if isinstance(event, Promote) and (out := who_left(state, event.candidate)) is not None:
+        rest = f"; choose of {', '.join(state.racing)}" if state.racing else ""
+        raise IllegalEvent(state, event, f"{out.name} is out of the race ({out.reason}){rest}")
+
+
+def who_left(state: State, name: str) -> Runner | None:
+    """A candidate that is out of the race; None as long as it is in."""
+    return next((runner for runner in state.race if runner.name == name and runner.verdict), None)
+
+
+def left(state: State, after: State, now_s: float, actor: str = "rollout") -> Decision:
     """What follows from others being in the race: their shares are stable's again, in a new stage."""
     gone = [runner for runner in after.race if runner.verdict and runner.name in state.racing]
     records = tuple(
         Record("drop", f"{runner.name} leaves the race, {', '.join(after.racing)} go{'es' * (len(after.racing) == 1)} "
-               f"on: {runner.reason}") for runner in gone
+               f"on: {runner.reason}", actor) for runner in gone
     )  # fmt: skip
     if not (after.weight_ppm or after.mirror_ppm):
         return after, records
@@ -70,8 +97,8 @@ def chosen(state: State, now_s: float) -> State:
 
 
 def latched(kept: State) -> dict[str, Runner]:
-    """By the digest of their version, candidates that were found to do harm."""
-    found = {runner.digest: runner for runner in kept.race if runner.verdict == "Failed"}
+    """By the digest of their version, candidates that were found to do harm or were taken out one by one."""
+    found = {runner.digest: runner for runner in kept.race if runner.verdict in ("Failed", "Inconclusive")}
     if not kept.race and kept.verdict == "Failed":
         found[kept.candidate_digest] = Runner(
             kept.candidate, kept.candidate_digest, "Failed", kept.decided_by, kept.reason, kept.ended_s
@@ -89,10 +116,15 @@ def first_in(race: Iterable[Runner], otherwise: str) -> str:
     return next((runner.name for runner in race if not runner.verdict), otherwise)
 
 
-def _left_for(state: State, why: Mapping[str, tuple[str, str]], now_s: float) -> State:
+def _left_for(
+    state: State,
+    why: Mapping[str, tuple[str, str]],
+    now_s: float,
+    verdict: Literal["Failed", "Inconclusive"] = "Failed",
+) -> State:
     """The state in which these are out of the race, if they were in it: by name, what decided so, and the reason."""
     race = tuple(
-        replace(runner, verdict="Failed", decided_by=why[runner.name][0], reason=why[runner.name][1], left_s=now_s)
+        replace(runner, verdict=verdict, decided_by=why[runner.name][0], reason=why[runner.name][1], left_s=now_s)
         if not runner.verdict and runner.name in why else runner
         for runner in state.race
     )  # fmt: skip

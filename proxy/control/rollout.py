@@ -9,7 +9,8 @@ What holds whatever happens:
   where the plan asks for nothing more, leads to Promoting. Silence does not.
 - Harm that is proven aborts in every phase that is not terminal, pauses included.
 - A look that cannot decide never raises the weight.
-- Of several candidates each leaves by itself, at the look that proves its harm, in every phase before one is chosen.
+- Of several candidates each leaves by itself, at the look that proves its harm or when an operator takes it out, in
+  every phase before one is chosen.
 - Aborted and Failed stay so, for this version of the candidate, until an operator retries; Succeeded stays so until
   an operator undoes it.
 - `stage` counts up exactly when the weight or the mirror changes, one of several candidates leaves that had any, or the
@@ -26,7 +27,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from proxy.control import looks, orders, rolls, swaps
+from proxy.control import looks, orders, race, rolls, swaps
 from proxy.control.adopting import adopt, begin
 from proxy.control.state import (
     TAKEN_OVER,
@@ -336,6 +337,8 @@ def step(plan: Plan, state: State, event: Event, now_s: float) -> Decision:
     """
     if (plan.route, plan.candidate_digest, plan.digest) != (state.route, state.candidate_digest, state.plan_digest):
         raise ValueError(f"route {plan.route}: the rollout of {state.candidate} is of another plan: adopt it first")
+    if isinstance(event, Abort | Promote):
+        race.check(state, event)
     arrow = TABLE[state.phase][type(event)]
     if arrow.refusal:
         raise IllegalEvent(state, event, arrow.refusal)

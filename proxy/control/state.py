@@ -41,7 +41,8 @@ class Runner:
 
     name: str
     digest: str
-    verdict: Literal["", "Failed", "Not chosen"] = ""
+    verdict: Literal["", "Failed", "Inconclusive", "Not chosen"] = ""
+    """`Inconclusive`: an operator has taken it out."""
     decided_by: str = ""
     reason: str = ""
     left_s: float | None = None
@@ -154,10 +155,11 @@ class Promote:
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """An operator ends the rollout: all traffic back to stable."""
+    """An operator ends the rollout: all traffic back to stable. With a name, that of this candidate alone."""
 
     actor: str
     reason: str = ""
+    candidate: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ def event_of(verb: Verb, actor: str, full: bool, reason: str, candidate: str = "
         case "promote":
             return Promote(actor, full, candidate)
         case "abort":
-            return Abort(actor, reason)
+            return Abort(actor, reason, candidate)
         case "pause":
             return Pause(actor)
         case "resume":

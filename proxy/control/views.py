@@ -26,7 +26,7 @@ from proxy.control.fleet import is_alive
 from proxy.control.holdings import Arm
 from proxy.control.journal import Entry
 from proxy.control.paired import front, pairs
-from proxy.control.rollout import TAKEN_OVER, Phase
+from proxy.control.rollout import TAKEN_OVER
 from proxy.control.subject import Subject
 from proxy.control.supervisor import Launch
 from proxy.control.tally import ArmTally
@@ -72,30 +72,6 @@ def unverified(config: Config) -> list[Json]:
 def injected(config: Config) -> list[Json]:
     """The faults that are injected on purpose, by route."""
     return [{"route": route.name, "injects": str(route.fault)} for route in config.routes if route.fault is not None]
-
-
-def differences(subjects: Iterable[Subject]) -> list[Json]:
-    """Where what is live is not what the file says: rollouts that have ended, which the file does not know of."""
-    found = []
-    for subject in subjects:
-        phase = subject.state.phase if subject.state else None
-        name = front(subject) or (subject.plan.candidate if subject.plan else "")
-        weight_ppm = subject.state.weight_ppm if subject.state else 0
-        if phase is Phase.SUCCEEDED and weight_ppm < CIRCLE:
-            text = (
-                f"{name} is the canary in the file, and its {subject.plan.strategy if subject.plan else ''} has ended"
-            )
-            remedy = "give the route another strategy, or take it out of the file"
-        elif phase is Phase.SUCCEEDED:
-            text = f"{name} has all traffic, and is the canary in the file"
-            remedy = f"understudy promote {subject.name} --write"
-        elif phase is Phase.ABORTED:
-            text = f"{name} was aborted and gets nothing, and is the canary in the file"
-            remedy = f"take it out of the file, or understudy retry {subject.name}"
-        else:
-            continue
-        found.append({"route": subject.name, "text": text, "remedy": remedy})
-    return found
 
 
 def away(subjects: Iterable[Subject]) -> Mapping[tuple[str, str], str]:

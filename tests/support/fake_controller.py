@@ -227,7 +227,7 @@ class FakeController:
             raise StoreError(self.store_error)
         if verb == "resume":
             raise rollout.IllegalEvent(rollout_state(), rollout.Resume(actor), "pause it first")
-        self.acts.append((route, verb, actor, full, reason or candidate))
+        self.acts.append((route, verb, actor, full, " ".join(filter(None, (candidate, reason)))))
         if verb == "abort":
             self.document |= {"phase": "Aborted", "verdict": "Failed", "reason": reason}
         return document

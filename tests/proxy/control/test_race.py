@@ -19,7 +19,7 @@ from proxy.admin import console
 from proxy.admin.report import markdown
 from proxy.control import race, rollout, steps
 from proxy.control.backtest import backtest
-from proxy.control.rollout import Applied, IllegalEvent, Look, Phase, Promote, Record, Retry, Route, State
+from proxy.control.rollout import Abort, Applied, IllegalEvent, Look, Phase, Promote, Record, Retry, Route, State
 from proxy.control.state import Runner
 from proxy.control.steps import Plan
 from proxy.snapshot import CIRCLE
@@ -148,12 +148,101 @@ def test_an_operator_has_to_say_whom() -> None:
     state = begun(p)
     with pytest.raises(IllegalEvent, match="say which, of a, b, c"):
         rollout.step(p, state, Promote("eve", full=True), 2.0)
-    with pytest.raises(IllegalEvent, match="x is no candidate that is left; choose of a, b, c"):
+    with pytest.raises(IllegalEvent, match="x is no candidate of this rollout: the candidates are a, b, c"):
         rollout.step(p, state, Promote("eve", full=True, candidate="x"), 2.0)
     with pytest.raises(IllegalEvent, match="a step is one of all candidates"):
         rollout.step(p, state, Promote("eve", candidate="c"), 2.0)
     after, _ = rollout.step(p, state, Promote("eve", full=True, candidate="c"), 2.0)
     assert (after.phase, after.candidate, after.racing) == (Phase.PROMOTING, "c", ("c",))
+
+
+def test_nobody_else_is_promoted_than_who_is_named() -> None:
+    """`promote --candidate b` while a bakes would end the bake of a, and b be thought to be live."""
+    p = several(bake=steps.Bake(60.0, 0))
+    state = begun(p)
+    out, _ = rollout.step(p, state, of(state, harmed="a"), 2.0)
+    with pytest.raises(IllegalEvent, match=r"a is out of the race \(a is bad\); choose of b, c"):
+        rollout.step(p, out, Promote("eve", full=True, candidate="a"), 3.0)
+    state, _ = rollout.step(p, state, Promote("eve", full=True, candidate="c"), 2.0)
+    state, _ = rollout.step(p, state, Applied(state.stage), 3.0)
+    assert state.phase is Phase.BAKING
+    with pytest.raises(IllegalEvent, match=r"b is out of the race \(c takes over\); choose of c"):
+        rollout.step(p, state, Promote("eve", full=True, candidate="b"), 4.0)
+    assert rollout.step(p, state, Promote("eve", candidate="c"), 4.0)[0].phase is Phase.SUCCEEDED
+
+
+@pytest.mark.parametrize("paused", [False, True], ids=["Progressing", "Paused"])
+def test_an_operator_takes_one_out_and_the_others_go_on(paused: bool) -> None:
+    """A candidate that people complain of could only be stopped together with the good ones."""
+    p = several(*LAST[:1], steps.Pause(None)) if paused else several()
+    before = begun(p)
+    state, actions = rollout.step(p, before, Abort("ann", "too slow", "b"), 2.0)
+    assert (state.phase, state.racing, state.candidate) == (before.phase, ("a", "c"), "a")
+    assert (state.stage, state.weight_ppm) == (before.stage + 1, before.weight_ppm)
+    out = state.race[1]
+    assert (out.verdict, out.decided_by, out.reason, out.left_s) == (
+        "Inconclusive", "operator", "aborted by ann: too slow", 2.0)  # fmt: skip
+    assert actions == (
+        Route(), Record("drop", "b leaves the race, a, c go on: aborted by ann: too slow", "ann")
+    )  # fmt: skip
+    assert rollout.step(p, state, Abort("bob", "again", "b"), 3.0) == (state, ()), "told twice"
+    front, _ = rollout.step(p, state, Abort("ann", "", "a"), 3.0)
+    assert (front.candidate, front.racing) == ("c", ("c",))
+
+
+def test_the_last_one_taken_out_by_hand_ends_it() -> None:
+    """A rollout would go on with nobody, or end as if harm were proven."""
+    p = several()
+    state = begun(p)
+    for name in "ab":
+        state, _ = rollout.step(p, state, Abort("ann", "", name), 2.0)
+    state, actions = rollout.step(p, state, Abort("ann", "no luck", "c"), 3.0)
+    assert (state.phase, state.verdict, state.decided_by) == (Phase.ABORTED, "Inconclusive", "operator")
+    assert (state.weight_ppm, state.reason) == (0, "aborted by ann: no luck")
+    assert [action.actor for action in actions if isinstance(action, Record)] == ["ann"]
+    assert rollout.step(p, state, Abort("ann", "", "c"), 4.0) == (state, ())
+
+
+def test_a_name_that_nobody_has_is_refused_in_every_phase() -> None:
+    """A slip of the pen would be taken for a candidate that is out, or end the whole rollout."""
+    p, alone = several(), plan(*LAST)
+    state = begun(p)
+    for each in (state, rollout.step(p, state, Abort("ann"), 2.0)[0]):
+        with pytest.raises(IllegalEvent, match="x is no candidate of this rollout: the candidates are a, b, c"):
+            rollout.step(p, each, Abort("ann", "", "x"), 3.0)
+    only = rollout.begin(alone, 0.0)[0]
+    with pytest.raises(IllegalEvent, match="x is no candidate of this rollout: the candidate is v2"):
+        rollout.step(alone, only, Abort("ann", "", "x"), 1.0)
+    assert rollout.step(alone, only, Abort("ann", "why", "v2"), 1.0) == rollout.step(
+        alone, only, Abort("ann", "why"), 1.0
+    )
+
+
+def test_who_takes_over_is_taken_back_by_name_and_who_was_not_chosen_has_nothing() -> None:
+    """`abort --candidate` would do nothing, or take back the wrong one, once one of them is promoted."""
+    p = several()
+    state = begun(p)
+    state, _ = rollout.step(p, state, of(state, proven="b"), 2.0)
+    with pytest.raises(IllegalEvent, match="a was not chosen and has no traffic: b takes over"):
+        rollout.step(p, state, Abort("ann", "", "a"), 3.0)
+    back, _ = rollout.step(p, state, Abort("ann", "", "b"), 3.0)
+    assert (back.phase, back.weight_ppm, verdicts(back)["b"]) == (Phase.ABORTED, 0, "Inconclusive")
+
+
+def test_what_was_taken_out_by_hand_stays_out_until_retry() -> None:
+    """An edit of the list would bring back whom an operator has taken out."""
+    p = several()
+    state = begun(p)
+    state, _ = rollout.step(p, state, Abort("ann", "too slow", "a"), 2.0)
+    fewer = replace(p, rivals=RIVALS[:2], candidate_digest="ab")
+    again, _ = rollout.adopt(fewer, state, 3.0)
+    assert (again.racing, verdicts(again)["a"]) == (("b",), "Inconclusive")
+    assert rollout.adopt(fewer, again, 4.0) == (again, ())
+    alone, _ = rollout.adopt(replace(p, rivals=(), candidate_digest="digest of a"), state, 3.0)
+    assert (alone.phase, alone.verdict, alone.decided_by) == (Phase.ABORTED, "Inconclusive", "operator")
+    assert alone.reason == "it was taken out before, and stays out until retry: aborted by ann: too slow"
+    ended, _ = rollout.step(p, state, Abort("ann"), 4.0)
+    assert rollout.step(p, ended, Retry("eve"), 5.0)[0].racing == ("a", "b", "c")
 
 
 def test_what_was_found_to_do_harm_stays_out_until_retry() -> None:
@@ -305,6 +394,36 @@ async def test_a_crash_forgets_nobody(world: World, reboot: bool) -> None:
     for key in ("phase", "weight", "stage", "racing", "candidate", "candidates", "startedAt", "arms"):
         assert after[key] == before[key], key
     assert (await world.until("Succeeded", "Aborted", fail=BAD))["candidate"] == "v4"
+
+
+async def test_one_is_taken_out_by_hand(world: World) -> None:
+    """A command would end all of the rollout, bring its share to another candidate, or be forgotten in a crash."""
+    for _ in range(3):
+        await world.second()
+    controller = world.controller
+    route = await controller.act("r", "abort", "ann", reason="too slow", candidate="v3")
+    await world.settled()
+    assert (route["phase"], route["racing"]) == ("Progressing", ["v2", "v4"])
+    assert weights(world) == {"v1": 60.0, "v2": 20.0, "v3": 0.0, "v4": 20.0}
+    assert standing(world)["v3"] == (False, "Inconclusive")
+    entry = (await controller.records.history("r", 1, None))[0]
+    assert (entry["kind"], entry["actor"]) == ("drop", "ann")
+    assert (await controller.act("r", "abort", "bob", candidate="v3"))["stage"] == route["stage"], "told twice"
+    assert (await controller.records.history("r", 1, None))[0]["id"] == entry["id"]
+    found = await controller.records.why("r", entry["id"])
+    assert found["agrees"] is True
+    assert [each["text"].split(" has ")[0] for each in controller.status()["differences"]] == ["v3"]
+    with pytest.raises(IllegalEvent, match="v9 is no candidate of this rollout: the candidates are v2, v3, v4"):
+        await controller.act("r", "abort", "ann", candidate="v9")
+    shown = Console(width=200, record=True, file=io.StringIO())
+    shown.print(console.acted(world.first))
+    assert "left: aborted by hand" in shown.export_text()
+    assert "| v3 | left: aborted by hand |" in markdown(world.first | {"webhooks": []}, [])
+    await world.kill()
+    await world.start()
+    assert (world.first["racing"], standing(world)["v3"]) == (["v2", "v4"], (False, "Inconclusive"))
+    route = await world.until("Succeeded", "Aborted", fail={"v2": 2})
+    assert (route["phase"], route["candidate"]) == ("Succeeded", "v4"), "the others were not disturbed"
 
 
 async def test_every_decision_follows_from_its_evidence(world: World) -> None:
