@@ -6,6 +6,7 @@ A file that is refused changes nothing: the caller keeps what it has.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +81,12 @@ def loads(text: str, source: str) -> Loaded:
     if config is None or problems:
         raise ConfigError(problems)
     return Loaded(config, text, hashlib.sha256(text.encode()).hexdigest(), Path(source), read_files(config))
+
+
+def refusal(loaded: Loaded, findings: Iterable[Finding]) -> ConfigError:
+    """A valid file refused for what it would do where it is loaded: these findings, with their lines."""
+    document = read(loaded.text.removeprefix("\ufeff"), str(loaded.path))
+    return ConfigError(_placed(list(findings), document))
 
 
 def _damaged(findings: list[Finding]) -> list[Loc]:

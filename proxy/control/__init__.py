@@ -25,5 +25,6 @@ have yet to be told), `keeper` a store that may be away, `keys` what workers get
 both by `asking`, `swapping` and `rolling` have versions and endpoints stopped and started, by `ordering`, `views`,
 `held` and `endpoints` are how all of it looks to people, `drift` where it is not what the file says, `role` the
 process, `isolation` keeps the trouble of one route from the others, `cohorts` says who has which users, `race` which of
-several candidates are left, `paired` what both versions answered. State is kept in the store before anything is pushed.
+several candidates are left, `paired` what both versions answered. `source` says which configurations may go live, and
+`vacated` which would give clients to what is stopped. State is kept in the store before anything is pushed.
 """

@@ -33,7 +33,7 @@ def adopt(plan: Plan, kept: State | None, now_s: float) -> Decision:
     """
     if kept is None:
         return begin(plan, now_s)
-    same_candidate = _is_same(plan, kept)
+    same_candidate = is_same(plan, kept)
     same_plan = (kept.stable, kept.plan_digest) == (plan.stable, plan.digest)
     if same_candidate and same_plan:
         return kept, ()
@@ -60,7 +60,7 @@ def adopt(plan: Plan, kept: State | None, now_s: float) -> Decision:
     return after, actions
 
 
-def _is_same(plan: Plan, kept: State) -> bool:
+def is_same(plan: Plan, kept: State) -> bool:
     """Whether a plan is of the same candidate, or of the same several."""
     return kept.candidate_digest == plan.candidate_digest and (bool(kept.race) or kept.candidate == plan.candidate)
 
@@ -80,7 +80,7 @@ def _in_the_middle(plan: Plan, kept: State, now_s: float) -> Decision | None:
         return _left(plan, kept, now_s) if live or kept.phase is Phase.REVERTING else None
     state = replace(kept, candidate=plan.candidate, candidate_digest=plan.candidate_digest, plan_digest=plan.digest,
                     places=known(plan.rolling, kept.places))  # fmt: skip
-    if not _is_same(plan, kept):
+    if not is_same(plan, kept):
         text = f"the file has another candidate, {plan.candidate}, while {kept.candidate} was half there"
         ended, _ = moves.end(state, Phase.ABORTED, "Inconclusive", rolls.CHANGED, text, now_s)
         return rolls.revert(plan, state, ended, now_s)

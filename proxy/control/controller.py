@@ -42,7 +42,10 @@ from proxy.control.plane import Plane
 from proxy.control.push import PushServer
 from proxy.control.records import Records
 from proxy.control.retention import Retention, limits_of
-from proxy.control.store import Entry, StoreError
+from proxy.control.source import Source, listed, unwritable
+from proxy.control.state import State
+from proxy.control.store import Entry, Kept, StoreError
+from proxy.control.subject import Subject
 from proxy.control.supervisor import Launch
 from proxy.control.verbs import Verb, event_of
 from proxy.ledger.reader import Reader, Totals
@@ -78,6 +81,7 @@ class Controller:
         self.records = Records(self._keeper)
         self._retention = Retention(self._keeper, clock)
         self._plane = Plane(self.reader, self._fleet, self._keeper, places(launch), clock, monotonic, self._checks)
+        self._source = Source(launch.config_path, self._keeper, self._standing)
         self._recovered = False
         self._loaded: Loaded | None = None
         self._first: Loaded | None = None
@@ -166,15 +170,8 @@ class Controller:
                 await asyncio.wait_for(self._stop.wait(), TRY_AGAIN_S)
             except TimeoutError:
                 refused = self._last_error
-                if refused is not None and await asyncio.to_thread(self._problems) != refused["problems"]:
+                if refused is not None and await self._source.problems() != refused["problems"]:
                     await self.reload("file")
-
-    def _problems(self) -> list[Json]:
-        try:
-            loader.load(self._launch.config_path)
-        except ConfigError as error:
-            return [asdict(problem) for problem in error.problems]
-        return []
 
     def _named(self) -> Sequence[str]:
         return () if self._loaded is None else tuple(self._loaded.contents.digests)
@@ -194,21 +191,9 @@ class Controller:
                 return  # the one that we take over from knows, and goes on if this lasts
         else:
             self._recovered = True
-        loaded = await self._first_config()
+        loaded = await self._source.first(lambda error: self._refused(error.problems))
         if loaded is not None:
             await self._go_live(loaded, "start")
-
-    async def _first_config(self) -> Loaded | None:
-        """The file, or what was live last if the file has problems: an edit that was refused stays refused."""
-        try:
-            return await asyncio.to_thread(loader.load, self._launch.config_path)
-        except ConfigError as error:
-            self._refused(error.problems)
-        try:
-            last = await self._keeper.ask(lambda store: store.last_config())
-            return None if last is None else loader.loads(last.text, self._launch.config_path)
-        except (StoreError, ConfigError):
-            return None
 
     async def _go_live(self, loaded: Loaded, actor: str) -> None:
         """Route by a configuration, and keep it.
@@ -260,18 +245,22 @@ class Controller:
             intent.check(known, self._loaded)
             try:
                 text = self._masks.reveal(text, "" if self._loaded is None else self._loaded.text, "request")
-                await asyncio.to_thread(loader.loads, text, "request")
+                await self._source.text(text)
                 await asyncio.to_thread(intent.write, Path(path), text)
             except ConfigError as error:
-                return self._answer([asdict(problem) for problem in error.problems])
+                return self._answer(listed(error))
             except OSError as error:
-                said = (error.strerror or str(error)).lower()
-                return self._answer([asdict(Problem(path, 0, 0, "", f"cannot be written: {said}", "edit its source"))])
+                return self._answer([asdict(unwritable(path, error))])
             return await self._read_again(actor)
+
+    def _standing(self) -> dict[str, State]:
+        """The rollouts that are live, by route; before a configuration is, those that were kept."""
+        known: Mapping[str, Subject | Kept] = self._plane.subjects or self._plane.kept
+        return {name: each.state for name, each in known.items() if each.state is not None}
 
     async def _read_again(self, actor: str) -> Json:
         try:
-            loaded = await asyncio.to_thread(loader.load, self._launch.config_path)
+            loaded = await self._source.file()
             if self._loaded is None or loaded.fingerprint != self._loaded.fingerprint:
                 await self._go_live(loaded, actor)
             else:
@@ -294,12 +283,8 @@ class Controller:
         }
 
     async def validate(self, text: str) -> list[Json]:
-        """The problems of a configuration; none if it could be loaded."""
-        try:
-            await asyncio.to_thread(loader.loads, text, "request")  # seconds, where it is long
-        except ConfigError as error:
-            return [asdict(problem) for problem in error.problems]
-        return []
+        """The problems of a configuration; none if it could go live now."""
+        return await self._source.problems(text)
 
     def _restart_needed(self) -> list[str]:
         return [] if self._loaded is None else list(restart_needed(self._launch, self._loaded.config))

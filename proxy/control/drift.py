@@ -36,6 +36,8 @@ def _ended(subject: Subject) -> Iterator[tuple[str, str]]:
         yield text, "give the route another strategy, or take it out of the file"
     elif phase is Phase.SUCCEEDED:
         text = f"{name} has all traffic, and is the canary in the file"
+        stopped = subject.state.stopped if subject.state else ""
+        text += f"; {stopped}, which the file calls stable, is stopped" if stopped else ""
         yield text, f"understudy promote {subject.name} --write"
     elif phase is Phase.ABORTED:
         text = f"{name} was aborted and gets nothing, and is the canary in the file"

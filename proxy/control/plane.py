@@ -60,7 +60,7 @@ class Plane:
         self._smokes = Smokes(monotonic)
         self._swapper = Swapper(checks, fleet, reader, clock, monotonic)
         self._loaded: Loaded | None = None
-        self._kept: dict[str, Kept] = {}
+        self.kept: dict[str, Kept] = {}
         self._inherited = fleet.snapshot
         self._frozen = True
         self._keys = Keys.inherited(self._inherited)
@@ -76,7 +76,7 @@ class Plane:
             StoreError: the store cannot be read.
         """
         await self._keeper.ask(lambda store: store.take_charge(holder(self._clock())))
-        self._kept = await self._keeper.ask(lambda store: store.rollouts())
+        self.kept = await self._keeper.ask(lambda store: store.rollouts())
         self._keys = await Keys.kept(self._keeper)
         await self.hooks.recover()
         self._frozen = False
@@ -230,7 +230,7 @@ class Plane:
         old = self.subjects.get(route.name)
         if old is not None:
             return replace(old, route=route, plan=new.plan, question=new.question)
-        kept = self._kept.get(route.name)
+        kept = self.kept.get(route.name)
         if new.plan is None or kept is None:
             new.collected = Collected(
                 holdings=holdings.from_slot(route, layout(route, None), self._inherited, self.lending)
@@ -246,7 +246,7 @@ class Plane:
     def _adopted(self, subject: Subject) -> rollout.Decision | tuple[None, tuple[()]]:
         if subject.plan is None or self._frozen:
             return None, ()
-        known = subject.state or (kept.state if (kept := self._kept.get(subject.name)) else None)
+        known = subject.state or (kept.state if (kept := self.kept.get(subject.name)) else None)
         return rollout.adopt(subject.plan, known, self._clock())
 
     async def _keep_evidence(self, subject: Subject, cursor: int) -> None:
@@ -352,7 +352,7 @@ class Plane:
             raise
         seen.kept(changes)
         verdict = None if fresh else basis.verdict if basis else views.kept_verdict(subject)
-        self._kept[subject.name] = Kept(state, blob, int(now_s), verdict)
+        self.kept[subject.name] = Kept(state, blob, int(now_s), verdict)
         self._letters += letters
         if not always:
             self._tell()
@@ -382,7 +382,7 @@ class Plane:
         self._smokes.forget(subject.name)
         self._swapper.forget(subject.name)
         if subject.active:
-            self._kept.pop(subject.name, None)
+            self.kept.pop(subject.name, None)
 
     def _give_back(self, loans: Iterable[Loan]) -> None:
         for loan in loans:

@@ -351,6 +351,9 @@ def step(plan: Plan, state: State, event: Event, now_s: float) -> Decision:
     elif rolls.is_to_be_reverted(plan, state, after):
         after, others = rolls.revert(plan, state, after, now_s)
         actions = (*(action for action in actions if not isinstance(action, Route)), *others)
+    elif isinstance(event, Abort | Undo) and state.stopped and state.phase in (*TAKEN_OVER, Phase.SUCCEEDED):
+        remedy = f"{state.stable} is stopped, and the file says no longer who starts it: put its strategy back first"
+        raise IllegalEvent(state, event, remedy)
     assert after.phase is state.phase or after.phase in arrow.to, f"{state.phase} to {after.phase} is not in the table"
     return after, actions
 

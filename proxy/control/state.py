@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from proxy.control.gates import UNASKED, Answers
 from proxy.control.places import Places
+from proxy.snapshot import CIRCLE
 
 if TYPE_CHECKING:
     from analysis.verdict import Verdict
@@ -96,6 +97,19 @@ class State:
         if not self.race:
             return (self.candidate,)
         return tuple(runner.name for runner in self.race if not runner.verdict)
+
+    @property
+    def stopped(self) -> str:
+        """The version that was stopped, wholly or in part, so that another could have its place; empty where all that
+        had traffic before still run. A swap that is over leaves the time of its last part in `doing_since_s`."""
+        if self.places:
+            is_whole = all(place.status == "serving" for place in self.places if place.side == "stable")
+        elif self.phase in (Phase.SWAPPING, Phase.REVERTING):
+            is_whole = self.phase is Phase.SWAPPING and self.doing in ("hold", "drain")
+        else:
+            has_all = self.phase in TAKEN_OVER or (self.phase is Phase.SUCCEEDED and self.weight_ppm == CIRCLE)
+            is_whole = not (has_all and self.doing_since_s)
+        return "" if is_whole else self.stable
 
 
 @dataclass(frozen=True, slots=True)

@@ -321,6 +321,11 @@ def is_unasked(plan: Plan, index: int) -> bool:
     return index == len(plan.steps) and ends
 
 
+def puts_back(plan: Plan) -> bool:
+    """Whether the plan stops stable for the candidate, and so knows how to start it again."""
+    return isinstance(plan.ending, Swap) or plan.rolling is not None
+
+
 def is_decided(plan: Plan, verdict: Verdict) -> bool:
     """Whether the evidence is what the ending of the plan waits for."""
     return bool(verdict.winner) if isinstance(plan.ending, Contest) else verdict.proven

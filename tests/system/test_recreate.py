@@ -240,14 +240,27 @@ async def test_what_is_under_way_ends_before_its_version_is_stopped(tmp_path: Pa
     assert not steady.lost
 
 
-async def test_a_bake_without_news_ends_well(tmp_path: Path) -> None:
-    """If this fails, a swap that went well never comes to an end, or is undone for nothing."""
+async def test_a_bake_without_news_ends_well_and_its_old_version_gets_nobody(tmp_path: Path) -> None:
+    """If this fails, a swap that went well never comes to an end, or is undone for nothing; or an edit that still calls
+    the old version stable sends every client to what is stopped, at once or at the next start."""
     with OneSlot(0.3) as slot, Receiver() as receiver:
         receiver.acts["/swap"] = slot.told
         with understudy(tmp_path, swapping(slot, receiver.url("/swap"), bake="3s")) as system:
             async with Steady(system.port, 20.0) as steady:
                 await phase(system, "Baking")
                 await phase(system, "Succeeded", "Aborted", "Reverting")
-            assert system.phase() == "Succeeded"
+                assert system.phase() == "Succeeded"
+                route = {"name": "m", "backendRefs": [{"name": "v1", "role": "stable"}]}
+                system.write({**system.config, "routes": [route]})
+                refusal = await asyncio.to_thread(
+                    wait_for, "the refusal", lambda: system.get("/status")["config"]["lastError"]
+                )
+                assert "v2 is live and has the place of v1" in refusal["problems"][0]["message"]
+                system.kill("controller")
+                await asyncio.to_thread(system.wait_phase, "Succeeded")
+                assert "has the place of v1" in str(system.get("/status")["config"]["lastError"])
+                served = steady.versions["v1"], steady.versions["v2"]
+                await asyncio.sleep(1.0)
+                assert (steady.versions["v1"], steady.versions["v2"] > served[1]) == (served[0], True)
     assert slot.orders == ["stop v1", "start v2"]
     assert set(steady.statuses) == {200}
