@@ -42,6 +42,12 @@ def question_id(route: str, hook: Webhook, state: State) -> str:
     return hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:32]
 
 
+def place(state: State) -> tuple[object, ...]:
+    """Where a rollout stands, but for when. Stages count on from rollout to rollout: no two stand at the same place."""
+    version = state.candidate_digest, state.plan_digest
+    return (state.route, *version, state.attempt, state.step, state.stage, state.candidate)
+
+
 def facts(state: State, now_s: float, *, kind: str, text: str, actor: str = "rollout") -> Json:
     """What is known of a rollout when something is asked or told. `kind` is what it is about, `text` says it."""
     return {

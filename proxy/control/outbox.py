@@ -25,7 +25,8 @@ from proxy.control.webhooks import Sender
 Key = tuple[str, str]
 """(route, webhook)."""
 MAX_WAITING: Final = 1000
-"""Letters that wait for one webhook; beyond it the oldest is given up. A rollout has some dozens."""
+"""Letters that wait for one webhook; beyond it the oldest is given up at once, but for the one that is being tried. A
+rollout has some dozens."""
 STORE_AGAIN_S: Final = 5.0
 _LOG = structlog.get_logger("understudy.webhooks")
 
@@ -36,6 +37,9 @@ class _Box:
 
     waiting: deque[Letter] = field(default_factory=deque)
     task: asyncio.Task[None] | None = None
+    over: deque[Letter] = field(default_factory=deque)
+    """Given up for want of room, and not said yet. A store that is away adds none: letters come with what it keeps."""
+    saying: asyncio.Task[None] | None = None
     told: int = 0
     given_up: int = 0
 
@@ -75,7 +79,9 @@ class Outbox:
                 continue
             self._known.add(letter.id)
             key = (letter.route, letter.hook)
-            self._boxes.setdefault(key, _Box()).waiting.append(letter)
+            box = self._boxes.setdefault(key, _Box())
+            box.waiting.append(letter)
+            self._bound(box)
             self._go_on(key)
 
     def counts(self, key: Key) -> tuple[int, int, int]:
@@ -85,7 +91,7 @@ class Outbox:
 
     async def close(self) -> None:
         """Send nothing any more; what waits stays in the store."""
-        tasks = [box.task for box in self._boxes.values() if box.task is not None]
+        tasks = [task for box in self._boxes.values() for task in (box.task, box.saying) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -95,14 +101,29 @@ class Outbox:
         if self._hooks is not None and box.waiting and (box.task is None or box.task.done()):
             box.task = asyncio.create_task(self._empty(key, box))
 
+    def _bound(self, box: _Box) -> None:
+        """Give up the oldest beyond the bound. The first one is kept while somebody may be listening to it."""
+        first = int(box.task is not None and not box.task.done())
+        while len(box.waiting) > MAX_WAITING:
+            box.over.append(box.waiting[first])
+            del box.waiting[first]
+            box.given_up += 1
+        if box.over and (box.saying is None or box.saying.done()):
+            box.saying = asyncio.create_task(self._say(box))
+
+    async def _say(self, box: _Box) -> None:
+        while box.over:
+            letter = box.over[0]
+            await self._give_up(letter, f"more than {MAX_WAITING} wait for it")
+            self._known.discard(letter.id)
+            await self._drop(letter)
+            box.over.popleft()
+
     async def _empty(self, key: Key, box: _Box) -> None:
         while box.waiting:
             letter, hook = box.waiting[0], (self._hooks or {}).get(key)
             if hook is None or not hook.told:
                 await self._give_up(letter, "it is no longer in the configuration")
-                box.given_up += 1
-            elif len(box.waiting) > MAX_WAITING:
-                await self._give_up(letter, f"more than {MAX_WAITING} wait for it")
                 box.given_up += 1
             else:
                 left_s = letter.at_s + hook.retries.give_up_after - self._clock()

@@ -2,7 +2,8 @@
 
 A question is asked beside the tick and never holds it up. Its answer counts for the step and the attempt that it was
 asked for; a yes goes stale, so that one which was given long ago, when the evidence was another, has to be given again.
-What is known here dies with the controller: the next one asks again.
+The first sample of a candidate begins the clock of its step anew, and no other step: what was answered while it was
+waited for counts on. What is known here dies with the controller: the next one asks again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import structlog
 from config.webhooks import Webhook
 from proxy.control import messages
 from proxy.control.gates import Answers
-from proxy.control.state import State
+from proxy.control.state import Phase, State
 from proxy.control.webhooks import Answer, Sender
 
 STALE_INTERVALS: Final = 3
@@ -27,9 +28,14 @@ _LOG = structlog.get_logger("understudy.webhooks")
 
 @dataclass(slots=True)
 class _Question:
-    """What is known of one webhook's question. `noes` counts the answers in a row that were not yes."""
+    """What is known of one webhook's question. `id` is what the receiver knows it by, `now` what it would be known by
+    if it were asked for the first time, `at` where the rollout stood. `noes` counts the answers in a row that were not
+    yes."""
 
     id: str
+    now: str
+    at: tuple[object, ...]
+    waiting: bool
     hook: Webhook
     task: asyncio.Task[None] | None = None
     answer: Answer | None = None
@@ -101,9 +107,13 @@ class Questions:
         """The question as it stands now; one for another step, attempt or webhook is dropped with its answer."""
         key, id_ = (state.route, hook.name), messages.question_id(state.route, hook, state)
         known = self._questions.get(key)
-        if known is not None and known.id == id_ and known.hook == hook:
-            return known
-        fresh = _Question(id_, hook)
+        at, waiting = messages.place(state), state.phase is Phase.WAITING
+        if known is not None and known.hook == hook:
+            has_begun = known.waiting and known.at == at and state.phase is Phase.PROGRESSING
+            if known.now == id_ or has_begun:
+                known.now, known.at, known.waiting = id_, at, waiting
+                return known
+        fresh = _Question(id_, id_, at, waiting, hook)
         if known is not None:
             self._drop(known)
             if known.hook == hook and hook.type == "rollout":

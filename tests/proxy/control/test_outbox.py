@@ -169,3 +169,25 @@ async def test_a_heap_has_a_bound(world: World) -> None:
     await until(lambda: world.receiver.got)
     await until(lambda: world.outbox.counts(("m", "on-event"))[2] == 2)
     assert world.receiver.got[0].json["message"] == "2"
+
+
+async def test_a_heap_has_a_bound_while_a_letter_is_tried(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: a receiver that says no for hours would have the heap grow for as long as one letter may be tried; or the
+    letter that is being tried would be taken for another one, and be told twice or never."""
+    world.receiver.answers["/e"] = 500
+    world.outbox.follow({("m", "on-event"): world.hook()})
+    names = [str(n) for n in range(MAX_WAITING + 3)]
+    world.outbox.take(await world.keep(names[0]))
+    await until(lambda: world.receiver.got)
+    world.outbox.take(await world.keep(*names[1:]))
+    assert world.outbox.counts(("m", "on-event")) == (MAX_WAITING, 0, 3)
+    await until(lambda: world.outbox._boxes["m", "on-event"].saying.done())
+    kept = [letter.facts["message"] for letter in await world.waiting()]
+    assert kept == [names[0], *names[4:]], "the oldest that nobody is told of are gone from the store as well"
+    said = [entry.text for entry in await world.journal() if entry.kind == "webhook"]
+    assert said == [f"webhook on-event was not told of step: more than {MAX_WAITING} wait for it"] * 3
+    assert capsys.readouterr().out.count("webhook given up") == 3
+    world.receiver.answers["/e"] = 200
+    await until(lambda: world.outbox.counts(("m", "on-event"))[1] > 3)
+    told = [got.json["message"] for got in world.receiver.got]
+    assert [name for at, name in enumerate(told) if name not in told[:at]][:3] == [names[0], *names[4:6]]

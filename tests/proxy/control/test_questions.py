@@ -12,6 +12,7 @@ import pytest
 from config.webhooks import Webhook
 from proxy.control.gates import waiting
 from proxy.control.questions import Questions
+from proxy.control.rollout import Phase
 from proxy.control.webhooks import Answer
 from tests.proxy.control.test_messages import STATE, hook
 from tests.support.control_plane import Time
@@ -126,6 +127,35 @@ async def test_a_yes_counts_for_what_it_was_asked_for(world: World, change: dict
     await world.ask((CONFIRM,), "confirm-promotion", state=moved)
     first, second = (id_ for _, _, id_ in world.sender.asked)
     assert first != second
+
+
+async def test_the_first_sample_asks_nobody_again(world: World) -> None:
+    """Broken: a receiver would be asked the same twice within seconds, and the yes to it be thrown away."""
+    check = hook("rollout")
+    waits = replace(STATE, phase=Phase.WAITING)
+    begun = replace(waits, phase=Phase.PROGRESSING, step_started_s=STATE.step_started_s + 7)
+    await world.ask((check,), "rollout", state=waits)
+    world.questions.answers((check,), waits)
+    world.time.move(7.0)
+    assert not waiting("rollout", world.questions.answers((check,), begun))
+    await world.ask((check,), "rollout", state=begun)
+    assert len(world.sender.asked) == 1
+    world.time.move(check.interval)
+    await world.ask((check,), "rollout", state=begun)
+    first, second = (id_ for _, _, id_ in world.sender.asked)
+    assert first == second, "and its receiver knows it again"
+    again = replace(begun, step_started_s=STATE.step_started_s + 900)
+    assert waiting("rollout", world.questions.answers((check,), again)), "a step that began anew is another one"
+
+
+@pytest.mark.parametrize("change", [{"stage": 9}, {"step": 2}, {"candidate": "v9"}, {"phase": Phase.PAUSED}])
+async def test_the_first_sample_of_another_rollout_has_its_own(world: World, change: dict[str, Any]) -> None:
+    """Broken: the yes to a rollout that was taken out of the file would be one to the next."""
+    waits = replace(STATE, phase=Phase.WAITING)
+    await world.ask((CONFIRM,), "confirm-promotion", state=waits)
+    begun = replace(waits, phase=Phase.PROGRESSING, step_started_s=STATE.step_started_s + 7)
+    moved = replace(begun, **change)
+    assert waiting("confirm-promotion", world.questions.answers((CONFIRM,), moved))
 
 
 async def test_a_yes_goes_stale(world: World) -> None:
