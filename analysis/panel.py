@@ -5,9 +5,10 @@ alphaAbort, however many others there are, and that B is proven though it is out
 that is seen of one candidate touches the evidence of another. That *any* of n bad candidates is proven has a chance of
 at most n times alphaPromote; statistics.md says what to do about it.
 
-The answer of the panel is that of its front: the first candidate, in the order of the file, that is proven, else the
-first that is still in the race. It aborts when all are to be aborted, is proven when one is, and counts the samples of
-the one that has the fewest.
+The answer of the panel is that of its front: of those that are proven the one whose weakest guardrail has the most
+evidence, else the first, in the order of the file, that is still in the race. It aborts when all are to be aborted, is
+proven when one is, and counts the samples of the one that has the fewest. Which of several proven ones is in front
+costs no promise: each of them had to be proven, by its own budget, whatever is then done with the others.
 """
 
 from __future__ import annotations
@@ -105,10 +106,16 @@ class Panel:
 
 
 def front(found: Sequence[tuple[str, Verdict]]) -> str:
-    """Of candidates in their order the first that is proven, else the first that is not to be aborted."""
-    proven = (name for name, verdict in found if verdict.proven)
+    """Of candidates in their order the best proven, else the first that is not to be aborted."""
+    if proven := {name: verdict for name, verdict in found if verdict.proven}:
+        return best(proven)
     unharmed = (name for name, verdict in found if not verdict.abort)
-    return next(proven, next(unharmed, found[0][0]))
+    return next(unharmed, found[0][0])
+
+
+def best(proven: Mapping[str, Verdict]) -> str:
+    """Of candidates that are proven the one whose weakest guardrail has the most evidence; the first of equals."""
+    return max(proven, key=lambda name: proven[name].least_pass)
 
 
 def _together(found: Sequence[tuple[str, Verdict]]) -> Verdict:

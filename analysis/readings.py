@@ -138,6 +138,12 @@ class Verdict:
     candidates: tuple[tuple[str, Verdict], ...] = ()
     """Of a panel: what is said of each candidate, in their order, of those that have left the race too."""
 
+    @property
+    def least_pass(self) -> float:
+        """E against "worse than the margin" of the guardrail that has the least of it; 0 without one. What is proven by
+        more is further inside its margin, or varies less."""
+        return min((each.evidence_pass for each in self.metrics if each.role == "guardrail"), default=0.0)
+
 
 UNITS: Final[dict[Kind, Unit]] = {
     "errors": "pp", "latency": "%", "category": "pp", "number": "sd", "pair": "%", "slowdown": "%",

@@ -113,7 +113,7 @@ class Summary(Document):
     """The key under `strategy` in the file; empty where the route has no rollout."""
     stable: str
     candidate: str
-    """Of several the one that is in front: the first that is proven, or that is still in the race."""
+    """Of several the one that is in front: the best proven, or the first that is in the race."""
     racing: list[str]
     """Of several candidates those that are in the race; empty where there is one."""
     phase: str

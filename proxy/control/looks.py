@@ -6,9 +6,12 @@ and acted on as its plan wants. Only then may a step be done.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
+from analysis import panel
+from analysis.wording import odds
 from proxy.control import gates, moves, race, rolls, steps
 from proxy.control.gates import ALWAYS
 from proxy.control.state import Ask, Decision, Look, Phase, Record, State
@@ -125,8 +128,8 @@ def _look_progressing(plan: Plan, state: State, event: Look, verdict: Verdict, n
         return _look_at_ramp(plan, state, event, verdict, now_s)
     last = steps.is_last(plan.steps, state.step)
     lack = steps.lacking(plan, moves.standing(state, now_s), verdict)
-    if last and len(state.racing) > 1:
-        state, lack = _first_in(plan, state, verdict, now_s, lack)
+    if last and len(state.racing) > 1 and (ready := _ready(plan, state, verdict, now_s)):
+        state, lack = race.lead(state, _best(state, ready)), ""
     lack = lack or _unchecked(plan, event) or (_at_promotion(plan, event) if last else "")
     if lack:
         return replace(state, reason=_waits(lack)), ()
@@ -168,12 +171,36 @@ def _climbs(plan: Plan, state: State, event: Look) -> int:
     return max((rung for rung in ramp.rungs if state.weight_ppm < rung <= allowed), default=0)
 
 
-def _first_in(plan: Plan, state: State, verdict: Verdict, now_s: float, lack: str) -> tuple[State, str]:
-    """The first of several candidates that lacks nothing at the end, in front; else what all of them lack."""
+def _ready(plan: Plan, state: State, verdict: Verdict, now_s: float) -> dict[str, Verdict]:
+    """Those of several candidates that lack nothing at the end."""
     at = moves.standing(state, now_s)
-    ready = (name for name, own in verdict.candidates if name in state.racing and not steps.lacking(plan, at, own))
-    name = next(ready, "")
-    return (race.lead(state, name), "") if name else (state, lack)
+    each = ((name, own) for name, own in verdict.candidates if name in state.racing)
+    return {name: own for name, own in each if not steps.lacking(plan, at, own)}
+
+
+def _best(state: State, ready: Mapping[str, Verdict]) -> str:
+    """Of several that lack nothing the one with the best evidence. Whom webhooks are asked about stays in front: a yes
+    is to one candidate, and would be worth nothing if another one were in front at the next look."""
+    asked = state.reason.startswith((_waits(_PROMOTION), _waits("rollout")))
+    return state.candidate if asked and state.candidate in ready else panel.best(ready)
+
+
+def _proven(plan: Plan, state: State, verdict: Verdict, now_s: float) -> str:
+    """That the candidate in front is proven, and why it is in front of others that are as well."""
+    text = f"{state.candidate} is proven to be within every margin"
+    ready = _ready(plan, state, verdict, now_s) if len(state.racing) > 1 else {}
+    for name, own in ready.items():
+        mine = ready[state.candidate].least_pass
+        if name == state.candidate:
+            continue
+        if own.least_pass > mine:
+            text += f"; so is {name} by now, but {state.candidate} is the one that was confirmed"
+        elif own.least_pass == mine:
+            text += f"; so is {name}, with as much evidence, and comes later in the file"
+        else:
+            less = f"{odds(own.least_pass)} against {odds(mine)}"
+            text += f"; so is {name}, with less evidence for its weakest guardrail ({less})"
+    return text
 
 
 def _look_paused(plan: Plan, state: State, event: Look, verdict: Verdict, now_s: float) -> Decision:
@@ -191,7 +218,7 @@ def _look_paused(plan: Plan, state: State, event: Look, verdict: Verdict, now_s:
 
 def _conclude(plan: Plan, state: State, verdict: Verdict, now_s: float) -> Decision:
     """All that the ending waits for is there."""
-    proven = f"{state.candidate} is proven to be within every margin"
+    proven = _proven(plan, state, verdict, now_s)
     match plan.ending:
         case steps.Promotion():
             return moves.promote(plan, state, now_s, "evidence", proven)

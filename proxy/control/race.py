@@ -1,9 +1,9 @@
 """Several candidates of one rollout: who is in the race, who leaves it, and who is chosen. Pure.
 
 A candidate that is proven to do harm leaves at once, and so does one that an operator takes out; the others go on. The
-first that lacks nothing at the end of the plan is chosen, of several the one that the file names first; the others are
-`Not chosen`: nothing was found against them. Who has left stays out for this version, also in a new rollout, until an
-operator retries.
+first that lacks nothing at the end of the plan is chosen, of several at the same look the one with the best evidence
+(`analysis.panel.best`); the others are `Not chosen`: nothing was found against them. Who has left stays out for this
+version, also in a new rollout, until an operator retries.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.contest import begin, resume
-from analysis.panel import Panel
+from analysis.panel import Panel, best
 from analysis.plan import Gate, Goal, Plan
 from analysis.summaries import Slice
 from analysis.verdict import Judge
@@ -77,6 +77,26 @@ def test_all_of_them_as_one() -> None:
     assert panel.among("ab").verdict(40.0).reason.startswith("a: ")
     left = panel.among("b").verdict(40.0)
     assert replace(left, candidates=()) == dict(whole.candidates)["b"], "one that is left is all there is"
+
+
+def test_of_those_that_are_proven_the_best_is_in_front() -> None:
+    """Broken: whoever the file names first is promoted before one that is proven better; or a margin that is hardly
+    held is hidden by another one that is held well."""
+    whole = shown(seconds({"a": 0.025, "b": 0.005, "c": 0.02}, 20)).verdict(20.0)
+    found = dict(whole.candidates)
+    assert [found[name].proven for name in "abc"] == [True] * 3
+    assert found["b"].least_pass == max(each.least_pass for each in found.values()) > found["a"].least_pass
+    assert whole.metrics == found["b"].metrics
+    assert best(dict.fromkeys("ca", found["b"])) == "c", "of equals the first"
+    reading = found["b"].metrics[0]
+    one, other = replace(reading, evidence_pass=30.0), replace(reading, evidence_pass=1e9)
+    told = replace(reading, evidence_pass=0.1, role="signal")
+    weak, even = (
+        replace(found["b"], metrics=metrics) for metrics in ((one, other), (replace(one, evidence_pass=31.0), told))
+    )
+    assert (weak.least_pass, even.least_pass) == (30.0, 31.0)
+    assert best({"a": weak, "b": even}) == "b"
+    assert replace(weak, metrics=()).least_pass == 0
 
 
 def test_the_fewest_samples_count() -> None:

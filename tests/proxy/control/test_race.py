@@ -19,7 +19,8 @@ from proxy.admin import console
 from proxy.admin.report import markdown
 from proxy.control import race, rollout, steps
 from proxy.control.backtest import backtest
-from proxy.control.rollout import Abort, Applied, IllegalEvent, Look, Phase, Promote, Record, Retry, Route, State
+from proxy.control.gates import Answers
+from proxy.control.rollout import Abort, Applied, Ask, IllegalEvent, Look, Phase, Promote, Record, Retry, Route, State
 from proxy.control.state import Runner
 from proxy.control.steps import Plan
 from proxy.snapshot import CIRCLE
@@ -102,6 +103,43 @@ def test_the_first_that_is_proven_takes_over() -> None:
     assert state.racing == ("b",)
     after, _ = rollout.step(p, state, Applied(state.stage), 3.0)
     assert (after.phase, after.verdict) == (Phase.SUCCEEDED, "Successful")
+
+
+def proven_by(state: State, **least: float) -> Look:
+    """A look at which these are proven, with so much evidence for their weakest guardrail."""
+    look = of(state, proven="".join(least))
+    each = tuple((name, replace(own, least_pass=least.get(name, 0.0))) for name, own in look.verdict.candidates)  # type: ignore[union-attr]
+    return replace(look, verdict=replace(look.verdict, candidates=each))  # type: ignore[type-var]
+
+
+def test_of_several_that_are_proven_at_once_the_best_proven_takes_over() -> None:
+    """The order of the file would decide between a version that is well inside its margins and one that hardly is; or
+    nobody could tell later why it was this one."""
+    p = several()
+    state = begun(p)
+    after, _ = rollout.step(p, state, proven_by(state, a=25.0, b=31.0, c=31.0), 2.0)
+    assert (after.phase, after.candidate) == (Phase.PROMOTING, "b")
+    assert after.reason == (
+        "b is proven to be within every margin; so is a, with less evidence for its weakest guardrail "
+        "(25 : 1 against 31 : 1); so is c, with as much evidence, and comes later in the file"
+    )
+
+
+def test_who_was_confirmed_stays_in_front() -> None:
+    """A person would say yes to one candidate, and another one be promoted, or each look ask for another one."""
+    p = several(gates=frozenset({"confirm-promotion"}))
+    state = begun(p)
+    state, actions = rollout.step(p, state, proven_by(state, a=25.0, c=31.0), 2.0)
+    assert (state.phase, state.candidate) == (Phase.PROGRESSING, "c")
+    assert Ask(frozenset({"confirm-promotion"})) in actions
+    state, _ = rollout.step(p, state, proven_by(state, a=90.0, c=32.0), 3.0)
+    assert state.candidate == "c"
+    yes = replace(proven_by(state, a=90.0, c=32.0), hooks=Answers(confirmed=frozenset({"confirm-promotion"})))
+    after, _ = rollout.step(p, state, yes, 4.0)
+    assert (after.phase, after.candidate) == (Phase.PROMOTING, "c")
+    assert after.reason.endswith("; so is a by now, but c is the one that was confirmed")
+    other, _ = rollout.step(p, state, proven_by(state, a=90.0), 4.0)
+    assert other.candidate == "a", "who is proven no more is no proposal"
 
 
 def test_harm_of_who_was_not_chosen_takes_nothing_back() -> None:

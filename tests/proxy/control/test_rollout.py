@@ -63,6 +63,7 @@ class Verdict:
     winner: str = ""
     contest_text: str = "errors: 1 % against 2 %"
     ramp: RampReading | None = None
+    least_pass: float = 20.0
 
 
 def seen(stage: int, n: float = 100, **rest: object) -> Look:
