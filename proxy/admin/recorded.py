@@ -126,3 +126,4 @@ class Why(Document):
     """Null where nothing can be derived; `note` says why."""
     differences: list[Differs]
     note: str
+    """Also what decided beside the evidence: health checks, or an operator who took one candidate out."""

@@ -54,6 +54,8 @@ def why(answer: Json) -> RenderableType:
     if verdict is not None:
         parts += _verdict(verdict)
     parts.append(_agreement(answer))
+    if answer["note"] and answer["agrees"] is not None:
+        parts.append(Text(answer["note"], "yellow"))
     parts += [
         Text(f"  {each['what']}: {each['kept']} then, {each['derived']} now", "red") for each in answer["differences"]
     ]

@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol
 from config import schema
 from proxy.control import judging, views
 from proxy.control.recording import Looked, decode
-from proxy.control.replay import Replay, Segment
-from proxy.control.rollout import TERMINAL
+from proxy.control.replay import Incident, Replay, Segment
+from proxy.control.rollout import TERMINAL, Abort
 from proxy.control.steps import Swap
 
 Json = dict[str, Any]
@@ -49,7 +49,8 @@ def backtest(config: schema.Config, name: str, source: Source, number: int | Non
         known = ", ".join(str(each["run"]) for each in runs)
         what = f"run {number} of route {name} is not recorded" if known else f"nothing of route {name} is recorded"
         raise ValueError(f"{what}{f'; what is: {known}' if known else ': it is while a rollout goes on'}")
-    replay = Replay.of(plan, judging.question(route), route.analysis.interval)
+    incidents = _incidents(run["entries"])
+    replay = Replay.of(plan, judging.question(route), route.analysis.interval, incidents)
     replay.run(list(_segments(list(source.recorded(name, run["run"])))))
     return {"route": name, "run": run["run"], "recorded": _recorded(run), "replayed": _replayed(replay)}
 
@@ -64,6 +65,16 @@ def _segments(rows: Sequence[Json]) -> Iterator[tuple[Segment, Iterable[Looked]]
 def _slices(rows: Iterable[Json]) -> Iterator[Looked]:
     for row in rows:
         yield from decode(base64.b64decode(row["data"]))
+
+
+def _incidents(entries: Sequence[Json]) -> Iterator[Incident]:
+    """What decided beside the evidence then."""
+    for entry in entries:
+        details = entry["details"]
+        if unwell := details.get("unwell"):
+            yield Incident(entry["at"], unwell)
+        if (said := details.get("aborted")) is not None:
+            yield Incident(entry["at"], aborted=Abort(entry["actor"], said["reason"], said["candidate"]))
 
 
 def _recorded(run: Json) -> Json:

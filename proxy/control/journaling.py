@@ -21,7 +21,7 @@ def entry(state: State, record: Record, at_s: float, config: str, basis: Basis |
     details = {
         "phase": str(state.phase), "verdict": state.verdict, "decidedBy": state.decided_by, "step": state.step,
         "stage": state.stage, "weight": state.weight_ppm * 100 / CIRCLE, "mirror": state.mirror_ppm * 100 / CIRCLE,
-        **({} if basis is None else why.numbers(basis.verdict)),
+        **({} if basis is None else why.numbers(basis.verdict)), **record.facts,
     }  # fmt: skip
     return Entry(0, at_s, state.route, record.kind, record.actor, record.text, details, config)
 

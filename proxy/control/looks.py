@@ -254,7 +254,8 @@ def _harm(state: State, event: Look, now_s: float) -> Decision | None:
     if event.unwell and state.weight_ppm:
         after = race.gone(after, event.unwell, now_s)
         if not (after.race and after.racing):
-            return moves.end(after, Phase.ABORTED, "Failed", "health", "; ".join(event.unwell.values()), now_s)
+            ended = moves.end(after, Phase.ABORTED, "Failed", "health", "; ".join(event.unwell.values()), now_s)
+            return moves.noted(ended, unwell=dict(event.unwell))
     return None if after is state else race.left(state, after, now_s)
 
 

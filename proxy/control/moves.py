@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from proxy.control import places, race, steps
 from proxy.control.state import Decision, Phase, Record, Route, Runner, State
@@ -172,6 +172,14 @@ def end(
         state, phase=phase, verdict=verdict, decided_by=decided_by, reason=reason, paused_by="", ended_s=now_s
     )
     return state, (Route(), Record("abort" if phase is Phase.ABORTED else "failed", reason, actor))
+
+
+def noted(decision: Decision, **facts: Any) -> Decision:
+    """The decision, with what it was made on beside the evidence in what the journal says of it."""
+    state, actions = decision
+    return state, tuple(
+        replace(action, facts={**action.facts, **facts}) if isinstance(action, Record) else action for action in actions
+    )
 
 
 def hold(state: State, decided_by: str, why: str) -> Decision:

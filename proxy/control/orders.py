@@ -114,9 +114,11 @@ def abort(plan: Plan, state: State, event: Abort, now_s: float) -> Decision:
         after = race.taken_out(state, event.candidate, reason, now_s)
         if after is state:
             return state, ()
+        said = {"candidate": event.candidate, "reason": event.reason}
         if after.racing:
-            return race.left(state, after, now_s, event.actor)
-        state = after
+            return moves.noted(race.left(state, after, now_s, event.actor), aborted=said)
+        ended = moves.end(after, Phase.ABORTED, "Inconclusive", "operator", reason, now_s, event.actor)
+        return moves.noted(ended, aborted=said)
     return moves.end(state, Phase.ABORTED, "Inconclusive", "operator", reason, now_s, event.actor)
 
 

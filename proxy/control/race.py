@@ -74,7 +74,7 @@ def left(state: State, after: State, now_s: float, actor: str = "rollout") -> De
     gone = [runner for runner in after.race if runner.verdict and runner.name in state.racing]
     records = tuple(
         Record("drop", f"{runner.name} leaves the race, {', '.join(after.racing)} go{'es' * (len(after.racing) == 1)} "
-               f"on: {runner.reason}", actor) for runner in gone
+               f"on: {runner.reason}", actor, _facts(runner)) for runner in gone
     )  # fmt: skip
     if not (after.weight_ppm or after.mirror_ppm):
         return after, records
@@ -114,6 +114,11 @@ def entered(plan: Plan, out: Mapping[str, Runner]) -> tuple[Runner, ...]:
 def first_in(race: Iterable[Runner], otherwise: str) -> str:
     """The candidate that is in front before anything is known."""
     return next((runner.name for runner in race if not runner.verdict), otherwise)
+
+
+def _facts(runner: Runner) -> dict[str, dict[str, str]]:
+    """What the journal keeps of a candidate that did not leave by the evidence."""
+    return {"unwell": {runner.name: runner.reason}} if runner.decided_by == "health" else {}
 
 
 def _left_for(

@@ -7,11 +7,13 @@ slices that were recorded at its weight (and with copies, if it makes copies), f
 Where a step is done earlier than it was then, the rest of its slices is left out and the clock stands still meanwhile:
 leaving out what nobody has looked at is no selection, and every guarantee holds. Where a step needs more than was
 recorded, the replay ends and says so. People who went on at a gate are taken to do so again, and so are webhooks: where
-they are asked nothing is waited for.
+they are asked nothing is waited for. What happened beside the evidence happens again at its time: a version is lost by
+its health checks, or a candidate is taken out by hand.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -24,13 +26,27 @@ from analysis.summaries import Slice
 from analysis.verdict import Verdict
 from proxy.control import judging, race, rollout
 from proxy.control.recording import Looked
-from proxy.control.rollout import TERMINAL, Applied, Checked, Event, IllegalEvent, Look, Phase, Record, Resume, State
+from proxy.control.rollout import (
+    TERMINAL,
+    Abort,
+    Applied,
+    Checked,
+    Event,
+    IllegalEvent,
+    Look,
+    Phase,
+    Record,
+    Resume,
+    State,
+)
 from proxy.control.silence import Silences
 from proxy.control.steps import Plan, Smoke, ungated
 from proxy.snapshot import CIRCLE
 
 STRAGGLERS: Final = 12
 """Slices of a stage that are read after it has ended, as requests still have their grace."""
+_SAME_TICK_S: Final = 0.5
+"""What was decided so soon after a tick was decided by it."""
 _AGAIN: Final = "the recording"
 """Who goes on at a gate."""
 
@@ -54,6 +70,16 @@ class Moment:
     what: Record
 
 
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What decided beside the evidence, at a time of the recording: versions that could not be reached any more, and
+    why; or the candidate that an operator took out."""
+
+    at_s: float
+    unwell: Mapping[str, str] = field(default_factory=dict)
+    aborted: Abort | None = None
+
+
 @dataclass(slots=True)
 class Replay:
     """One rollout. `stopped` says why it ended undecided, "" as long as it goes on or where it was decided."""
@@ -61,6 +87,8 @@ class Replay:
     plan: Plan
     judge: Bench
     interval_s: float
+    incidents: tuple[Incident, ...] = ()
+    """Those that are still to come, in order."""
     state: State | None = None
     verdict: Verdict | None = None
     stopped: str = ""
@@ -75,13 +103,14 @@ class Replay:
     _left_out_s: float = 0.0
     _gap: bool = False
     _silent: Silences = field(default_factory=Silences)
+    _unwell: dict[str, str] = field(default_factory=dict)
     _stages: dict[int, int] = field(default_factory=dict)
     """Stages of the recording, and which they are here."""
 
     @classmethod
-    def of(cls, plan: Plan, question: Question, interval_s: float) -> Replay:
+    def of(cls, plan: Plan, question: Question, interval_s: float, incidents: Iterable[Incident] = ()) -> Replay:
         """A replay of a plan, with nothing seen yet."""
-        return cls(ungated(plan), contest.begin(question), interval_s)
+        return cls(ungated(plan), contest.begin(question), interval_s, tuple(incidents))
 
     @property
     def ended(self) -> bool:
@@ -206,9 +235,12 @@ class Replay:
         self._read_s, self.now_s = looked.read_s, looked.read_s - self._left_out_s
 
     def _look(self) -> None:
+        self._happen()
         state = self.state
         assert state is not None
-        if not self.slices or not (self.judge.tripped or self.now_s - self._looked_s >= self.interval_s - 0.5):
+        if not self.slices or state.phase in TERMINAL:
+            return
+        if not (self.judge.tripped or self.now_s - self._looked_s >= self.interval_s - 0.5):
             return
         self._looked_s = self.now_s
         self.looks += 1
@@ -216,11 +248,23 @@ class Replay:
         self.verdict = self.judge.verdict(elapsed_s)
         self._silent.keep(state.racing)
         unseen_s, unseen = self._silent.unseen
-        self._step(Look(self.verdict, "", self._silent.idle_s, unseen_s, unseen=unseen))
+        gone = {name: why for name, why in self._unwell.items() if name in state.racing}
+        self._unwell = {}
+        self._step(Look(self.verdict, "", self._silent.idle_s, unseen_s, unseen=unseen, unwell=gone))
         if self.state is not None and self._asks_endpoints(self.state):
             self._step(Checked(self.state.stage, self.state.step))
         if self.state is not None and self.state.phase is Phase.PROMOTING:
             self._step(Applied(self.state.stage))
+
+    def _happen(self) -> None:
+        """What has happened until now beside the evidence: who is lost is for the next look."""
+        due = [each for each in self.incidents if each.at_s <= self._read_s + _SAME_TICK_S]
+        self.incidents = self.incidents[len(due) :]
+        for each in due:
+            if each.aborted is not None:
+                with contextlib.suppress(IllegalEvent):  # the plan has it not, or another one was chosen
+                    self._step(each.aborted)
+            self._unwell |= each.unwell
 
     def _asks_endpoints(self, state: State) -> bool:
         """Whether a step asks whether the candidate is well: what is recorded says that it was."""

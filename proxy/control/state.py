@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from proxy.control.gates import UNASKED, Answers
 from proxy.control.places import Places
@@ -215,11 +215,13 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Something for the journal."""
+    """Something for the journal. `facts` are what decided beside the evidence, from which it can be decided again:
+    `unwell` (versions that could not be reached any more, and why) or `aborted` (a `candidate`, and the `reason`)."""
 
     kind: str
     text: str
     actor: str = "rollout"
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from analysis.contest import Bench
 from analysis.plan import Plan as Question
 from analysis.verdict import Verdict
 from proxy.control import views
-from proxy.control.journal import Basis, Decision
+from proxy.control.journal import Basis, Decision, Entry
 
 Json = dict[str, Any]
 _TEXTS: Final = frozenset({"text", "reason", "missing"})
@@ -57,6 +57,7 @@ def _of_each(candidates: Sequence[Mapping[str, Any]]) -> Json:
 
 def explain(decision: Decision) -> Json:
     """A decision with its verdict as it was kept, the verdict that its evidence gives now, and whether they agree."""
+    beside = _beside(decision.entry)
     found: Json = {
         "entry": views.entry(decision.entry),
         "intact": decision.intact,
@@ -64,7 +65,7 @@ def explain(decision: Decision) -> Json:
         "derived": None,
         "agrees": None,
         "differences": [],
-        "note": "",
+        "note": beside,
     }
     if decision.verdict is None:
         return found | {"note": "no verdict stood behind it: it was not made on evidence"}
@@ -80,6 +81,15 @@ def explain(decision: Decision) -> Json:
         {"what": what, "kept": kept, "derived": now} for what, kept, now in _differences(decision.verdict, derived)
     ]
     return found | {"derived": _whole(derived), "agrees": not differences, "differences": differences}
+
+
+def _beside(entry: Entry) -> str:
+    """What decided beside the evidence, which says what was known of the versions at that moment; "" for nothing."""
+    if unwell := entry.details.get("unwell"):
+        return f"decided by the health checks, beside the evidence: {'; '.join(unwell.values())}"
+    if (aborted := entry.details.get("aborted")) is not None:
+        return f"decided by {entry.actor}, beside the evidence: {aborted['candidate']} was taken out by hand"
+    return ""
 
 
 def derive(kept: Basis) -> Json:

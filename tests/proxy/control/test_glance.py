@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from analysis.breaker import Breaker
+from proxy.admin import retold
 from proxy.control import glance, health
 from proxy.control.evidence import Track
 from proxy.control.lending import Lending
@@ -24,7 +27,7 @@ from proxy.ledger.reader import Reader
 from proxy.ledger.writer import Writer
 from tests.proxy.control.test_backtest import other, recorded, tried
 from tests.proxy.control.test_controller import break_store, mend_store
-from tests.support.control_plane import World, config
+from tests.support.control_plane import World, config, playing
 
 T = 1000
 FIVE = [{"setWeight": 5}, {"pause": {}}]
@@ -260,3 +263,46 @@ async def test_a_candidate_of_which_nothing_is_well_any_more_is_taken_back(
     assert (route["phase"], route["decidedBy"]) == ("Aborted", "health")
     assert route["reason"] == "no endpoint of v2 is well: http://127.0.0.1:9002: connection refused"
     await world.close()
+
+
+async def test_what_the_health_checks_decided_can_be_decided_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: the journal has an abort that follows from nothing, and the same file promotes that version in a
+    backtest."""
+
+    async def unanswered(*_: object) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    monkeypatch.setattr(health, "_ask", unanswered)
+    document = other([{"setWeight": 20}, {"analysis": {}}], minDuration="1m")
+    document["backends"][1]["healthCheck"] = {"path": "/", "interval": "10m"}
+    async with playing(tmp_path, document) as world:
+        assert world.controller is not None
+        checks = world.controller._checks
+        ((key, probe),) = checks._probes.items()
+        await world.until("Progressing")
+        for answer in ("", "connection refused", "connection refused", "connection refused"):
+            assert (await world.second())["phase"] == "Progressing"
+            checks._note(key, probe.question.check, answer)
+        route = await world.second()
+        assert (route["phase"], route["decidedBy"]) == ("Aborted", "health")
+        records = world.controller.records
+        entry = (await records.history("r", 1, None))[0]
+        why = "no endpoint of v2 is well: http://127.0.0.1:9002: connection refused"
+        assert (entry["kind"], entry["details"]["unwell"]) == ("abort", {"v2": why})
+        found = await records.why("r", entry["id"])
+        assert (found["agrees"], found["derived"]["abort"]) == (True, False)
+        assert found["note"] == f"decided by the health checks, beside the evidence: {why}"
+        shown = Console(width=200, record=True, file=io.StringIO())
+        shown.print(retold.why(found))
+        assert "decided by the health checks, beside the evidence" in shown.export_text()
+        source = await recorded(world)
+        again = tried(source, document)
+        for key in ("phase", "verdict", "decidedBy", "reason"):
+            assert again["replayed"][key] == again["recorded"][key], key
+        (abort,) = [moment for moment in again["replayed"]["moments"] if moment["kind"] == "abort"]
+        assert (abort["at"], abort["text"]) == (entry["at"], entry["text"])
+        copies = tried(source, other([{"setMirror": {"percent": 100}}, {"analysis": {}}, {"setWeight": 20}]))
+        assert copies["replayed"]["decidedBy"] != "health", "while it has copies alone it may come back"

@@ -221,7 +221,8 @@ def test_an_operator_takes_one_out_and_the_others_go_on(paused: bool) -> None:
     assert (out.verdict, out.decided_by, out.reason, out.left_s) == (
         "Inconclusive", "operator", "aborted by ann: too slow", 2.0)  # fmt: skip
     assert actions == (
-        Route(), Record("drop", "b leaves the race, a, c go on: aborted by ann: too slow", "ann")
+        Route(), Record("drop", "b leaves the race, a, c go on: aborted by ann: too slow", "ann",
+                        {"aborted": {"candidate": "b", "reason": "too slow"}})
     )  # fmt: skip
     assert rollout.step(p, state, Abort("bob", "again", "b"), 3.0) == (state, ()), "told twice"
     front, _ = rollout.step(p, state, Abort("ann", "", "a"), 3.0)
@@ -459,9 +460,20 @@ async def test_one_is_taken_out_by_hand(world: World) -> None:
     assert "| v3 | left: aborted by hand |" in markdown(world.first | {"webhooks": []}, [])
     await world.kill()
     await world.start()
+    controller = world.controller
     assert (world.first["racing"], standing(world)["v3"]) == (["v2", "v4"], (False, "Inconclusive"))
     route = await world.until("Succeeded", "Aborted", fail={"v2": 2})
     assert (route["phase"], route["candidate"]) == ("Succeeded", "v4"), "the others were not disturbed"
+    assert found["note"] == "decided by ann, beside the evidence: v3 was taken out by hand"
+    source = await recorded(world)
+    again = backtest(loads(yaml.safe_dump(world.config), "new").config, "r", source)["replayed"]
+    assert (again["phase"], again["decided"]) == ("Succeeded", True), again
+    drops = [moment["text"] for moment in again["moments"] if moment["kind"] == "drop"]
+    assert drops[0] == "v3 leaves the race, v2, v4 go on: aborted by ann: too slow", "taken out there as well"
+    alone = backtest(loads(yaml.safe_dump(document(names=("v4",))), "new").config, "r", source)["replayed"]
+    assert alone["phase"] == "Succeeded", "and no trouble of a file that has it not"
+    found = await controller.records.why("r", (await controller.records.history("r", 1, None))[0]["id"])
+    assert found["note"] == ""
 
 
 async def test_every_decision_follows_from_its_evidence(world: World) -> None:
