@@ -41,7 +41,7 @@ def adopt(plan: Plan, kept: State | None, now_s: float) -> Decision:
         return in_the_middle
     if same_candidate and (kept.phase in TERMINAL | TAKEN_OVER | swaps.HELD):
         text = f"the plan has changed; {kept.candidate} stays {kept.phase}"
-        places = known(plan.rolling, kept.places) if plan.rolling is not None and kept.places else ()
+        places = _standing(plan, kept)
         after = replace(kept, stable=plan.stable, plan_digest=plan.digest, baseline=plan.baseline, places=places)
         return after, (Route(), Record("plan", text))
     why = "its steps, its analysis or stable has changed" if same_candidate else f"it takes over from {kept.candidate}"
@@ -80,8 +80,9 @@ def _in_the_middle(plan: Plan, kept: State, now_s: float) -> Decision | None:
         return _left(plan, kept, now_s) if live or kept.phase is Phase.REVERTING else None
     state = replace(kept, candidate=plan.candidate, candidate_digest=plan.candidate_digest, plan_digest=plan.digest,
                     places=known(plan.rolling, kept.places))  # fmt: skip
-    if not is_same(plan, kept):
-        text = f"the file has another candidate, {plan.candidate}, while {kept.candidate} was half there"
+    if kept.former or not is_same(plan, kept):
+        state = replace(state, former=kept.former or kept.candidate)
+        text = f"the file has another candidate, {plan.candidate}, while {state.former} was half there"
         ended, _ = moves.end(state, Phase.ABORTED, "Inconclusive", rolls.CHANGED, text, now_s)
         return rolls.revert(plan, state, ended, now_s)
     if kept.phase in (Phase.ABORTED, Phase.FAILED):  # while nobody knew how to put stable back
@@ -100,11 +101,24 @@ def _in_the_middle(plan: Plan, kept: State, now_s: float) -> Decision | None:
 
 
 def _left(plan: Plan, kept: State, now_s: float) -> Decision:
-    """The file has no `rollingUpdate` any more: nobody knows how to go on, and nothing is made worse meanwhile."""
+    """The file has no `rollingUpdate` any more: nobody knows how to go on, and nothing is made worse meanwhile. Another
+    candidate gets nothing of what the former one had."""
     text = "endpoints are half replaced, and the file has no rollingUpdate any more: put it back, or abort"
     state = replace(kept, candidate=plan.candidate, candidate_digest=plan.candidate_digest, plan_digest=plan.digest)
     state = replace(state, phase=Phase.PAUSED, paused_by="operator", step=0, doing="", reason=text)
+    if kept.former or not is_same(plan, kept):
+        state = replace(state, former=kept.former or kept.candidate, weight_ppm=0)
+        state = replace(state, stage=kept.stage + 1, stage_started_s=now_s)
     return state, (Route(), Record("plan", text))
+
+
+def _standing(plan: Plan, kept: State) -> Places:
+    """The endpoints of a rollout that is decided, as a plan has them. What was not put back stays known, also to a plan
+    that replaces none: no request may go there."""
+    if plan.rolling is not None:
+        return known(plan.rolling, kept.places) if kept.places else ()
+    half = not is_done(kept.places, "candidate") and not is_done(kept.places, "stable")
+    return kept.places if half and kept.stable == plan.stable else ()
 
 
 def _step_of(plan: Plan, rolling: Rolling, places: Places) -> int:

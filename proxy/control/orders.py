@@ -54,6 +54,7 @@ def promote(plan: Plan, state: State, event: Promote, now_s: float) -> Decision:
         IllegalEvent: the next step would be the end, which needs proof, or checks, or the word "full", or one of
             several candidates would have to be named.
     """
+    _refuse_half(plan, state, event)
     if event.candidate and not event.full:
         raise IllegalEvent(state, event, "a step is one of all candidates: name one only to promote it in full")
     if event.full and isinstance(plan.ending, steps.Report):
@@ -63,7 +64,8 @@ def promote(plan: Plan, state: State, event: Promote, now_s: float) -> Decision:
     if event.full and plan.rolling is not None:
         return rolls.hurry(plan, state, event, now_s)
     if moves.at_replace(plan, state):
-        raise IllegalEvent(state, event, "endpoints are being replaced: wait for the end of the batch, or abort")
+        then = "resume" if state.phase is Phase.PAUSED else "wait for the end of the batch"
+        raise IllegalEvent(state, event, f"endpoints are being replaced: {then}, or abort")
     if plan.rolling is not None and _is_proof(plan, state):
         raise IllegalEvent(state, event, "what is left is the last batch, which needs proof; wait, or promote in full")
     if event.full:
@@ -87,6 +89,12 @@ def _named(state: State, event: Promote) -> str:
     if not event.candidate and len(racing) > 1:
         raise IllegalEvent(state, event, f"there are {len(racing)} candidates: say which, of {', '.join(racing)}")
     return event.candidate or state.candidate
+
+
+def _refuse_half(plan: Plan, state: State, event: Promote | Resume) -> None:
+    """No plan but that of a rolling update goes on where endpoints are half replaced: some of each version are away."""
+    if state.places and plan.rolling is None:
+        raise IllegalEvent(state, event, "endpoints are half replaced: put rollingUpdate back into the file, or abort")
 
 
 def _is_proof(plan: Plan, state: State) -> bool:
@@ -145,7 +153,12 @@ def pause(plan: Plan, state: State, event: Pause, now_s: float) -> Decision:
 
 
 def resume(plan: Plan, state: State, event: Resume, now_s: float) -> Decision:
-    """Go on by hand: past a pause step, or with the step that was interrupted."""
+    """Go on by hand: past a pause step, or with the step that was interrupted.
+
+    Raises:
+        IllegalEvent: nobody knows how to go on.
+    """
+    _refuse_half(plan, state, event)
     if state.paused_by == "gate":
         return moves.advance(plan, state, now_s, event.actor)
     text = f"resumed by {event.actor}" + (", though inconclusive" if state.verdict == "Inconclusive" else "")

@@ -76,9 +76,12 @@ def initial(rolling: Rolling) -> Places:
 
 
 def known(rolling: Rolling, places: Places) -> Places:
-    """The endpoints of a file as they stand; of those that are new nothing was replaced yet."""
+    """The endpoints of a file as they stand; of those that are new nothing was replaced yet. What the candidate runs at
+    others, which only an edit can have taken away, is to be stopped."""
     standing = {(place.side, place.address): place for place in places}
-    return tuple(standing.get((place.side, place.address), place) for place in initial(rolling))
+    listed = [standing.pop((place.side, place.address), place) for place in initial(rolling)]
+    running = (place for place in standing.values() if place.side == "candidate" and place.status != "stopped")
+    return (*listed, *(replace(place, status="leaving") for place in running))
 
 
 def is_done(places: Places, to: Side) -> bool:

@@ -90,7 +90,8 @@ class Roller:
     def _busy(self, state: State, backends: Sequence[Backend]) -> str | None:
         if self._clock() - state.doing_since_s < TOLD_AFTER_S:
             return ""
-        leaving = {(rolls.name_of(state, p.side), p.address) for p in state.places if p.status == "leaving"}
+        going = [place for place in state.places if place.status == "leaving"]
+        leaving = {(name(state, place), place.address) for place in going for name in (rolls.runs_at, _listed)}
         busy = in_flight(backends, leaving, self._reader, sorted(self._fleet.alive()))
         return "" if busy else None
 
@@ -98,9 +99,7 @@ class Roller:
         kind: Literal["stop", "start"] = "stop" if state.doing == "stop" else "start"
         wanted = "leaving" if kind == "stop" else "starting"
         orders = [
-            Order(kind, rolls.name_of(state, place.side), place.address)
-            for place in state.places
-            if place.status == wanted
+            Order(kind, rolls.runs_at(state, place), place.address) for place in state.places if place.status == wanted
         ]
         answers = [self._orders.done(state, hook, order) for order in orders]
         if all(done for done, _ in answers):
@@ -128,6 +127,11 @@ class Roller:
             if why := doubt(endpoint, self._checks.condition(name, endpoint), since_s, of=f" of {name}"):
                 return why
         return None
+
+
+def _listed(state: State, place: Place) -> str:
+    """The version that the file has there."""
+    return rolls.name_of(state, place.side)
 
 
 def _at(state: State, places: Iterable[Place], backends: Mapping[str, Backend]) -> Served:

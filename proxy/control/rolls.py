@@ -18,6 +18,7 @@ from typing import Final
 
 from proxy.control import moves, steps
 from proxy.control.places import (
+    Place,
     Places,
     Rolling,
     Side,
@@ -55,12 +56,19 @@ def name_of(state: State, side: Side) -> str:
     return state.stable if side == "stable" else state.candidate
 
 
+def runs_at(state: State, place: Place) -> str:
+    """The version that is stopped or started there: until stable is back the former candidate, if the file has another
+    one by now."""
+    return (state.former if place.side == "candidate" else "") or name_of(state, place.side)
+
+
 def away(states: Iterable[State]) -> dict[tuple[str, str], Status]:
     """The endpoints that no request goes to, as (backend, address), and what becomes of them."""
     return {
-        (name_of(state, place.side), place.address): place.status
+        (name, place.address): place.status
         for state in states
         for place in state.places
+        for name in (runs_at(state, place), name_of(state, place.side))
         if not place.serves
     }
 
@@ -305,7 +313,7 @@ def _named(state: State, status: str) -> str:
     """Endpoints in words: of which version, and where."""
     found = []
     for side in ("stable", "candidate"):
-        addresses = [place.address for place in state.places if (place.side, place.status) == (side, status)]
-        if addresses:
-            found.append(f"{name_of(state, side)} at {', '.join(addresses)}")
+        some = [place for place in state.places if (place.side, place.status) == (side, status)]
+        if some:
+            found.append(f"{runs_at(state, some[0])} at {', '.join(place.address for place in some)}")
     return " and ".join(found)

@@ -62,7 +62,8 @@ class State:
     `baseline` is the version that stands for stable, with as much weight as the candidate; empty for none.
     `doing` is the part of a swap, of a replacement or of their reversal that goes on, since `doing_since_s`;
     `ended_reason` is why it is reverted. `places` are the endpoints of both versions, where they are replaced one by
-    one.
+    one. `former` is the version that has those of the candidate, where the file has another candidate meanwhile: it is
+    the one to be stopped.
     """
 
     route: str
@@ -90,6 +91,7 @@ class State:
     baseline: str = ""
     race: tuple[Runner, ...] = ()
     places: Places = ()
+    former: str = ""
 
     @property
     def racing(self) -> tuple[str, ...]:

@@ -221,7 +221,7 @@ def _endpoints(subject: Subject) -> list[Json]:
     """The endpoints of both versions, where they are replaced one by one: stable's first."""
     state = subject.state
     return [
-        {"backend": rolls.name_of(state, place.side), "address": place.address, "status": place.status}
+        {"backend": rolls.runs_at(state, place), "address": place.address, "status": place.status}
         for place in (state.places if state is not None else ())
         if state is not None
     ]

@@ -148,6 +148,17 @@ def test_the_hook_is_told_of_each_endpoint() -> None:
     assert event(world) is None, "it is said once"
 
 
+def test_after_an_edit_the_version_that_runs_is_stopped(requests_under_way: list[set[tuple[str, str]]]) -> None:
+    """Broken: the hook would stop the version that the file has now, which does not run, and its requests be cut."""
+    places = turned(initial(ROLLING), [Place("candidate", str(A), "stopped")], "leaving")
+    world = at("stop", places, phase=Phase.REVERTING, former="v2-old")
+    assert event(world) == Swapped(world.state.stage, "stop")
+    assert world.orders == [Order("stop", "v2-old", "http://h:1")]
+    world = at("drain", places, phase=Phase.REVERTING, former="v2-old")
+    assert event(world) == Swapped(world.state.stage, "drain")
+    assert requests_under_way[-1] == {("v2", "http://h:1"), ("v2-old", "http://h:1")}
+
+
 def test_health_counts_from_the_order_on() -> None:
     """Broken: the old version, which answered at the same address a second ago, would vouch for the new one."""
     world = at("check", STARTING, doing_since_s=100.5)

@@ -11,7 +11,7 @@ from hypothesis import Phase as HypothesisPhase
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.control import rollout, state_codec, steps
+from proxy.control import rollout, rolls, state_codec, steps
 from proxy.control.gates import Answers
 from proxy.control.places import Rolling, batches, is_done, weight_ppm
 from proxy.control.rollout import (
@@ -405,6 +405,29 @@ def test_another_candidate_in_the_middle_puts_stable_back_first() -> None:
     assert [action.kind for action in run.acted if isinstance(action, Record)] == ["begin"]
 
 
+def test_another_candidate_does_not_leave_the_former_one_running() -> None:
+    """Broken: the hook would be told to stop the new version where the former one runs, or nothing at all where only
+    that one had endpoints, and two models would be on one machine."""
+    run = Run(plan(rolling(("a", "x", "y"), max_unavailable=2)))
+    run.batch()
+    assert run.shown() == "cAX"
+    other = plan(rolling(("a", "b", "z"), max_unavailable=2), candidate="v3", candidate_digest="c3")
+    state, _ = rollout.adopt(other, run.state, 500.0)
+    running = [(place.address, place.status) for place in state.places if place.side == "candidate"]
+    assert running == [("a", "leaving"), ("b", "stopped"), ("z", "stopped"), ("x", "leaving")]
+    assert {rolls.runs_at(state, place) for place in state.places if place.side == "candidate"} == {"v2"}
+    assert "takes v2 at a, x out" in state.reason
+    assert {("v2", "a"), ("v3", "a"), ("v2", "x")} <= rolls.away([state]).keys(), "under either name"
+    again, _ = rollout.adopt(run.plan, state, 600.0)
+    assert (again.phase, again.former, again.decided_by) == (Phase.REVERTING, "v2", "config"), (
+        "nor if it is the old one"
+    )
+    run.plan, run.state = other, state
+    state = run.back()
+    assert (state.former, run.shown(), len(state.places)) == ("", "abc", 6)
+    assert {rolls.runs_at(state, place) for place in state.places if place.side == "candidate"} == {"v3"}
+
+
 def test_a_file_without_it_in_the_middle_stands_still() -> None:
     """Broken: requests would go to endpoints that were stopped, as nobody says any more how they come back."""
     run = Run()
@@ -417,9 +440,33 @@ def test_a_file_without_it_in_the_middle_stands_still() -> None:
     assert (back.phase, back.step) == (Phase.PAUSED, 1)
     aborted, _ = rollout.step(canary, state, Abort("ann"), 600.0)
     assert (aborted.phase, aborted.weight_ppm, aborted.places) == (Phase.ABORTED, 0, run.state.places)
-    run.state, _ = rollout.adopt(run.plan, aborted, 700.0)
+    edited, _ = rollout.adopt(replace(canary, digest="more"), aborted, 650.0)
+    assert edited.places == run.state.places, "nor does another edit make what was stopped run"
+    run.state, _ = rollout.adopt(run.plan, edited, 700.0)
     assert run.state.phase is Phase.REVERTING
     assert run.back().reason == "aborted by ann"
+
+
+@pytest.mark.parametrize("event", [Resume("ann"), Promote("ann"), Promote("ann", full=True)], ids=repr)
+@pytest.mark.parametrize("ending", [steps.Promotion(), steps.Promotion(proof=False), steps.Swap(5.0, 60.0)], ids=repr)
+def test_no_other_plan_goes_on_with_half_of_the_endpoints(event: Event, ending: steps.Ending) -> None:
+    """Broken: a candidate with a third of its endpoints would get all traffic, or a swap begin that never ends."""
+    run = Run()
+    run.batch()
+    given = () if isinstance(ending, steps.Swap) else plan_of().steps
+    other = replace(plan_of(), digest="other", ending=ending, steps=given)
+    state, _ = rollout.adopt(other, run.state, 500.0)
+    with pytest.raises(IllegalEvent, match="half replaced: put rollingUpdate back into the file, or abort"):
+        rollout.step(other, state, event, 600.0)
+
+
+def test_by_hand_nothing_goes_on_while_it_is_paused_in_a_batch() -> None:
+    """Broken: whoever has paused would be told to wait for the end of a batch that waits for them."""
+    run = Run()
+    run.done("ready")
+    run.tell(Pause("ann"))
+    with pytest.raises(IllegalEvent, match="endpoints are being replaced: resume, or abort"):
+        run.tell(Promote("ann"))
 
 
 def test_several_candidates_and_endpoints_do_not_mix() -> None:
@@ -440,6 +487,7 @@ def test_several_candidates_and_endpoints_do_not_mix() -> None:
     run.batch()
     standing, _ = rollout.adopt(race, run.state, 500.0)
     assert (standing.phase, standing.places, standing.race) == (Phase.PAUSED, run.state.places, ())
+    assert (standing.weight_ppm, standing.stage) == (0, run.state.stage + 1), "a weight of one is none of three"
 
 
 def test_what_is_decided_stays_decided() -> None:

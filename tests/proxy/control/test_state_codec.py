@@ -89,6 +89,17 @@ def test_version_4_to_the_letter() -> None:
     assert state_codec.decode(written) == rolling
 
 
+def test_version_5_to_the_letter() -> None:
+    """If broken, a controller that starts anew has the wrong version stopped."""
+    edited = replace(STATE, former="v1.9")
+    written = json.loads(VERSION_1) | {
+        "version": 5, "doing": "", "doing_since_s": 0.0, "ended_reason": "", "baseline": "", "race": [], "places": [],
+        "former": "v1.9",
+    }  # fmt: skip
+    assert json.loads(json.dumps(state_codec.encode(edited))) == written
+    assert state_codec.decode(written) == edited
+
+
 @pytest.mark.parametrize(
     ("version", "change"),
     [
@@ -99,6 +110,7 @@ def test_version_4_to_the_letter() -> None:
         (3, {"baseline": "v1-fresh", "doing": "drain"}),
         (4, {"places": (Place("stable", "http://a:1", "serving"),)}),
         (4, {"places": (Place("stable", "http://a:1", "serving"),), "ended_reason": "by hand"}),
+        (5, {"places": (Place("stable", "http://a:1", "serving"),), "former": "v1.9"}),
     ],
 )
 def test_the_oldest_version_that_can_hold_it_is_written(version: int, change: dict[str, Any]) -> None:
@@ -112,7 +124,7 @@ def test_the_oldest_version_that_can_hold_it_is_written(version: int, change: di
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 5}, "version 5 is unknown to this release, which reads up to 4"),
+        ({"version": 6}, "version 6 is unknown to this release, which reads up to 5"),
         ({"version": 4, "places": [{"side": "left", "address": "a", "status": "serving"}]}, "damaged: .* 'left'"),
         ({"version": None}, "version None is unknown"),
         ({"phase": "Dancing"}, "damaged: Invalid enum value 'Dancing'"),
