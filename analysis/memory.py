@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from math import prod
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analysis import summaries
 from analysis.summaries import FloatArray, Moments, Repeats
 
-_TEXTS = "texts"
 _ARRAY, _MAP = "array", "map"
 _COUNTS: Final = (
     summaries.ArmCounts,
@@ -26,16 +23,20 @@ _COUNTS: Final = (
     Moments,
     Repeats,
 )
-_FORMAT = 4
+_FORMAT: Final = 5
+_LENGTH_BYTES: Final = 8
+"""What stands first: the length of the JSON."""
+_CELL: Final = np.dtype("<f8")
 
 
 def pack(texts: Mapping[str, object], arrays: Mapping[str, FloatArray]) -> bytes:
-    """An .npz of the arrays and of the texts as JSON, lightly compressed."""
-    stored = np.frombuffer(json.dumps({"format": _FORMAT, **texts}).encode(), dtype=np.uint8)
-    named: dict[str, NDArray[Any]] = {_TEXTS: stored, **arrays}
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **named)
-    return zlib.compress(buffer.getvalue(), 1)
+    """The arrays one after the other behind what tells of them and the texts as JSON, lightly compressed. A controller
+    does so for every rollout once a second: an .npz, which has a head of its own for each array, takes three times as
+    long."""
+    shapes = [[name, array.shape] for name, array in arrays.items()]
+    head = json.dumps({"format": _FORMAT, "arrays": shapes, "texts": texts}).encode()
+    cells = (np.ascontiguousarray(array, _CELL).data for array in arrays.values())
+    return zlib.compress(b"".join([len(head).to_bytes(_LENGTH_BYTES, "little"), head, *cells]), 1)
 
 
 def unpack(data: bytes) -> tuple[dict[str, object], dict[str, FloatArray]]:
@@ -45,14 +46,21 @@ def unpack(data: bytes) -> tuple[dict[str, object], dict[str, FloatArray]]:
         ValueError: the bytes are not evidence of this release.
     """
     try:
-        with np.load(io.BytesIO(zlib.decompress(data)), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        texts = json.loads(arrays.pop(_TEXTS).tobytes())
-    except (zlib.error, zipfile.BadZipFile, KeyError, EOFError, OSError, ValueError) as error:
+        content = zlib.decompress(data)
+        begin = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
+        head = json.loads(content[_LENGTH_BYTES:begin])
+    except (zlib.error, ValueError) as error:
         raise ValueError(f"these {len(data)} bytes are not stored evidence: {error}; begin the rollout anew") from error
-    if not isinstance(texts, dict) or texts.pop("format", None) != _FORMAT:
+    if not isinstance(head, dict) or head.get("format") != _FORMAT:
         raise ValueError("this evidence is of another release; begin the rollout anew")
-    return texts, arrays
+    arrays: dict[str, FloatArray] = {}
+    for name, shape in head["arrays"]:
+        end = begin + prod(shape) * _CELL.itemsize
+        if end > len(content):
+            raise ValueError(f"these {len(data)} bytes are not all of the stored evidence; begin the rollout anew")
+        arrays[name] = np.frombuffer(content[begin:end], _CELL).reshape(shape)
+        begin = end
+    return head["texts"], arrays
 
 
 def refill(kept: Mapping[str, FloatArray], stored: Mapping[str, FloatArray]) -> None:
