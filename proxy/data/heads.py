@@ -138,9 +138,31 @@ class ToClient:
         self.keep_alive = keep_alive
 
 
-def to_client(head: ResponseHead, request: Head, backend_field: bytes, last: bool) -> ToClient:
-    """The head of an answer on its way to the client. Bodies without a length are chunked, or end with it.
-    `last` says that the connection takes no other request."""
+class AnswerHeads:
+    """The heads of a version's answers on their way to clients. Most begin as the one before them, but for what follows
+    from the request: what was written of that one is kept, at a third of what it costs to write it anew."""
+
+    __slots__ = ("_fields", "_length", "_start", "_status")
+
+    def __init__(self) -> None:
+        self._fields: Headers = []
+        self._length = self._status = -1
+        self._start = b""
+
+    def write(self, head: ResponseHead, request: Head, own_fields: bytes, last: bool) -> ToClient:
+        """The head of an answer, with fields of our own behind those of the version. `last` says that the connection
+        takes no other request."""
+        length = head.length
+        if length is None or head.bodyless or last or not (request.keep_alive and request.modern):
+            return to_client(head, request, own_fields, last)
+        if length != self._length or head.status != self._status or head.headers != self._fields:
+            self._start = to_client(head, request, b"", last).data[:-2]
+            self._fields, self._length, self._status = head.headers, length, head.status
+        return ToClient(b"%b%b\r\n" % (self._start, own_fields), False, True)
+
+
+def to_client(head: ResponseHead, request: Head, own_fields: bytes, last: bool) -> ToClient:
+    """The head of an answer, written whole. Bodies without a length are chunked, or end with it."""
     own = RESPONSE_OWN
     announces = False
     for name, _ in head.headers:
@@ -164,7 +186,7 @@ def to_client(head: ResponseHead, request: Head, backend_field: bytes, last: boo
         framing += b"connection: close\r\n"
     elif not request.modern:
         framing += b"connection: keep-alive\r\n"
-    data = b"%b%b%b%b\r\n" % (status_line(head.status), fields(head.headers, own), framing, backend_field)
+    data = b"%b%b%b%b\r\n" % (status_line(head.status), fields(head.headers, own), framing, own_fields)
     return ToClient(data, chunked, keep_alive)
 
 

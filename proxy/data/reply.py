@@ -13,7 +13,7 @@ from typing import Final
 from proxy.data.attempt import BODY, DONE, HEAD, NOTHING, Attempt
 from proxy.data.bodies import Piece
 from proxy.data.gathering import gather
-from proxy.data.heads import timing, to_client, to_switched
+from proxy.data.heads import timing, to_switched
 from proxy.data.http1 import LAST_CHUNK, Headers, ResponseHead, chunk, refusal
 from proxy.data.routing import RoutePlan
 from proxy.data.shadow import mirror
@@ -70,7 +70,7 @@ class Reply(Attempt):
         self.deadline_s = monotonic() + plan.route.stream_idle_s
         # A client that still sends will not be read any more after its answer, and is told so.
         last = self._context.draining or not self._request_complete
-        written = to_client(head, request, field_lines, last)
+        written = arm.upstream.answers.write(head, request, field_lines, last)
         self._chunk_out, request.keep_alive = written.chunked, written.keep_alive
         self._to_client.append(written.data)
         if plan.reader is not None and head.status == 200 and not head.bodyless and arm.judged:

@@ -17,6 +17,7 @@ from typing import Any, Final
 from proxy.data import outliers
 from proxy.data.balancing import SlowStart, policy
 from proxy.data.connection import Borrower
+from proxy.data.heads import AnswerHeads
 from proxy.data.pool import Pool
 from proxy.data.resolving import Names, is_name
 from proxy.data.standing import Standing, Watch
@@ -46,6 +47,7 @@ class Upstream:
 
     def __init__(self, backend: Backend, before: Upstream | None = None, names: Names | None = None) -> None:
         self.backend = backend
+        self.answers = AnswerHeads()
         self.copies = self.retrying = 0
         self._names = names
         self._past = (0, 0)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import doctest
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.data import heads
-from proxy.data.heads import is_traceparent
+from proxy.data.heads import AnswerHeads, is_traceparent, to_client
+from proxy.data.http1 import Headers, ResponseHead
+from proxy.data.router import Head
 from tests.support.plane import Plane, request, split
 from tests.support.transports import settle
 
@@ -94,3 +98,37 @@ async def test_a_state_belongs_to_a_parent(plane: Plane, parent: tuple[str, ...]
 def test_examples_in_the_docstrings() -> None:
     """An example that is no longer true misleads whoever trusts it."""
     assert doctest.testmod(heads).failed == 0
+
+
+ANSWERS: list[tuple[int, Headers, int | None, bool, bool]] = [
+    (200, [(b"content-type", b"text/plain"), (b"content-length", b"2")], 2, False, False),
+    (200, [(b"content-type", b"text/html"), (b"content-length", b"2")], 2, False, False),
+    (404, [(b"content-type", b"text/plain"), (b"content-length", b"2")], 2, False, False),
+    (200, [(b"content-length", b"2"), (b"content-type", b"text/plain")], 2, False, False),
+    (200, [(b"content-length", b"2"), (b"connection", b"x-own"), (b"x-own", b"1")], 2, False, False),
+    (200, [], 2, False, False),
+    (200, [], 0, False, False),
+    (200, [], None, True, False),
+    (200, [], None, False, False),
+    (204, [], None, False, True),
+    (200, [(b"content-type", b"text/plain"), (b"content-length", b"2")], 2, False, True),
+]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(ANSWERS), st.booleans(), st.booleans(), st.booleans(), st.sampled_from([b"", b"a: b\r\n"])
+        )
+    )
+)
+def test_an_answer_says_nothing_of_the_one_before_it(
+    answers: list[tuple[tuple[int, Headers, int | None, bool, bool], bool, bool, bool, bytes]],
+) -> None:
+    """A client would be told the status, the length or the fields of somebody else's answer."""
+    kept = AnswerHeads()
+    for (status, fields, *framing), modern, keep_alive, last, own in answers:
+        head = ResponseHead(status, list(fields), *framing)
+        asked = Head(b"POST", b"/", [], "127.0.0.1", None, False, modern, keep_alive)
+        found, wanted = kept.write(head, asked, own, last), to_client(head, asked, own, last)
+        assert (found.data, found.chunked, found.keep_alive) == (wanted.data, wanted.chunked, wanted.keep_alive)
