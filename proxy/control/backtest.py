@@ -8,11 +8,12 @@ from itertools import groupby
 from typing import Any, Final, Protocol
 
 from config import schema
-from proxy.control import judging, views
+from proxy.control import views
 from proxy.control.recording import Looked, decode
 from proxy.control.replay import Incident, Replay, Segment
 from proxy.control.rollout import TERMINAL, Abort
 from proxy.control.steps import Swap
+from proxy.control.subject import Subject
 
 Json = dict[str, Any]
 _DECISIVE: Final = ("abort", "failed", "promote", "succeeded", "inconclusive")
@@ -38,10 +39,10 @@ def backtest(config: schema.Config, name: str, source: Source, number: int | Non
     if route is None:
         names = ", ".join(route.name for route in config.routes)
         raise ValueError(f"the file has no route {name}; it has {names}")
-    plan = judging.plan(config, route)
-    if plan is None:
+    subject = Subject.of(config, route)
+    if subject.plan is None:
         raise ValueError(f"route {name} of the file has no strategy, so that nothing would be decided")
-    if isinstance(plan.ending, Swap):
+    if isinstance(subject.plan.ending, Swap):
         raise ValueError(f"route {name} of the file swaps its versions (recreate), so that nothing would be compared")
     runs = source.recordings(name)
     run = next((each for each in reversed(runs) if number in (None, each["run"])), None)
@@ -49,8 +50,7 @@ def backtest(config: schema.Config, name: str, source: Source, number: int | Non
         known = ", ".join(str(each["run"]) for each in runs)
         what = f"run {number} of route {name} is not recorded" if known else f"nothing of route {name} is recorded"
         raise ValueError(f"{what}{f'; what is: {known}' if known else ': it is while a rollout goes on'}")
-    incidents = _incidents(run["entries"])
-    replay = Replay.of(plan, judging.question(route), route.analysis.interval, incidents)
+    replay = Replay(subject, _incidents(run["entries"]))
     replay.run(list(_segments(list(source.recorded(name, run["run"])))))
     return {"route": name, "run": run["run"], "recorded": _recorded(run), "replayed": _replayed(replay)}
 

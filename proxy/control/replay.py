@@ -21,26 +21,14 @@ from typing import Final
 
 from analysis import contest
 from analysis.contest import Bench
-from analysis.plan import Plan as Question
 from analysis.summaries import Slice
 from analysis.verdict import Verdict
-from proxy.control import judging, race, rollout
+from proxy.control import judging, race
+from proxy.control.drive import Drive, Moment
 from proxy.control.recording import Looked
-from proxy.control.rollout import (
-    TERMINAL,
-    Abort,
-    Applied,
-    Checked,
-    Event,
-    IllegalEvent,
-    Look,
-    Phase,
-    Record,
-    Resume,
-    State,
-)
-from proxy.control.silence import Silences
-from proxy.control.steps import Plan, Smoke, ungated
+from proxy.control.rollout import Abort, Action, IllegalEvent, Phase, Resume, State
+from proxy.control.steps import ungated
+from proxy.control.subject import Collected, Subject
 from proxy.snapshot import CIRCLE
 
 STRAGGLERS: Final = 12
@@ -62,15 +50,6 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """Something that would have happened: so many seconds after the begin, at this time of the recording."""
-
-    seconds: float
-    at_s: float
-    what: Record
-
-
-@dataclass(frozen=True, slots=True)
 class Incident:
     """What decided beside the evidence, at a time of the recording: versions that could not be reached any more, and
     why; or the candidate that an operator took out."""
@@ -80,47 +59,53 @@ class Incident:
     aborted: Abort | None = None
 
 
-@dataclass(slots=True)
 class Replay:
-    """One rollout. `stopped` says why it ended undecided, "" as long as it goes on or where it was decided."""
+    """One rollout. `stopped` says why it ended undecided, "" as long as it goes on or where it was decided.
 
-    plan: Plan
-    judge: Bench
-    interval_s: float
-    incidents: tuple[Incident, ...] = ()
-    """Those that are still to come, in order."""
-    state: State | None = None
-    verdict: Verdict | None = None
-    stopped: str = ""
-    slices: int = 0
-    skipped: int = 0
-    looks: int = 0
-    now_s: float = 0.0
-    moments: list[Moment] = field(default_factory=list)
-    _begun_s: float = 0.0
-    _looked_s: float = 0.0
-    _read_s: float = 0.0
-    _left_out_s: float = 0.0
-    _gap: bool = False
-    _silent: Silences = field(default_factory=Silences)
-    _unwell: dict[str, str] = field(default_factory=dict)
-    _stages: dict[int, int] = field(default_factory=dict)
-    """Stages of the recording, and which they are here."""
+    `subject` is a route with a plan, as configured; nothing of it has happened yet. `incidents` are in order.
+    """
 
-    @classmethod
-    def of(cls, plan: Plan, question: Question, interval_s: float, incidents: Iterable[Incident] = ()) -> Replay:
-        """A replay of a plan, with nothing seen yet."""
-        return cls(ungated(plan), contest.begin(question), interval_s, tuple(incidents))
+    def __init__(self, subject: Subject, incidents: Iterable[Incident] = ()) -> None:
+        assert subject.plan is not None
+        self._to_come = tuple(incidents)
+        self._drive = Drive(subject, ungated(subject.plan), self._install)
+        subject.collected = Collected(judge=contest.begin(subject.question))
+        self.stopped = ""
+        self.slices = self.skipped = 0
+        self._left_out_s = 0.0
+        self._gap = False
+        self._stages: dict[int, int] = {}
+        """Stages of the recording, and which they are here."""
+
+    @property
+    def state(self) -> State | None:
+        """Where the rollout is; None before the first slice."""
+        return self._drive.state
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the judge said last."""
+        return self._drive.subject.verdict
+
+    @property
+    def looks(self) -> int:
+        """How often it was asked."""
+        return self._drive.looks
+
+    @property
+    def moments(self) -> Sequence[Moment]:
+        """What would have happened."""
+        return self._drive.moments
 
     @property
     def ended(self) -> bool:
         """Whether it is decided for good, or cannot go on."""
-        return bool(self.stopped) or (self.state is not None and self.state.phase in TERMINAL)
+        return bool(self.stopped) or self._drive.decided
 
     @property
     def seconds(self) -> float:
         """How long it has lasted."""
-        return self.now_s - self._begun_s
+        return self._drive.seconds
 
     def run(self, recorded: Sequence[tuple[Segment, Iterable[Looked]]]) -> None:
         """Go through recorded stages, in order."""
@@ -138,11 +123,11 @@ class Replay:
             elif not self.stopped:
                 self._leave_out(segment.slices)
         if not self._gap:
-            self._go_on_to(self._read_s + STRAGGLERS)
+            self._go_on_to(self._drive.at_s + STRAGGLERS)
         if not self.ended:
             self.stopped = "the recorded evidence ends here"
         if not self.slices:
-            self.stopped = f"no slice of {race.names(self.plan)} was recorded"
+            self.stopped = f"no slice of {race.names(self._drive.plan)} was recorded"
 
     # --- which slices
     def _enters(self, segment: Segment, later: Sequence[Segment]) -> bool:
@@ -155,7 +140,7 @@ class Replay:
         assert state is not None
         if state.phase is Phase.PAUSED:
             try:
-                self._step(Resume(_AGAIN))
+                self._drive.step(Resume(_AGAIN))
             except IllegalEvent:
                 return False
             return self._enters(segment, later)
@@ -188,8 +173,8 @@ class Replay:
             slice_ = self._of_plan(_restaged(looked.slice, self._stages))
             if slice_ is None:
                 continue
-            self.judge.observe(slice_)
-            self._silent.observe(slice_, self.state.mirror_ppm / CIRCLE)
+            self._judge.observe(slice_)
+            self._drive.subject.silence.observe(slice_, self.state.mirror_ppm / CIRCLE)
             self.slices += 1
 
     def _of_plan(self, slice_: Slice) -> Slice | None:
@@ -198,13 +183,12 @@ class Replay:
         Raises:
             ValueError: one candidate was recorded, and the plan has several.
         """
-        if not self.plan.rivals:
-            return replace(slice_, rival="") if slice_.rival in ("", self.plan.candidate) else None
+        plan = self._drive.plan
+        if not plan.rivals:
+            return replace(slice_, rival="") if slice_.rival in ("", plan.candidate) else None
         if not slice_.rival:
-            raise ValueError(
-                f"one candidate was recorded, and the file has {len(self.plan.rivals)}: give it one canary"
-            )
-        return slice_ if slice_.rival in [runner.name for runner in self.plan.rivals] else None
+            raise ValueError(f"one candidate was recorded, and the file has {len(plan.rivals)}: give it one canary")
+        return slice_ if slice_.rival in [runner.name for runner in plan.rivals] else None
 
     def _leave_out(self, slices: int) -> None:
         self.skipped += slices
@@ -212,73 +196,53 @@ class Replay:
 
     # --- the clock
     def _begin(self, first: Looked) -> None:
-        self._begun_s = self.now_s = first.slice.at_s
-        self._read_s = first.read_s - first.slice.duration_s
-        self._install(rollout.begin(self.plan, self.now_s))
+        self._drive.move_to(first.slice.at_s, first.read_s - first.slice.duration_s)
+        self._drive.begin()
 
     def _go_on_to(self, read_s: float) -> None:
         """Look at what the ticks before this one have read. Some may have read nothing, as where requests take long:
         time alone may decide there. A controller that was away for longer made no ticks."""
-        if self._gap or read_s <= self._read_s:
+        drive = self._drive
+        if self._gap or read_s <= drive.at_s:
             return
-        self._look()
-        until_s = min(read_s, self._read_s + STRAGGLERS)
-        while until_s - self._read_s > 1.5 and not self.ended:
-            self._read_s, self.now_s = self._read_s + 1.0, self.now_s + 1.0
-            self._look()
+        self._tick()
+        until_s = min(read_s, drive.at_s + STRAGGLERS)
+        while until_s - drive.at_s > 1.5 and not self.ended:
+            drive.move_to(drive.now_s + 1.0, drive.at_s + 1.0)
+            self._tick()
+
+    def _tick(self) -> None:
+        self._happen()
+        if self.slices:
+            self._drive.tick()
+
+    def _happen(self) -> None:
+        """What has happened until now beside the evidence: who is lost is for the next look."""
+        due = [each for each in self._to_come if each.at_s <= self._drive.at_s + _SAME_TICK_S]
+        self._to_come = self._to_come[len(due) :]
+        for each in due:
+            if each.aborted is not None:
+                with contextlib.suppress(IllegalEvent):  # the plan has it not, or another one was chosen
+                    self._drive.step(each.aborted)
+            self._drive.lost |= each.unwell
 
     def _arrive_at(self, looked: Looked) -> None:
         """The clock of a tick: it has stood still for what was left out."""
         if self._gap:
-            self._left_out_s += looked.read_s - self._read_s - looked.slice.duration_s
+            self._left_out_s += looked.read_s - self._drive.at_s - looked.slice.duration_s
             self._gap = False
-        self._read_s, self.now_s = looked.read_s, looked.read_s - self._left_out_s
+        self._drive.move_to(looked.read_s - self._left_out_s, looked.read_s)
 
-    def _look(self) -> None:
-        self._happen()
-        state = self.state
-        assert state is not None
-        if not self.slices or state.phase in TERMINAL:
-            return
-        if not (self.judge.tripped or self.now_s - self._looked_s >= self.interval_s - 0.5):
-            return
-        self._looked_s = self.now_s
-        self.looks += 1
-        elapsed_s = 0.0 if state.phase is Phase.WAITING else max(0.0, self.now_s - state.started_s)
-        self.verdict = self.judge.verdict(elapsed_s)
-        self._silent.keep(state.racing)
-        unseen_s, unseen = self._silent.unseen
-        gone = {name: why for name, why in self._unwell.items() if name in state.racing}
-        self._unwell = {}
-        self._step(Look(self.verdict, "", self._silent.idle_s, unseen_s, unseen=unseen, unwell=gone))
-        if self.state is not None and self._asks_endpoints(self.state):
-            self._step(Checked(self.state.stage, self.state.step))
-        if self.state is not None and self.state.phase is Phase.PROMOTING:
-            self._step(Applied(self.state.stage))
+    # --- what is decided
+    @property
+    def _judge(self) -> Bench:
+        judge = self._drive.subject.collected.judge
+        assert judge is not None
+        return judge
 
-    def _happen(self) -> None:
-        """What has happened until now beside the evidence: who is lost is for the next look."""
-        due = [each for each in self.incidents if each.at_s <= self._read_s + _SAME_TICK_S]
-        self.incidents = self.incidents[len(due) :]
-        for each in due:
-            if each.aborted is not None:
-                with contextlib.suppress(IllegalEvent):  # the plan has it not, or another one was chosen
-                    self._step(each.aborted)
-            self._unwell |= each.unwell
-
-    def _asks_endpoints(self, state: State) -> bool:
-        """Whether a step asks whether the candidate is well: what is recorded says that it was."""
-        steps = self.plan.steps
-        return state.phase not in TERMINAL and state.step < len(steps) and isinstance(steps[state.step], Smoke)
-
-    def _step(self, event: Event) -> None:
-        assert self.state is not None
-        self._install(rollout.step(self.plan, self.state, event, self.now_s))
-
-    def _install(self, decision: rollout.Decision) -> None:
-        self.state, actions = decision
-        self.judge = judging.bench(self.judge, self.state)
-        self.moments += [Moment(self.seconds, self._read_s, action) for action in actions if isinstance(action, Record)]
+    def _install(self, state: State, actions: Sequence[Action]) -> None:
+        subject = self._drive.subject
+        subject.install(state, replace(subject.collected, judge=judging.bench(self._judge, state)))
 
 
 def _restaged(slice_: Slice, stages: Mapping[int, int]) -> Slice:

@@ -19,6 +19,7 @@ from proxy.control.outlook import warnings as doubts
 from proxy.control.recording import Looked
 from proxy.control.replay import Replay, Segment
 from proxy.control.rollout import Ask, IllegalEvent, Look, Pause, Phase, Promote, Record, Resume, Retry, Route, State
+from proxy.control.subject import Subject
 from proxy.snapshot import CIRCLE
 from tests.proxy.control.test_rollout import HARM, Ratio, Verdict, plan, play
 from tests.support.slices import errors
@@ -233,11 +234,11 @@ def test_a_recorded_ramp_goes_the_same_way_again():
     for (stage, share), of_stage in groupby(slices, lambda looked: (looked.slice.stage, looked.slice.share)):
         taken = list(of_stage)
         segments.append((Segment(stage, round(share * CIRCLE), False, len(taken)), taken))
-    replay = Replay.of(p, question, 1.0)
+    replay = Replay(Subject(route, p, question))
     replay.run(segments)
     assert replay.state is not None
     assert (replay.state.weight_ppm, replay.skipped) == (300_000, 0)
     assert replay.stopped == "the recorded evidence ends here"
-    dearer = Replay.of(p, replace(question, budget=replace(question.budget, max_bad=5.0)), 1.0)
+    dearer = Replay(Subject(route, p, replace(question, budget=replace(question.budget, max_bad=5.0))))
     dearer.run(segments)
     assert dearer.stopped == "the evidence that was recorded at weight 0.2 % ends before step 1 is done"
