@@ -69,6 +69,11 @@ class Lending:
         """Whether another stage of two versions could be counted."""
         return len(self._free_rows) > 1
 
+    @property
+    def spare(self) -> int:
+        """How many rows nobody has."""
+        return len(self._free_rows)
+
     def lent(self) -> list[Loan]:
         """Rows that are in use, in the order of their numbers."""
         return [self._lent[index] for index in sorted(self._lent)]

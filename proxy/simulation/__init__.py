@@ -9,9 +9,10 @@ A simulation puts records where live workers put what they count: into rows of a
 on nothing is simulated. Slices are read, judged and acted upon by the code of the control plane, which cannot tell.
 
 Rooms: `stream` (bytes to lines, plain or gzip), `records` (lines to typed records, or what is wrong with one),
-`order` (whole seconds of them, in time order), `columns` (the sides of many requests as arrays), `worker` (counts them
-into the ledger), `stages` (which stage a record belongs to, and which one is the last), `answers` (what truths are held
-against), `clock` (the rollout, second by second), `outcome` (what came of it: JSON, report), `run` (from the
-first record to the outcome), `command` (what a person types).
-`spot` is where the records of a stage are counted.
+`order` (whole seconds of them, in time order), `versions` (whom records may name), `columns` (the sides of many
+requests as arrays), `worker` (counts them into the ledger), `spot` (where the records of a stage are counted),
+`counting` (requests, copies and truths, each where they belong), `stages` (which stage a record belongs to, and which
+one is the last), `answers` (what truths are held against), `glances` (which seconds the breaker looks into), `clock`
+(the rollout, second by second), `outcome` (what came of it: JSON, report), `run` (from the first record to the
+outcome), `command` (what a person types).
 """

@@ -1,18 +1,17 @@
 """The rollout of the records, second by second: what `proxy.control.plane` does each tick, without workers and store.
 
-    second ─▶ count its records ─▶ tick: read what has closed ─▶ look, once per interval ─▶ rollout.step
+    second ─▶ count its records ─▶ glance, where an outage may be ─▶ tick: read what has closed ─▶ look, if one is due
 
-A tick comes TICK_AFTER_S after the end of each second, also of those without records, as a live controller's does. A
-decision to go on is live from the next second: there are no workers to wait for.
+A tick comes TICK_AFTER_S after the end of each second, also of those without records, as a live controller's does, and
+glances come between the ticks. A decision to go on is live from the next second: there are no workers to wait for.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import floor, nan
 from typing import Any, Final
 
@@ -21,39 +20,33 @@ from msgspec import UNSET
 
 from config import schema
 from proxy.control import compile as compiler
-from proxy.control import holdings, rollout, steps, tally
+from proxy.control import glance, holdings, steps, tally
+from proxy.control.drive import Drive, Moment
 from proxy.control.evidence import TICK_AFTER_S
-from proxy.control.lending import Lending, Loan
-from proxy.control.rollout import TERMINAL, Action, Applied, Event, Phase, Route, State
+from proxy.control.lending import QUARANTINE_S, Lending, Loan
+from proxy.control.rollout import Action, Route, State
 from proxy.control.rollout import Record as Entry
 from proxy.control.subject import Subject
 from proxy.control.truths import SPANS
 from proxy.data.disguise import KEY_BYTES
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
-from proxy.simulation import stages
-from proxy.simulation.answers import Answers
+from proxy.simulation import glances, stages
+from proxy.simulation.counting import Counting
+from proxy.simulation.glances import Glances
 from proxy.simulation.order import Second
-from proxy.simulation.records import Record, RefusedError, Side
+from proxy.simulation.records import Record, RefusedError
 from proxy.simulation.spot import Spot
 from proxy.simulation.stages import Stage, Stages, follow, followed, key_of, share_of
+from proxy.simulation.versions import Versions
 from proxy.simulation.worker import Worker
 
 _START: Final = 1000
 """The ledger's clock at the first record: lanes tell an empty ledger by the slice 0."""
-_ROWS: Final = 96
-"""Three for each stage, and rows rest for 20 s: stages may follow each other second by second."""
-_NOT_ASKED: Final[Side[Any]] = Side(error=True)
+_STAGES: Final = 32
+"""For so many at least there are rows, which rest for QUARANTINE_S: stages may follow each other second by second."""
 _SETTLE_TICKS: Final = 13
 """After the last record the clock runs on until all of them have ended, or their grace has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """Something that happened, for the report."""
-
-    at_s: float
-    what: Entry
 
 
 class Simulation:
@@ -61,48 +54,33 @@ class Simulation:
 
     def __init__(self, config: schema.Config, route: schema.Route, last_stage: int | None = None) -> None:
         self.subject = Subject.of(config, route)
-        plan = self.subject.plan
-        if plan is None:
-            raise ValueError(f"route {route.name} has no strategy, so that no candidate is judged")
-        if isinstance(plan.ending, steps.Swap):
-            raise ValueError(f"route {route.name} swaps its versions (recreate): none is judged beside the other")
-        # Nobody can ask a recorded endpoint whether it is well, nor a webhook what it says of a rollout that there is
-        # not, and after the promotion there is nothing to compare.
-        plan = steps.ungated(plan)
-        plan = replace(plan, steps=tuple(step for step in plan.steps if not isinstance(step, steps.Smoke)), bake=None)
-        self.plan = self._file_plan = plan
-        self._fd = at.create(workers=1, rows=_ROWS, tables=at.OUTPUTS)
+        self._file_plan = _recorded(self.subject)
+        self._drive = Drive(self.subject, self._file_plan, self._install)
+        self._versions = Versions.of(route, self._file_plan)
+        rows = _STAGES * self._versions.arms
+        self._fd = at.create(workers=1, rows=rows, tables=at.OUTPUTS)
         self.reader = Reader(self._fd)
-        self._lending = Lending(_ROWS, at.OUTPUTS)
+        self._lending = Lending(rows, at.OUTPUTS)
         tables = self._lending.tables(route.name, holdings.output_kinds(route))
         predictions = compiler.predictions_of(route, tables)
         outputs = predictions.outputs if predictions else ()
         # The key of the store is not here: hashes are those of this simulation alone.
         self._worker = Worker(self._fd, compiler.seed(route.cohort_seed), outputs, secrets.token_bytes(KEY_BYTES))
-        self._feedback = route.takes_feedback
-        self._answers = Answers(route)
-        self._known: frozenset[str | None] = frozenset({None, *(ref.name for ref in route.backend_refs)})
-        self._candidates = tuple(runner.name for runner in plan.rivals) or (plan.candidate,)
-        self._versions = tuple(filter(None, (plan.stable, *self._candidates, plan.baseline)))
-        self._stages = Stages(plan.steps, last_stage)
+        self._counting = Counting(self.subject, self._versions, self._worker)
+        self._glances = Glances(self._versions.candidates, self.subject.question.breaker_above)
+        self._stages = Stages(self._file_plan.steps, last_stage)
         self._here = self._before = Spot(None, {})
+        self._stage: Stage | None = None
+        """The stage of the records that goes on; None while the file's steps decide."""
         self._switched = 0
         self._usual: set[tuple[int | None, float | None]] = set()
-        self._seen: Counter[str] = Counter()
-        self._applied = -1
         self._offset_s = 0
         self._second = 0
+        self._last_slice = 0
+        """The last one that may have requests of the stage which goes on now."""
         self.first_s: float | None = None
         """When the first record arrived; 0 where there is none at all, None as long as nothing was read."""
-        self.now_s = 0.0
-        self._decided = ("", "")
-        self.decided_s = 0.0
-        """When the verdict became what it is."""
-        self.looks = 0
         self.records = 0
-        self.ignored = 0
-        self.truths = 0
-        self.moments: list[Moment] = []
 
     def close(self) -> None:
         """Let go of the ledger."""
@@ -111,12 +89,12 @@ class Simulation:
     @property
     def state(self) -> State | None:
         """Where the rollout is; None before the first record."""
-        return self.subject.state
+        return self._drive.state
 
     @property
     def took_s(self) -> float:
         """From the first record to the look that decided, or to the last one."""
-        until_s = self.decided_s if self.state is not None and self.state.verdict else self.now_s
+        until_s = self._drive.decided_s if self.state is not None and self.state.verdict else self._drive.now_s
         return until_s - (self.first_s or 0.0)
 
     @property
@@ -128,7 +106,27 @@ class Simulation:
     @property
     def ended(self) -> bool:
         """Whether it is decided for good."""
-        return self.state is not None and self.state.phase in TERMINAL
+        return self._drive.decided
+
+    @property
+    def looks(self) -> int:
+        """How often the judge was asked."""
+        return self._drive.looks
+
+    @property
+    def moments(self) -> Sequence[Moment]:
+        """What happened, for the report."""
+        return self._drive.moments
+
+    @property
+    def ignored(self) -> int:
+        """Records that count for nothing."""
+        return self._counting.ignored
+
+    @property
+    def truths(self) -> int:
+        """Truths that count."""
+        return self._counting.truths
 
     # --- the clock
     def feed(self, second: Second) -> None:
@@ -140,10 +138,9 @@ class Simulation:
         if self.first_s is None:
             self._begin(second.records[0].t)
         while self._offset_s + self._second < second.second and not self.ended:
-            self._tick()
+            self._pass(None)
         if not self.ended:
-            self._count(second)
-            self._tick()
+            self._pass(second, plain=self._check(second))
 
     def finish(self) -> None:
         """Let the clock run until all records have ended, and look once more."""
@@ -153,9 +150,9 @@ class Simulation:
         for _ in range(_SETTLE_TICKS + SPANS):
             if self.ended or not self._is_open(last):
                 break
-            self._tick()
-        if not self.ended and self.subject.looked_s < self._second:
-            self._look()
+            self._pass(None)
+        if not self.ended and self.subject.looked_s < self._drive.now_s:
+            self._drive.look()
 
     def _is_open(self, last: int) -> bool:
         """Whether slices of the records, or truths, are still to be judged."""
@@ -166,64 +163,68 @@ class Simulation:
     def _begin(self, first_s: float) -> None:
         self.first_s = first_s
         self._second, self._offset_s = _START, floor(first_s) - _START
-        self.subject.clock_offset_s = self._offset_s
-        self.now_s = first_s
-        self._install(*rollout.begin(self.plan, self.now_s), fresh=True)
+        self._counting.offset_s = self.subject.clock_offset_s = self._offset_s
+        self._last_slice = _START - 1
+        self._drive.move_to(first_s)
+        self._drive.begin()
+
+    def _pass(self, second: Second | None, plain: bool = True) -> None:
+        """A second with its records, to its end and the tick. `plain` says that all of them are requests."""
+        self._counting.second = self._second
+        number = self._offset_s + self._second
+        if self._glances.find_something(number, second):
+            found = glances.parts(second or Second(number, (), np.zeros(0, dtype=np.int64)))
+            for after_s, part in zip((*glances.MOMENTS_S, None), found, strict=True):
+                self._count(part, plain)
+                if after_s is not None:
+                    self._glance(self._second + after_s)
+                if self.ended:
+                    return
+        elif second is not None:
+            self._count(second, plain)
+        self._tick()
+
+    def _glance(self, now_s: float) -> None:
+        """Between two ticks. The second goes on: what is decided now still has requests of it behind it."""
+        self._worker.advance(now_s, exact=True)
+        self._last_slice = self._second
+        self._drive.move_to(self._offset_s + now_s)
+        if glance.trips(self.subject, self.reader, now_s, 0.0):
+            self._drive.tick()
 
     def _tick(self) -> None:
         """The end of a second."""
+        self._last_slice = self._second
         self._second += 1
         now_s = self._second + TICK_AFTER_S
-        self.now_s = self._offset_s + now_s
+        self._drive.move_to(self._offset_s + now_s)
         self._worker.advance(now_s)
         self.subject.read(self.reader, now_s)
-        self._sweep(now_s)
-        state = self.state
-        if state is not None and self._applied != state.stage:
-            self._applied = state.stage
-            self._step(Applied(state.stage))
-        if self.subject.is_due(now_s):
-            self.subject.looked_s = now_s
-            self._look()
+        for loan in self._lending.sweep(now_s, lambda loan: tally.row_totals(self.reader, loan).in_flight > 0):
+            self.subject.forget_row(loan, tally.read(self.reader, loan))
+        self._drive.tick()
 
-    def _look(self) -> None:
-        self.looks += 1
-        self._step(self.subject.look(self.now_s))
-        state = self.state
-        if state is not None and state.phase is Phase.PROMOTING:
-            self._step(Applied(state.stage))
-
-    def _step(self, event: Event) -> None:
-        if self.state is not None and not self.ended:
-            self._install(*rollout.step(self.plan, self.state, event, self.now_s))
-
-    def _install(
-        self, state: State, actions: Sequence[Action], fresh: bool = False, stage: Stage | None = None
-    ) -> None:
+    # --- what is decided
+    def _install(self, state: State, actions: Sequence[Action]) -> None:
         subject = self.subject
         collected = subject.collected
         routed = any(isinstance(action, Route) for action in actions)
-        if stage is None and any(isinstance(action, Entry) and action.kind == "drop" for action in actions):
-            stage = self._here.stage  # the records go on in theirs
         if routed:
-            collected = subject.settled(state, fresh, self._lending, self._second)
+            collected = subject.settled(state, self.state is None, self._lending, self._second)
         for loan in subject.install(state, collected):
             self._lending.give_back(loan, float(self._second))
         if routed:
             loans = collected.holdings.loans
-            until = self._second + stages.STRAGGLE_S if stage and self._second > _START else self._second - 1
-            holdings.cut(subject.tracks, loans, until)
-            self._place(stage, loans)
-        if (state.verdict, state.decided_by) != self._decided:
-            self._decided, self.decided_s = (state.verdict, state.decided_by), self.now_s
-        self.moments += [Moment(self.now_s, action) for action in actions if isinstance(action, Entry)]
+            straggles = self._stage is not None and self._last_slice >= _START
+            holdings.cut(subject.tracks, loans, self._second + stages.STRAGGLE_S if straggles else self._last_slice)
+            self._place(loans)
 
-    def _place(self, stage: Stage | None, loans: Mapping[holdings.Arm, Loan]) -> None:
+    def _place(self, loans: Mapping[holdings.Arm, Loan]) -> None:
         of_rollout = holdings.of_rollout(self.state)
         self._before, self._switched = self._here, self._second
-        self._here = Spot(stage, {arm: loan for arm, loan in loans.items() if arm[0] in of_rollout})
+        self._here = Spot(self._stage, {arm: loan for arm, loan in loans.items() if arm[0] in of_rollout})
         racing = len(self.state.racing) if self.state is not None else 1
-        self._set_share(share_of(stage, racing, len(self._candidates)))
+        self._set_share(share_of(self._stage, racing, len(self._versions.candidates)))
 
     def _set_share(self, share: float) -> None:
         """What part of the traffic the candidate had is told by the records, and by nothing else."""
@@ -234,39 +235,32 @@ class Simulation:
             if track.judged and track.share and any(loan in track.loans for loan in loans):
                 track.share = share
 
-    def _sweep(self, now_s: float) -> None:
-        for loan in self._lending.sweep(now_s, lambda loan: tally.row_totals(self.reader, loan).in_flight > 0):
-            self.subject.forget_row(loan, tally.read(self.reader, loan))
-
     # --- the records of a second
-    def _count(self, second: Second) -> None:
+    def _check(self, second: Second) -> bool:
+        """Whether all of them are requests.
+
+        Raises:
+            RefusedError: one of them cannot be of this route.
+        """
         backends = {record.backend for record in second.records}
-        if backends - self._known:
-            self._refuse_stranger(second, backends - self._known)
+        self._versions.refuse_strangers(second, backends)
         if self.subject.question.budget is not None:
             stages.refuse_unweighted(self.subject.name, second)
+        return None not in backends
+
+    def _count(self, second: Second, plain: bool) -> None:
+        if not second.records:
+            return
         self.records += len(second.records)
         told = [at for at, record in enumerate(second.records) if record.truth is not UNSET]
+        rest = second
         if told:
-            rest = [record for record in second.records if record.truth is UNSET]
-            self._count_all(Second(second.second, rest, np.delete(second.lines, told)), backends)
-            for at in told:
-                self._tell(int(second.lines[at]), second.records[at])
-        else:
-            self._count_all(second, backends)
-
-    def _count_all(self, second: Second, backends: set[str | None]) -> None:
-        for place, records in self._by_place(second, plain=None not in backends):
-            self._count_in(place, records, plain=None not in backends)
-
-    def _refuse_stranger(self, second: Second, strangers: set[str | None]) -> None:
-        place = next(i for i, record in enumerate(second.records) if record.backend in strangers)
-        raise self._stranger(int(second.lines[place]), "backend", str(second.records[place].backend))
-
-    def _stranger(self, line: int, key: str, name: str) -> RefusedError:
-        names = ", ".join(sorted(name for name in self._known if name))
-        message = f"{key}: {name} is no backend of route {self.subject.name}"
-        return RefusedError(line, message, f"its backends are {names}; take other records away")
+            kept = [record for record in second.records if record.truth is UNSET]
+            rest = Second(second.second, kept, np.delete(second.lines, told))
+        for place, records in self._by_place(rest, plain):
+            self._counting.count(place, records, plain)
+        for at_ in told:
+            self._counting.tell(int(second.lines[at_]), second.records[at_])
 
     def _by_place(self, second: Second, plain: bool) -> Iterator[tuple[Spot, Sequence[Record[Any]]]]:
         """The records by stage, in the order of stages; what was assigned is told in between."""
@@ -280,7 +274,7 @@ class Simulation:
             if record.assigned is not None:
                 yield self._here, here
                 here = []
-                self._lose(int(line), record.assigned)
+                self._counting.lose(self._here, int(line), record.assigned)
                 continue
             key = key_of(record)
             stage = self._here.stage
@@ -290,7 +284,7 @@ class Simulation:
                     continue
                 yield self._here, here
                 here = []
-                self._go_on(record)
+                self._go_on(int(line), record)
             elif stage is not None and record.weight not in (None, stage.weight):
                 self._set_share(nan)  # the weight rose within the stage
             here.append(record)
@@ -308,92 +302,41 @@ class Simulation:
         stage = self._before.stage
         return stage is not None and key == stage.key and self._second <= self._switched + stages.STRAGGLE_S
 
-    def _go_on(self, record: Record[Any]) -> None:
+    def _go_on(self, line: int, record: Record[Any]) -> None:
         """A record begins another stage than the one that goes on."""
         assert self.state is not None
-        taken = self.state.stage if self._here.stage is None and self._second > _START else None
+        taken = self.state.stage if self._stage is None and self._second > _START else None
         stage = self._stages.begin(record, taken)
-        self.plan = followed(self._file_plan, stage.is_last)
-        self.now_s = record.t
+        self._make_room(line, stage)
+        self._drive.plan = followed(self._file_plan, stage.is_last)
+        self._drive.move_to(record.t)
+        self._stage = stage
         entry = Entry("step", f"stage {stage.number} of the records begins{', the last one' if stage.is_last else ''}")
-        after = follow(self.state, stage, self._stages.mirror_ppm, self.now_s)
-        self._install(after, (Route(), entry), stage=stage)
+        self._drive.take((follow(self.state, stage, self._stages.mirror_ppm, record.t), (Route(), entry)))
 
-    def _count_in(self, place: Spot, records: Sequence[Record[Any]], plain: bool) -> None:
-        """Count records of one stage. `plain` says that all of them are requests."""
-        if not records:
-            return
-        paired = [] if plain else [record for record in records if record.pair is not None]
-        if paired and self.plan.rivals:
-            remedy = "simulate with one canary in the file"
-            raise RefusedError(0, "a `pair` does not say which of several candidates has answered", remedy)
-        self._seen[self.plan.stable] += len(paired)
-        counted = len(paired)
-        for name in self._versions:
-            own = [record for record in records if record.backend == name]
-            self._seen[name] += len(own)
-            counted += len(own)
-            if own:
-                copies = place.copies(name) if name in self._candidates else None
-                self._requests(place.live(name) or copies, own)
-        self.ignored += len(records) - counted
-        if paired:
-            self._pairs(place, paired)
+    def _make_room(self, line: int, stage: Stage) -> None:
+        """See to it that there are rows for another stage."""
+        if self._lending.spare < self._versions.arms:
+            message = f"stage {stage.number} begins, after more than {_STAGES - 2} others within {QUARANTINE_S:g} s"
+            remedy = "a stage is a time of constant weights: say in each record which it is of, or leave it away in all"
+            raise RefusedError(line, message, remedy)
 
-    def _requests(self, loan: Loan | None, records: Sequence[Record[Any]]) -> None:
-        if loan is None:
-            self.ignored += len(records)
-            return
-        users = self._users(records)
-        self._worker.requests(loan, self._second, self._times(records), self._worker.columns(records), users)
-        if self._feedback is not None and loan.role != "shadow":
-            self._answers.remember(loan, records, self._worker.groups(users, len(records)))
 
-    def _pairs(self, place: Spot, records: Sequence[Record[Any]]) -> None:
-        pairs = [record.pair for record in records if record.pair is not None]
-        times = self._times(records)
-        stable = self._worker.columns([pair.stable for pair in pairs])
-        shadow = self._worker.columns([pair.shadow for pair in pairs])
-        if (loan := place.live(self.plan.stable)) is not None:
-            self._worker.requests(loan, self._second, times, stable, self._users(records))
-        if (loan := place.copies(self.plan.candidate)) is None:
-            self.ignored += len(records)
-            return
-        self._worker.pairs(loan, self._second, stable, shadow)
-        if any(pair.repeat is not None for pair in pairs):
-            # Where stable was not asked twice, its second answer is one that nobody reads.
-            again = self._worker.columns([pair.repeat or _NOT_ASKED for pair in pairs])
-            self._worker.repeats(loan, self._second, stable, shadow, again)
-        self._worker.requests(loan, self._second, times, shadow, None)
+def _recorded(subject: Subject) -> steps.Plan:
+    """The plan of a rollout on records. Nobody can ask a recorded endpoint whether it is well, nor a webhook what it
+    says of a rollout that there is not, and after the promotion there is nothing to compare.
 
-    def _times(self, records: Sequence[Record[Any]]) -> np.ndarray:
-        """Arrivals by the clock of the ledger."""
-        return np.array([record.t for record in records]) - self._offset_s
-
-    def _users(self, records: Sequence[Record[Any]]) -> list[str | int | None] | None:
-        return None if self.subject.route.session_affinity is None else [record.user for record in records]
-
-    def _tell(self, line: int, record: Record[Any]) -> None:
-        """A truth: judged with the slices to come, as one that a client tells."""
-        assert record.request is not None
-        if self._feedback is None or not self._answers.has_label:
-            remedy = "add a metric such as feedback.accuracy, and a category to its predictions"
-            raise RefusedError(line, f"truth: route {self.subject.name} holds truths against nothing", remedy)
-        found = self._answers.told(record.request, record.truth)
-        span_s = self.subject.route.analysis.block
-        truths = self.subject.collected.truths
-        if found is None or truths.tell(*found, record.t, self._feedback.window, span_s) is not None:
-            self.ignored += 1
-        else:
-            self.truths += 1
-
-    def _lose(self, line: int, assigned: Mapping[str, int]) -> None:
-        """Requests that were assigned since the last such line and have no record."""
-        for name, count in assigned.items():
-            if name not in self._known:
-                raise self._stranger(line, "assigned", name)
-            loan = self._here.live(name) if name in self._versions else None
-            missing = count - self._seen[name]
-            self._seen[name] = max(0, -missing)  # what was recorded already of the next count
-            if loan is not None and missing > 0:
-                self._worker.lose(loan, self._second, missing)
+    Raises:
+        ValueError: nothing would be compared.
+    """
+    plan, name = subject.plan, subject.name
+    if plan is None:
+        raise ValueError(f"route {name} has no strategy, so that no candidate is judged")
+    if isinstance(plan.ending, steps.Swap):
+        raise ValueError(f"route {name} swaps its versions (recreate): none is judged beside the other")
+    plan = steps.ungated(plan)
+    kept = tuple(step for step in plan.steps if not isinstance(step, steps.Smoke))
+    if not kept and isinstance(plan.ending, steps.Promotion) and not plan.ending.proof:
+        remedy = "add blueGreen.mirror to have the candidate judged by copies first"
+        raise ValueError(f"route {name} switches on its smoke requests alone: nothing is compared before; {remedy}")
+    return replace(plan, steps=kept, bake=None)

@@ -7,7 +7,7 @@ through the same functions that read the answers of live traffic.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import repeat
 from operator import attrgetter
 from typing import Any, Final
@@ -27,6 +27,7 @@ from proxy.snapshot import Output
 NOTHING: Final = -1
 """The slot of what has no label, or has several."""
 _ASK: Final = -2
+_NOWHERE: Final[Ints] = np.zeros(0, dtype=np.int64)
 _KNOWN_MAX: Final = 10_000
 """Texts of labels that are remembered with their slots; a category has fewer, and what has more is not remembered."""
 Bools = NDArray[np.bool_]
@@ -35,12 +36,12 @@ Bools = NDArray[np.bool_]
 @dataclass(frozen=True, slots=True, eq=False)
 class Values:
     """What one output said: `one` has by side its label slot (NOTHING or NaN: none) or its number (NaN: none) where it
-    said one thing, `odd` has by place the readings of the others."""
+    said one thing, `odd` has by place the readings of the others. The rest are places of sides."""
 
     one: FloatArray
-    missing: int
-    invalid: int
-    clipped: int
+    missing: Ints
+    invalid: Ints
+    clipped: Ints
     odd: Mapping[int, Reading]
 
     def placed(self, places: Ints, length: int) -> Values:
@@ -49,7 +50,16 @@ class Values:
             return self
         one = np.full(length, np.nan)
         one[places] = self.one
-        return replace(self, one=one, odd={int(places[place]): odd for place, odd in self.odd.items()})
+        odd = {int(places[place]): reading for place, reading in self.odd.items()}
+        return Values(one, places[self.missing], places[self.invalid], places[self.clipped], odd)
+
+    def part(self, places: Ints) -> Values:
+        """What the sides at these places said alone."""
+        new = np.full(len(self.one), NOTHING)
+        new[places] = np.arange(len(places))
+        missing, invalid, clipped = (new[each] for each in (self.missing, self.invalid, self.clipped))
+        odd = {int(new[place]): reading for place, reading in self.odd.items() if new[place] >= 0}
+        return Values(self.one[places], missing[missing >= 0], invalid[invalid >= 0], clipped[clipped >= 0], odd)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +72,17 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self.failed)
+
+    def part(self, places: Ints) -> Columns:
+        """The sides at these places alone."""
+        if len(places) == len(self):
+            return self
+        return Columns(self.latency_s[places], self.failed[places], tuple(each.part(places) for each in self.values))
+
+    def ends_s(self, arrived_s: FloatArray) -> FloatArray:
+        """When each of them was answered. Without a latency that is when it came."""
+        ends: FloatArray = arrived_s + np.nan_to_num(self.latency_s)
+        return ends
 
     @property
     def late(self) -> Bools:
@@ -133,12 +154,12 @@ class Outputs:
         except AttributeError:  # some have no outputs at all
             found = [UNSET if answer is None else self._fields[number](answer) for answer in answers]
         types = {*map(type, found)}
-        missing = found.count(UNSET) if UnsetType in types else 0
+        missing = _NOWHERE if UnsetType not in types else np.flatnonzero([value is UNSET for value in found])
         if self.is_category(number):
             return self._labels(number, found, types - {UnsetType}, missing)
         return self._numbers(number, found, types, missing)
 
-    def _labels(self, number: int, found: Sequence[Any], types: set[type], missing: int) -> Values:
+    def _labels(self, number: int, found: Sequence[Any], types: set[type], missing: Ints) -> Values:
         known = self._known[number].get(next(iter(types))) if len(types) == 1 else None
         if known is None:  # True and 1 are one key of a dictionary, and two labels
             one = np.full(len(found), _ASK, dtype=np.float64)
@@ -156,9 +177,9 @@ class Outputs:
             one[place] = reading.labels[0]
             if known is not None and len(known) < _KNOWN_MAX:
                 known[value] = reading.labels[0]
-        return Values(one, missing, 0, 0, odd)
+        return Values(one, missing, _NOWHERE, _NOWHERE, odd)
 
-    def _numbers(self, number: int, found: Sequence[Any], types: set[type], missing: int) -> Values:
+    def _numbers(self, number: int, found: Sequence[Any], types: set[type], missing: Ints) -> Values:
         output = self._outputs[number]
         odd: dict[int, Reading] = {}
         if types <= {float, int}:
@@ -173,8 +194,8 @@ class Outputs:
                     odd[place] = read_number(number, [found[place]], output)
         kept = np.where(wrong, np.nan, given)
         one = np.clip(kept, output.low, output.high)
-        clipped = np.count_nonzero((one < kept) | (one > kept))
-        return Values(one, missing, int(np.count_nonzero(wrong)), int(clipped), odd)
+        clipped = np.flatnonzero((one < kept) | (one > kept))
+        return Values(one, missing, np.flatnonzero(wrong), clipped, odd)
 
 
 def _floats(found: Sequence[Any]) -> FloatArray:

@@ -14,7 +14,6 @@ Json = dict[str, Any]
 def document(simulation: Simulation) -> Json:
     """The outcome. What is not finite, or not known, is null; times are seconds since the first record."""
     route = views.route(simulation.subject, simulation.reader)
-    first_s = simulation.first_s or 0.0
     return {
         "route": route["name"],
         "stable": route["stable"],
@@ -39,7 +38,7 @@ def document(simulation: Simulation) -> Json:
             {**each, "metrics": [_metric(reading) for reading in each["metrics"]]} for each in route["candidates"]
         ],
         "timeline": [
-            {"atSeconds": round(moment.at_s - first_s, 6), "kind": moment.what.kind, "text": moment.what.text}
+            {"atSeconds": round(moment.seconds, 6), "kind": moment.what.kind, "text": moment.what.text}
             for moment in simulation.moments
         ],
     }

@@ -43,12 +43,9 @@ class Side(msgspec.Struct, Generic[Said], gc=False, kw_only=True, rename="camel"
     outputs: Said | None = None
 
 
-class Pair(msgspec.Struct, Generic[Said], gc=False, kw_only=True):
-    """Both answers to a mirrored request; `repeat` is stable's second one, where it was asked twice."""
-
-    stable: Side[Said]
-    shadow: Side[Said]
-    repeat: Side[Said] | None = None
+Pair = dict[str, Side[Said] | None]
+"""All answers to a mirrored request: `stable`'s, that of the `shadow` or of each candidate by its name, and `repeat`,
+stable's second one, where it was asked twice. None is an answer that there is not."""
 
 
 class Record(msgspec.Struct, Generic[Said], gc=False, kw_only=True, rename="camel"):
@@ -105,7 +102,7 @@ class Lines:
             try:
                 record = self._record(each)
             except ValueError as error:
-                refused = _unusable(line, error, each)
+                refused = self._unusable(line, error, each)
                 break
             if _kinds(record) != 1:
                 refused = _unkind(line, record)
@@ -132,6 +129,32 @@ class Lines:
             record = msgspec.convert(found, self._type)
         return record
 
+    def _unusable(self, line: int, error: ValueError, text: bytes) -> RefusedError:
+        if isinstance(error, UnicodeDecodeError):
+            byte = error.object[error.start]
+            return RefusedError(
+                line, f"byte 0x{byte:02x} is not UTF-8", "write the records as UTF-8, as JSON has to be"
+            )
+        path, said = _place(str(error))
+        if not path:
+            return RefusedError(line, said, "write one JSON object on each line")
+        path = self._named(path, text)
+        if ", got " not in said:  # of a value that is out of bounds the decoder tells the bounds alone
+            said += _got(text, path)
+        return RefusedError(line, f"{path}: {said}", "docs/simulate.md says what may stand there")
+
+    def _named(self, path: str, text: bytes) -> str:
+        """A path with the key that is wrong: the decoder does not tell which one of several it was."""
+        outer, unnamed, rest = path.partition("[...]")
+        if unnamed:
+            found = json.loads(text)
+            for key, value in found[outer].items():
+                try:
+                    msgspec.convert({**found, outer: {key: value}}, self._type)
+                except msgspec.ValidationError:
+                    return f"{outer}.{key}{rest}"
+        return path
+
 
 _WORDS: Final = (b'"pair"', b'"truth"', b'"assigned"')
 """Without any of these, lines that name a backend are requests and nothing else."""
@@ -152,18 +175,6 @@ def _unkind(line: int, record: Record[Any]) -> RefusedError:
     found += ["truth"] if record.truth is not UNSET else []
     said = f"is of several kinds: {', '.join(found)}" if found else "is of no kind that is known"
     return RefusedError(line, said, _KINDS)
-
-
-def _unusable(line: int, error: ValueError, text: bytes) -> RefusedError:
-    if isinstance(error, UnicodeDecodeError):
-        byte = error.object[error.start]
-        return RefusedError(line, f"byte 0x{byte:02x} is not UTF-8", "write the records as UTF-8, as JSON has to be")
-    path, said = _place(str(error))
-    if not path:
-        return RefusedError(line, said, "write one JSON object on each line")
-    if ", got " not in said:  # of a value that is out of bounds the decoder tells the bounds alone
-        said += _got(text, path)
-    return RefusedError(line, f"{path}: {said}", "docs/simulate.md says what may stand there")
 
 
 def _got(text: bytes, path: str) -> str:

@@ -1,14 +1,15 @@
 """A worker on a virtual clock: counts the records of whole seconds into the ledger, as live workers count requests.
 
 It is the bulk form of `proxy.ledger.writer`, cell by cell the same (a test plays the same requests to both). What a
-record says of its end is not written before that end: a slice is complete when its last request has finished, and what
-outlives the grace is late, as live.
+record says of its end is not written before that end: a slice is complete when its last request has finished, a glance
+at one that goes on sees what has ended by then, and what outlives the grace is late, as live.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import isnan
 from typing import Any, Final
 
@@ -30,6 +31,27 @@ _USERS_KNOWN: Final = 500_000
 _ANONYMOUS: Final = -1
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Open:
+    """What goes on: when each ends, who counts the ends of those at some places, and the last end."""
+
+    ends_s: FloatArray
+    count: Callable[[Ints], None]
+    last_s: float
+
+    def advanced(self, now_s: float, exact: bool) -> _Open | None:
+        """What is left once all that has ended is counted; without `exact` all of it is left until the last end."""
+        if self.last_s <= now_s:
+            self.count(np.arange(len(self.ends_s)))
+            return None
+        ended = self.ends_s <= now_s
+        if not exact or not ended.any():
+            return self
+        self.count(np.flatnonzero(ended))
+        left = np.flatnonzero(~ended)
+        return _Open(self.ends_s[left], lambda places: self.count(left[places]), self.last_s)
+
+
 class Worker:
     """The one worker of a simulated ledger. `label_key` is what labels are hashed with, where an output asks for it."""
 
@@ -41,8 +63,7 @@ class Worker:
         self._seed = seed
         self._outputs = Outputs(outputs, [disguise.table(self._writer, output, label_key) for output in outputs])
         self._draws: dict[str | int | None, tuple[int, int]] = {}
-        self._ends: list[tuple[float, int]] = []
-        """When a lane is complete, and the cell that says so."""
+        self._open: list[_Open] = []
         self._late: list[tuple[float, float, int, int, bool]] = []
         """When it finishes, when it arrived, row, tenant, failed."""
 
@@ -50,10 +71,10 @@ class Worker:
         """What requests did, as arrays."""
         return self._outputs.columns(sides)
 
-    def advance(self, now_s: float) -> None:
-        """Let finish what finishes until then."""
-        while self._ends and self._ends[0][0] <= now_s:
-            self._cells[heapq.heappop(self._ends)[1]] += 1
+    def advance(self, now_s: float, exact: bool = False) -> None:
+        """Let finish what finishes until then. Slices that go on are right with `exact` alone: else what came together
+        is counted once all of it has ended, which is all that those need who wait for closed slices."""
+        self._open = [left for each in self._open if (left := each.advanced(now_s, exact)) is not None]
         while self._late and self._late[0][0] <= now_s:
             end_s, arrived_s, index, tenant, failed = heapq.heappop(self._late)
             if self._cells[self._shape.row(0, index) + at.R_TENANT] == tenant:
@@ -67,22 +88,19 @@ class Worker:
         if loan.index < 0 or not len(columns):
             return
         row, lane = self._lane(loan, second)
-        cells, late, latency_s = self._cells, columns.late, columns.latency_s
         groups = None if users is None else self._users(row, users)
-        cells[lane + at.L_ARRIVED] += len(columns)
-        self._put_off(loan, arrived_s[late], latency_s[late], columns.failed[late])
-        failed = columns.failed & ~late
-        buckets = _buckets(latency_s)
-        cells[lane + at.L_LATENCY : lane + at.L_GROUP_N] += _counted(buckets, at.LATENCY_BUCKETS)
-        cells[lane + at.L_FAILED] += np.count_nonzero(failed)
-        cells[row.base + at.R_STATUSES - 100 + at.NO_STATUS] += np.count_nonzero(failed)
-        for number, values in enumerate(columns.values):
-            self._read(lane + at.L_OUTPUTS + number * at.OUTPUT_CELLS, number, values)
-            if groups is not None:
-                self._read_of_groups(row.base, number, values, groups)
-        if groups is not None:
-            self._group(row.base, lane, buckets, groups, failed, late)
-        self._end(lane, second, (arrived_s + np.nan_to_num(latency_s))[~late])
+        self._cells[lane + at.L_ARRIVED] += len(columns)
+        late = columns.late
+        self._put_off(loan, arrived_s[late], columns.latency_s[late], columns.failed[late])
+        if late.any():
+            on_time = np.flatnonzero(~late)
+            arrived_s, columns = arrived_s[on_time], columns.part(on_time)
+            groups = None if groups is None else groups[on_time]
+
+        def finish(places: Ints) -> None:
+            self._finish(row, lane, columns.part(places), None if groups is None else groups[places])
+
+        self._wait(columns.ends_s(arrived_s), finish)
 
     def lose(self, loan: Loan, second: int, requests: int) -> None:
         """Requests that were assigned and have no record."""
@@ -91,36 +109,74 @@ class Worker:
             self._cells[lane + at.L_ARRIVED] += requests
             self._cells[lane + at.L_LOST] += requests
 
-    def pairs(self, loan: Loan, second: int, stable: Columns, shadow: Columns) -> None:
-        """Compare both answers to the same requests, in the shadow's row. Where one side failed nothing is compared."""
-        some = ~stable.failed & ~shadow.failed & ~shadow.late
-        if loan.index < 0 or not some.any():
+    def pairs(
+        self,
+        loan: Loan,
+        second: int,
+        arrived_s: FloatArray,
+        stable: Columns,
+        shadow: Columns,
+        again: Columns | None = None,
+    ) -> None:
+        """Compare both answers to the same requests, in the shadow's row, and where stable was asked twice both with
+        its second one. Where one side failed nothing is compared."""
+        some = np.flatnonzero(~stable.failed & ~shadow.failed & ~shadow.late)
+        if loan.index < 0 or not some.size:
             return
         row, lane = self._lane(loan, second)
+        arrived_s, stable, shadow = arrived_s[some], stable.part(some), shadow.part(some)
+        second_answers = None if again is None else again.part(some)
+
+        def compare(places: Ints) -> None:
+            left, right = stable.part(places), shadow.part(places)
+            self._compare(row, lane, left, right)
+            if second_answers is not None:
+                self._repeat(lane, left, right, second_answers.part(places))
+
+        self._wait(shadow.ends_s(arrived_s), compare)
+
+    # --- when something ends
+    def _wait(self, ends_s: FloatArray, count: Callable[[Ints], None]) -> None:
+        if len(ends_s):
+            self._open.append(_Open(ends_s, count, float(ends_s.max())))
+
+    def _finish(self, row: Row, lane: int, columns: Columns, groups: Ints | None) -> None:
+        """Count the ends of requests, none of them late."""
+        cells, failed = self._cells, columns.failed
+        buckets = _buckets(columns.latency_s)
+        cells[lane + at.L_ON_TIME] += len(columns)
+        cells[lane + at.L_LATENCY : lane + at.L_GROUP_N] += _counted(buckets, at.LATENCY_BUCKETS)
+        cells[lane + at.L_FAILED] += np.count_nonzero(failed)
+        cells[row.base + at.R_STATUSES - 100 + at.NO_STATUS] += np.count_nonzero(failed)
+        for number, values in enumerate(columns.values):
+            self._read(lane + at.L_OUTPUTS + number * at.OUTPUT_CELLS, number, values)
+            if groups is not None:
+                self._read_of_groups(row.base, number, values, groups)
+        if groups is not None:
+            self._group(row.base, lane, buckets, groups, failed)
+
+    def _compare(self, row: Row, lane: int, stable: Columns, shadow: Columns) -> None:
         cells = self._cells
-        cells[lane + at.L_PAIRS] += np.count_nonzero(some)
+        cells[lane + at.L_PAIRS] += len(stable)
         ratios = [
             at.ratio_bucket(ratio)
-            for ratio in (shadow.latency_s[some] / np.maximum(stable.latency_s[some], 1e-9)).tolist()
+            for ratio in (shadow.latency_s / np.maximum(stable.latency_s, 1e-9)).tolist()
             if not isnan(ratio)  # a latency is not known
         ]
         cells[lane + at.L_RATIO : lane + at.L_PAIR_OUTPUTS] += np.bincount(ratios, minlength=at.RATIO_BUCKETS)
         for number in range(len(self._outputs)):
             both, differ = self._outputs.apart(number, stable, shadow)
-            cells[lane + at.L_PAIR_OUTPUTS + 2 * number] += np.count_nonzero(both & some)
-            cells[lane + at.L_PAIR_OUTPUTS + 2 * number + 1] += np.count_nonzero(differ & some)
+            cells[lane + at.L_PAIR_OUTPUTS + 2 * number] += np.count_nonzero(both)
+            cells[lane + at.L_PAIR_OUTPUTS + 2 * number + 1] += np.count_nonzero(differ)
             if self._outputs.is_category(number):
-                known = some & (stable.values[number].one >= 0) & (shadow.values[number].one >= 0)
+                known = (stable.values[number].one >= 0) & (shadow.values[number].one >= 0)
                 left, right = (each.values[number].one[known].astype(np.int64) for each in (stable, shadow))
                 start = row.base + at.R_CONFUSION + number * at.LABELS * at.LABELS
                 cells[start : start + at.LABELS**2] += np.bincount(left * at.LABELS + right, minlength=at.LABELS**2)
 
-    def repeats(self, loan: Loan, second: int, stable: Columns, shadow: Columns, again: Columns) -> None:
-        """Compare both answers with the second one of stable, in the shadow's row, where all three are there."""
-        some = ~stable.failed & ~shadow.failed & ~shadow.late & ~again.failed & ~again.late
-        if loan.index < 0 or not some.any():
-            return
-        _, lane = self._lane(loan, second)
+    def _repeat(self, lane: int, stable: Columns, shadow: Columns, again: Columns) -> None:
+        """Which of the other two differ from stable's answer, where all three are there."""
+        some = ~again.failed & ~again.late
         for number in range(len(self._outputs)):
             said, by_shadow = self._outputs.apart(number, stable, shadow)
             twice, by_stable = self._outputs.apart(number, stable, again)
@@ -147,19 +203,12 @@ class Worker:
         for begin_s, took_s, bad in zip(arrived_s.tolist(), latency_s.tolist(), failed.tolist(), strict=True):
             heapq.heappush(self._late, (begin_s + took_s, begin_s, loan.index, loan.tenant, bad))
 
-    def _end(self, lane: int, second: int, ends_s: FloatArray) -> None:
-        """The count that completes the slice waits for the last end: until then a request is under way."""
-        last_s = float(ends_s.max(initial=0.0))
-        waits = last_s > second + at.SLICE_S
-        self._cells[lane + at.L_ON_TIME] += len(ends_s) - waits
-        if waits:
-            heapq.heappush(self._ends, (last_s, lane + at.L_ON_TIME))
-
     def _read(self, cell: int, number: int, values: Values) -> None:
         cells = self._cells
-        cells[cell + at.O_MISSING] += values.missing + sum(odd.missing for odd in values.odd.values())
-        cells[cell + at.O_INVALID] += values.invalid + sum(odd.invalid for odd in values.odd.values())
-        cells[cell + at.O_CLIPPED] += values.clipped + sum(odd.clipped for odd in values.odd.values())
+        odd = values.odd.values()
+        cells[cell + at.O_MISSING] += len(values.missing) + sum(each.missing for each in odd)
+        cells[cell + at.O_INVALID] += len(values.invalid) + sum(each.invalid for each in odd)
+        cells[cell + at.O_CLIPPED] += len(values.clipped) + sum(each.clipped for each in odd)
         said, _ = _said(values, self._outputs.is_category(number))
         cells[cell + at.O_N] += len(said)
         if self._outputs.is_category(number):
@@ -188,8 +237,8 @@ class Worker:
         self._bytes[row.users + found[found[:, 0] >= 0, 0]] = 1
         return found[:, 1]
 
-    def _group(self, base: int, lane: int, buckets: Ints, groups: Ints, failed: Bools, late: Bools) -> None:
-        cells, known = self._cells, (groups >= 0) & ~late
+    def _group(self, base: int, lane: int, buckets: Ints, groups: Ints, failed: Bools) -> None:
+        cells, known = self._cells, groups >= 0
         if not known.any():
             return
         cells[base + at.R_GROUPED] = 1

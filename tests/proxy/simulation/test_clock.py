@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from math import nan
@@ -196,6 +197,27 @@ def test_late_records_of_the_stage_before_count_as_such() -> None:
     assert [each["text"] for each in found["timeline"] if each["kind"] == "step"] == [
         "stage 0 of the records begins", "stage 1 of the records begins",
     ]  # fmt: skip
+
+
+def test_a_stage_for_each_second_is_followed_and_one_for_each_request_is_refused() -> None:
+    """Broken: rows of the ledger run out, and what is counted nowhere is judged as silence."""
+    often = [{**record, "stage": int(record["t"])} for record in traffic(Span(30, rate=60.0))]
+    found = simulate(often)
+    assert (found["ignored"], found["metrics"][0]["n"]) == (0, len(often))
+    numbered = [{**record, "stage": number} for number, record in enumerate(traffic(Span(3, rate=100.0)))]
+    said = r"line 63: stage 62 begins, after more than 30 others within 20 s; a stage is a time of constant weights"
+    with pytest.raises(RefusedError, match=said):
+        simulate(numbered)
+
+
+def test_a_switch_that_compares_nothing_is_refused() -> None:
+    """Broken: a report says that the rollout waits for an operator, whom no recording has, or that it has succeeded."""
+
+    def switching(route: Route) -> None:
+        route["strategy"] = {"blueGreen": {"smoke": [{"path": "/"}]}}
+
+    with pytest.raises(ValueError, match="switches on its smoke requests alone: nothing is compared before"):
+        simulate(traffic(Span(3)), config(switching))
 
 
 # --- what is counted
@@ -469,8 +491,64 @@ def test_several_candidates_are_told_apart(told: bool) -> None:
     assert by_name[CANDIDATE]["candidate"] == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_pair_of_nobody_is_refused() -> None:
-    """Broken: copies of one candidate are counted for another."""
-    pair = {"t": 1.0, "pair": {"stable": {"latencyMs": 1.0}, "shadow": {"latencyMs": 1.0}}}
-    with pytest.raises(RefusedError, match="which of several candidates"):
-        simulate([pair], config(with_another))
+def copied(route: Route) -> None:
+    """Two candidates that are mirrored first."""
+    mirrored(route)
+    route["backendRefs"].append({"name": "other", "role": "canary"})
+    route["strategy"]["canary"]["steps"][2:] = [{"setWeight": 25}, {"analysis": {}}]
+
+
+def copies_of_two(odd: float, seconds: int = 120, again: float = 0.0) -> list[dict[str, Any]]:
+    """Mirrored requests: each copied to the first candidate, which says odd things, and half to the second."""
+    random, found = np.random.default_rng(9), list(pairs(odd=odd, seconds=seconds))
+    for record in found:
+        pair = record["pair"]
+        pair[CANDIDATE] = pair.pop("shadow")
+        if random.random() < 0.5:
+            pair["other"] = {"latencyMs": pair["stable"]["latencyMs"], "outputs": {"label": "cat"}}
+        if random.random() < again:
+            pair["repeat"] = {"latencyMs": 50.0, "outputs": {"label": "cat"}}
+    return found
+
+
+@pytest.mark.slow
+def test_copies_of_several_candidates_are_told_apart() -> None:
+    """Broken: copies of one candidate are counted for another, or one that differs takes the others with it."""
+    found = simulate(copies_of_two(odd=0.06, again=0.3), config(copied))
+    standing = {each["name"]: each["verdict"] for each in found["candidates"]}
+    assert standing == {CANDIDATE: "Failed", "other": ""}, found["reason"]
+    compared = {each["name"]: each["metrics"][1] for each in found["candidates"]}
+    assert compared[CANDIDATE]["candidate"] == pytest.approx(0.06, abs=0.02)
+    assert compared["other"]["candidate"] == 0
+    assert found["candidate"] == "other"
+    assert {each["kind"]: each["text"] for each in found["timeline"]}["drop"].startswith("fraud-v2 leaves the race")
+
+
+def test_one_candidate_may_be_called_by_its_name_too() -> None:
+    """Broken: who names it, as with several, is told that it is nobody."""
+    usual = list(pairs(seconds=5))
+    named = [{**each, "pair": {"stable": each["pair"]["stable"], CANDIDATE: each["pair"]["shadow"]}} for each in usual]
+    assert simulate(named, config(mirrored)) == simulate(usual, config(mirrored))
+
+
+@pytest.mark.parametrize(
+    ("pair", "several", "said"),
+    [
+        ({"stable": {}, "shadow": {}}, True,
+         "line 2: pair.shadow: does not say which of 2 candidates has answered; call the answer `fraud-v2` or `other`"),
+        ({"stable": {}, "fraud-v9": {}}, True,
+         "pair: fraud-v9 is no backend of route fraud; its candidates are fraud-v2, other"),
+        ({"stable": {}, "fraud-v1": {}}, True, "pair: fraud-v1 is the stable version; call its answer `stable`"),
+        ({"fraud-v2": {}}, True, "pair: stable is missing; give the answer of fraud-v1 as `stable`"),
+        ({"stable": {}, "repeat": {}}, False,
+         "pair: nobody has answered the copy; give the answer of `shadow` or `fraud-v2`"),
+        ({"stable": {}, "shadow": None}, False, "pair: nobody has answered the copy"),
+        ({"stable": {}, "shadow": {}, "fraud-v2": {}}, False,
+         "pair: fraud-v2 has answered twice, as shadow and as fraud-v2"),
+    ],
+)  # fmt: skip
+def test_a_pair_of_nobody_is_refused(pair: dict[str, Any], several: bool, said: str) -> None:
+    """Broken: copies of one candidate are counted for another, or for nobody without a word."""
+    good = {"stable": {"latencyMs": 1.0}, "fraud-v2": {"latencyMs": 1.0}}
+    with pytest.raises(RefusedError, match=re.escape(said)):
+        simulate([{"t": 1.0, "pair": good}, {"t": 1.1, "pair": pair}], config(copied if several else mirrored))

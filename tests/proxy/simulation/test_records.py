@@ -39,7 +39,8 @@ def test_pairs_truths_and_counts_are_read() -> None:
     pair = one(
         b'{"t": 1, "user": 7, "pair": {"stable": {"latencyMs": 1}, "shadow": {"error": true}, "repeat": {}}}'
     ).pair
-    assert (pair.stable.latency_ms, pair.shadow.error, pair.repeat.outputs) == (1.0, True, None)
+    assert (pair["stable"].latency_ms, pair["shadow"].error, pair["repeat"].outputs) == (1.0, True, None)
+    assert one(b'{"t": 1, "pair": {"stable": {}, "v2": {"error": true}, "repeat": null}}').pair["v2"].error
     assert one(b'{"t": 1, "request": "r9", "truth": null}').truth is None
     assert one(b'{"t": 1, "assigned": {"v1": 950, "v2": 50}}').assigned == {"v1": 950, "v2": 50}
 
@@ -95,7 +96,7 @@ def test_empty_lines_count_as_lines_and_are_no_records() -> None:
         (b'{"t": 1, "backend": "v1", "weight": 101}', "weight: expected `float` <= 100.0"),
         (b'{"t": 1, "backend": "v1", "error": "timeout"}', "error: expected `bool | null`, got `str`"),
         (b'{"t": 1, "backend": "v1", "outputs": "cat"}', "outputs: "),
-        (b'{"t": 1, "assigned": {"v1": -5}}', "assigned[...]: expected `int` >= 0"),
+        (b'{"t": 1, "assigned": {"v1": -5}}', "assigned.v1: expected `int` >= 0, got -5"),
         (b'{"t": 1}', "is of no kind that is known"),
         (b'{"t": 1, "truth": "dog"}', "request: is missing"),
         (b'{"t": 1, "backend": "v1", "pair": {"stable": {}, "shadow": {}}}', "is of several kinds: backend, pair"),
