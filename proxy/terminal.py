@@ -6,6 +6,7 @@ What is heavy is imported where it is needed: `understudy --help` is quick.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -30,6 +31,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")
 RouteName = Annotated[str, typer.Argument(metavar="ROUTE", help="The route's name.")]
 EXIT_REFUSED: Final = 1
 EXIT_UNREACHABLE: Final = 3
+EXIT_UNTOLD: Final = 4
+"""What was asked for is done, and cannot be told."""
 REDIRECTED_WIDTH: Final = 160
 """Columns of a table where no terminal says how many there are; the usual 80 would fold every reason."""
 KEYS: Final[ContextVar[Keys]] = ContextVar("keys")
@@ -79,6 +82,28 @@ def members(problem: Any) -> dict[str, Any]:
     return {name: getattr(problem, name) for name in ("source", "line", "column", "path", "message", "remedy")}
 
 
+@contextlib.contextmanager
+def telling() -> Iterator[None]:
+    """For what goes to stdout: where the disk is full or nobody reads, that is a line on stderr and an exit."""
+    try:
+        if sys.stdout is None:  # it was closed before the start
+            raise OSError(errno.EBADF, "it is closed")
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        _let_go_of_stdout()
+        said = "nobody reads it any more" if error.errno == errno.EPIPE else (error.strerror or str(error)).lower()
+        text = f"understudy: standard output cannot be written: {said}; what is there of it is not complete"
+        typer.echo(text, err=True)
+        raise typer.Exit(EXIT_UNTOLD) from error
+
+
+def _let_go_of_stdout() -> None:
+    """What is still in the buffer would fail again at the exit, with a traceback."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def show(answer: Any, as_json: bool, render: Any) -> None:
     """An answer for people, or as JSON for machines."""
     if as_json:
@@ -88,9 +113,11 @@ def show(answer: Any, as_json: bool, render: Any) -> None:
 
     shown: RenderableType = render(answer)
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    Console(width=None if known else REDIRECTED_WIDTH).print(shown)
+    with telling():
+        Console(width=None if known else REDIRECTED_WIDTH).print(shown)
 
 
 def print_json(value: Any) -> None:
     """JSON on stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    with telling():
+        typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -68,7 +68,6 @@ def markdown(simulation: Simulation) -> str:
 def _opening(simulation: Simulation) -> str:
     at = words.span(simulation.took_s)
     verdict = (simulation.state.verdict if simulation.state else "") or "Inconclusive"
-    return (
-        f"Simulated on {words.count(simulation.records)} records with {words.count(simulation.looks)} looks; "
-        f"**{verdict}** after {at}.\n"
-    )
+    counted = [(simulation.records, "record"), (simulation.looks, "look")]
+    records, looks = (f"{words.count(number)} {what}{'s' * (number != 1)}" for number, what in counted)
+    return f"Simulated on {records} with {looks}; **{verdict}** after {at}.\n"

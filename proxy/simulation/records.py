@@ -123,7 +123,9 @@ class Lines:
             raise
         except (msgspec.DecodeError, RecursionError) as error:
             try:
-                found = json.loads(line)
+                found = json.loads(line.decode())  # of bytes it would guess UTF-16 as well
+            except UnicodeDecodeError:
+                raise
             except (ValueError, RecursionError):
                 raise ValueError(f"is not JSON: {error}") from error
             record = msgspec.convert(found, self._type)
@@ -137,11 +139,11 @@ class Lines:
             )
         path, said = _place(str(error))
         if not path:
-            return RefusedError(line, said, "write one JSON object on each line")
+            lacks = said.startswith("object missing")
+            return RefusedError(line, said, _REMEDIES["t"] if lacks else "write one JSON object on each line")
         path = self._named(path, text)
-        if ", got " not in said:  # of a value that is out of bounds the decoder tells the bounds alone
-            said += _got(text, path)
-        return RefusedError(line, f"{path}: {said}", "docs/simulate.md says what may stand there")
+        remedy = _REMEDIES.get(path.rpartition(".")[2], "docs/simulate.md says what may stand there")
+        return RefusedError(line, f"{path}: {said}{_got(text, path, said)}", remedy)
 
     def _named(self, path: str, text: bytes) -> str:
         """A path with the key that is wrong: the decoder does not tell which one of several it was."""
@@ -158,6 +160,13 @@ class Lines:
 
 _WORDS: Final = (b'"pair"', b'"truth"', b'"assigned"')
 """Without any of these, lines that name a backend are requests and nothing else."""
+_REMEDIES: Final = {
+    "t": "give the arrival as a number of seconds, of any clock",
+    "latencyMs": "give a number of milliseconds, or leave it away where it is not known",
+    "error": "say true or false",
+    "weight": "give the candidate's weight in percent, from 0 to 100",
+    "stage": "give a number that counts up: 0, 1, 2",
+}
 _KINDS: Final = "give it a `backend`, a `pair`, a `request` with its `truth`, or `assigned`"
 
 
@@ -177,15 +186,18 @@ def _unkind(line: int, record: Record[Any]) -> RefusedError:
     return RefusedError(line, said, _KINDS)
 
 
-def _got(text: bytes, path: str) -> str:
-    """The value at a path of a line, in words; nothing where that is not to be had."""
+def _got(text: bytes, path: str, said: str) -> str:
+    """The value at a path of a line, in words; nothing where that is not to be had. The decoder tells of what is out of
+    bounds the bounds alone, and of what is of another type the type."""
     try:
         found = json.loads(text)
         for key in path.split("."):
             found = found[key]
     except (ValueError, LookupError, TypeError, RecursionError):
         return ""
-    return f", got {found!r:.40}" if isinstance(found, int | float) else ""
+    if not isinstance(found, int | float | str):
+        return ""
+    return f" {found!r:.40}" if ", got " in said else f", got {found!r:.40}"
 
 
 def _place(said: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from proxy.simulation.clock import Simulation
 from proxy.simulation.order import seconds
 from proxy.simulation.records import Lines, RefusedError
 from proxy.simulation.stream import blocks
-from proxy.terminal import print_json
+from proxy.terminal import print_json, telling
 
 EXIT_BAD_INPUT: Final = 2
 """As wrong usage: what was given cannot be simulated. 0 is a simulation that came to its end, whatever it says."""
@@ -44,8 +44,12 @@ def simulate(loaded: Loaded, route: str, samples: str | None, last_stage: int | 
             raise typer.Exit(EXIT_BAD_INPUT) from error
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--route") from error
-    _tell(simulation, as_json)
-    simulation.close()
+        if not simulation.records:
+            typer.echo(f"understudy: {source} has no records", err=True)
+    try:
+        _tell(simulation, as_json)
+    finally:
+        simulation.close()
 
 
 def run(loaded: Loaded, route: Route, raw: IO[bytes], last_stage: int | None = None) -> Simulation:
@@ -106,10 +110,12 @@ def _tell(simulation: Simulation, as_json: bool) -> None:
 
     if as_json:
         print_json(outcome.document(simulation))
-    elif sys.stdout.isatty():
-        from rich.console import Console
-        from rich.markdown import Markdown
+        return
+    with telling():
+        if sys.stdout.isatty():
+            from rich.console import Console
+            from rich.markdown import Markdown
 
-        Console().print(Markdown(outcome.markdown(simulation)))
-    else:
-        typer.echo(outcome.markdown(simulation), nl=False)
+            Console().print(Markdown(outcome.markdown(simulation)))
+        else:
+            typer.echo(outcome.markdown(simulation), nl=False)

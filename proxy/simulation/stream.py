@@ -13,6 +13,8 @@ BLOCK_BYTES: Final = 1 << 20
 MAX_LINE_BYTES: Final = 8 << 20
 """A record is a few hundred bytes; a line beyond this is no line of such a file."""
 _GZIP: Final = b"\x1f\x8b"
+_OTHERS: Final = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+"""First bytes of what people pack logs with."""
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -20,11 +22,14 @@ def blocks(raw: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """(number of its first line, whole lines) again and again; gzip is told by its first bytes.
 
     Raises:
-        RefusedError: the gzip data is damaged or cut short, or a line is too long.
+        RefusedError: the gzip data is damaged or cut short, it is packed otherwise, or a line is too long.
     """
-    head = _some(raw, len(_GZIP))
+    head = _some(raw, max(map(len, _OTHERS)))
+    for first, name in _OTHERS.items():
+        if head.startswith(first):
+            raise RefusedError(0, f"the records are packed with {name}", "unpack them, or pack them with gzip")
     line, rest = 1, b""
-    for data in _inflated(_Joined(head, raw)) if head == _GZIP else _plain(_Joined(head, raw)):
+    for data in _inflated(_Joined(head, raw)) if head.startswith(_GZIP) else _plain(_Joined(head, raw)):
         if isinstance(data, RefusedError):
             raise RefusedError(line + rest.count(b"\n"), data.message, data.remedy)
         end = data.rfind(b"\n") + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import subprocess
 import sys
@@ -54,3 +55,24 @@ def test_what_is_cut_short_ends_with_status_two(tmp_path: Path) -> None:
     assert found.returncode == 2
     assert "stdin:" in found.stderr.decode()
     assert "the gzip data ends in the middle" in found.stderr.decode()
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["report", "json"])
+def test_an_outcome_that_cannot_be_written_is_one_line_and_status_four(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """Broken: a full disk leaves half a report and status 0, or a traceback."""
+    file = tmp_path / "understudy.yaml"
+    file.write_text(config())
+    command = [*UNDERSTUDY, "--config", str(file), "--route", "fraud", *options]
+    records = lines(requests(np.random.default_rng(1), Span(2)))
+    with Path("/dev/full").open("wb") as full:
+        found = subprocess.run(command, input=records, stdout=full, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+    said = "understudy: standard output cannot be written: no space left on device; what is there of it is not complete"
+    assert (found.returncode, found.stderr.decode().splitlines()) == (4, [said])
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as unread:
+        found = subprocess.run(command, input=records, stdout=unread, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+    assert (found.returncode, len(found.stderr.splitlines())) == (4, 1)
+    assert b"nobody reads it any more" in found.stderr

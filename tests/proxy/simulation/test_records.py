@@ -75,6 +75,22 @@ def test_text_of_another_encoding_is_refused_with_its_line() -> None:
     assert (refused.line, refused.message) == (2, "byte 0xfc is not UTF-8")
 
 
+def test_text_in_utf_16_is_refused() -> None:
+    """Broken: the first line of such a file is taken for a record, and the second is refused."""
+    records, _, refused = LINES.decode(1, (GOOD + b"\n" + GOOD).decode().encode("utf-16"))
+    assert refused is not None
+    assert (len(records), refused.line, refused.message) == (0, 1, "byte 0xff is not UTF-8")
+
+
+def test_a_value_of_another_type_is_told_with_what_to_give() -> None:
+    """Broken: whoever logs times as text is told types, and neither what stood there nor what should."""
+    _, _, refused = LINES.decode(1, b'{"t": "2026-01-01T00:00:00Z", "backend": "v1"}')
+    assert str(refused) == (
+        "line 1: t: expected `float`, got `str` '2026-01-01T00:00:00Z'; "
+        "give the arrival as a number of seconds, of any clock"
+    )
+
+
 def test_empty_lines_count_as_lines_and_are_no_records() -> None:
     """Broken: line numbers of refusals would be off."""
     records, lines, refused = LINES.decode(10, b"\n" + GOOD + b"\r\n\n  \n" + GOOD + b"\nx\n")
@@ -101,7 +117,7 @@ def test_empty_lines_count_as_lines_and_are_no_records() -> None:
         (b'{"t": 1, "truth": "dog"}', "request: is missing"),
         (b'{"t": 1, "backend": "v1", "pair": {"stable": {}, "shadow": {}}}', "is of several kinds: backend, pair"),
         (GOOD + b" " + GOOD, "is not JSON"),
-        (b"\xff", "is not JSON"),
+        (b"\xff", "byte 0xff is not UTF-8"),
         (b"[" * 100_000, "expected `object`"),
     ],
 )

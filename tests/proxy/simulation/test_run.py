@@ -79,6 +79,12 @@ def test_bad_records_are_refused_with_file_line_and_reason(file: Path, tmp_path:
     assert (problem["source"], problem["line"]) == (str(path), 2)
 
 
+def test_a_file_without_records_is_told_as_such(file: Path) -> None:
+    """Broken: whoever pipes in nothing by mistake takes the outcome for one of their traffic."""
+    result = understudy(file, given=b"")
+    assert (result.exit_code, result.stderr) == (0, "understudy: stdin has no records\n")
+
+
 def test_what_cannot_be_simulated_is_wrong_usage(file: Path, tmp_path: Path) -> None:
     """Broken: a misspelt name ends in a traceback."""
     assert understudy(file, "--samples", str(tmp_path / "none")).exit_code == 2

@@ -76,3 +76,15 @@ def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "MAX_LINE_BYTES", 1000)
     with pytest.raises(RefusedError, match="is longer than"):
         list(blocks(Slow(b"x" * 5000, 100)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("zip", b"PK\x03\x04"), ("zstd", b"\x28\xb5\x2f\xfd"), ("bzip2", b"BZh9"), ("xz", b"\xfd7zXZ\0")],
+)
+def test_what_is_packed_otherwise_is_named(name: str, first: bytes) -> None:
+    """Broken: a packed log is told to be no JSON in its first line."""
+    with pytest.raises(
+        RefusedError, match=f"^the records are packed with {name}; unpack them, or pack them with gzip$"
+    ):
+        list(blocks(io.BytesIO(first + bytes(50))))
