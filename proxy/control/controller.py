@@ -75,7 +75,7 @@ class Controller:
         self._push = PushServer()
         self._fleet = Fleet(self.reader, Slot(slot_fd), self._push, monotonic)
         self._keeper = Keeper(launch.store_url, launch.instance)
-        self._health_news = asyncio.Event()
+        self._health_news, self._health_told = asyncio.Event(), asyncio.Event()
         self._checks = Checks(self._health_news.set, clock)
         self._checks.inherit(self._fleet.snapshot)
         self.records = Records(self._keeper)
@@ -107,6 +107,7 @@ class Controller:
             tasks.create_task(self._tick_on())
             tasks.create_task(self._follow_file())
             tasks.create_task(self._follow_health())
+            tasks.create_task(self._go_on_by_health())
             tasks.create_task(self._try_again())
             tasks.create_task(self._retention.follow(self._stop))
 
@@ -155,10 +156,18 @@ class Controller:
             await self.reload("file")
 
     async def _follow_health(self) -> None:
-        """Tell the workers at once what the checks found; what changes meanwhile is told together."""
+        """Tell the workers at once what the checks found: a turn may last for as long as a store that hangs."""
         while not self._stop.is_set():
             await self._health_news.wait()
             self._health_news.clear()
+            self._fleet.mark(self._checks.unhealthy)
+            self._health_told.set()
+
+    async def _go_on_by_health(self) -> None:
+        """Go on with what waits for the checks; what changes before it is our turn counts together."""
+        while not self._stop.is_set():
+            await self._health_told.wait()
+            self._health_told.clear()
             async with self._turn:
                 await self._plane.follow()
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
+
+from msgspec.structs import replace
 
 from proxy.control.push import PushServer
 from proxy.ledger.layout import W_HEARTBEAT
 from proxy.ledger.reader import Reader
 from proxy.slot import Slot
-from proxy.snapshot import Snapshot, decode, encode
+from proxy.snapshot import Backend, Snapshot, decode, encode
 
 ACK_TIMEOUT_S: Final = 1.0
 """How long a push waits for the workers; a slower one counts as not there, and its stage as not applied."""
@@ -51,11 +53,16 @@ class Fleet:
         Raises:
             ValueError: it is too large for the slot; nothing was published.
         """
-        data = encode(snapshot)
-        self._slot.write(data)
-        self.snapshot = snapshot
-        self._push.push(data, snapshot.generation)
+        self._give(snapshot)
         return await self._push.acknowledged(lambda: self.holds(snapshot.generation), ACK_TIMEOUT_S)
+
+    def mark(self, unhealthy: Callable[[Sequence[Backend]], tuple[tuple[int, int], ...]]) -> None:
+        """Tell all workers at once which endpoints are not well, if that is news. All else is what they hold, so that
+        nobody's turn has to be waited for, and no store."""
+        before = self.snapshot
+        if before is None or (now := unhealthy(before.backends)) == before.unhealthy:
+            return
+        self._give(replace(before, unhealthy=now, generation=before.generation + 1))
 
     def alive(self) -> frozenset[int]:
         """The workers whose heart beats."""
@@ -72,6 +79,12 @@ class Fleet:
         """Whether every worker that lives routes by a generation or a newer one; never where none lives."""
         alive = self.alive()
         return bool(alive) and alive <= self._push.holders(generation)
+
+    def _give(self, snapshot: Snapshot) -> None:
+        data = encode(snapshot)
+        self._slot.write(data)
+        self.snapshot = snapshot
+        self._push.push(data, snapshot.generation)
 
 
 def is_alive(heartbeat_s: float, now_s: float) -> bool:

@@ -65,10 +65,10 @@ class Keeper:
             self.error = ""
         return answer
 
-    async def next_number(self, name: str) -> int:
+    async def next_number(self, name: str, above: int = 0) -> int:
         """The next number of a kind; 0 where the store fails, which only costs the memory of those before."""
         try:
-            return await self.ask(lambda store: store.next_number(name))
+            return await self.ask(lambda store: store.next_number(name, above))
         except StoreError:
             return 0
 

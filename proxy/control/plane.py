@@ -210,8 +210,9 @@ class Plane:
         self._checks.follow(zip(snapshot.backends, questions, strict=True))
         snapshot = changed(self._keys.given(snapshot), unhealthy=self._checks.unhealthy(snapshot.backends))
         if snapshot != before:
-            counted = await self._keeper.next_number("generation")
-            snapshot = changed(snapshot, generation=max(counted, self._fleet.generation + 1))
+            counted = await self._keeper.next_number("generation", self._fleet.generation)
+            unhealthy = self._checks.unhealthy(snapshot.backends)  # a store may have taken its time since
+            snapshot = changed(snapshot, unhealthy=unhealthy, generation=max(counted, self._fleet.generation + 1))
             await self._fleet.publish(snapshot)
         slice_ = int(self._monotonic())
         for subject in self.subjects.values():

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from alembic.util import CommandError
-from sqlalchemy import delete, insert, or_, select
+from sqlalchemy import case, delete, insert, or_, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -281,10 +281,12 @@ class Store:
         async with self._read() as db:
             return (await db.execute(query)).scalar_one_or_none() or 0
 
-    async def next_number(self, name: str) -> int:
-        """The next number of a name, the first is 1. No number is given out twice, whatever happens."""
-        row = self._database.insert(NUMBERS).values(instance=self._instance, name=name, value=1)
-        counted = row.on_conflict_do_update(index_elements=["instance", "name"], set_={"value": NUMBERS.c.value + 1})
+    async def next_number(self, name: str, above: int = 0) -> int:
+        """The next number of a name, above one that is known to be taken; the first is 1. No number is given out twice,
+        whatever happens."""
+        row = self._database.insert(NUMBERS).values(instance=self._instance, name=name, value=above + 1)
+        following = case((NUMBERS.c.value < above, above + 1), else_=NUMBERS.c.value + 1)
+        counted = row.on_conflict_do_update(index_elements=["instance", "name"], set_={"value": following})
         async with self._write("count", durable=True) as db:
             return int((await db.execute(counted.returning(NUMBERS.c.value))).scalar_one())
 

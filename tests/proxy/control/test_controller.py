@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from config.problems import ConfigError
-from proxy.control import controller
+from proxy.control import controller, health
 from proxy.control.rollout import IllegalEvent
 from proxy.control.store import StoreError
+from proxy.snapshot import Snapshot
 from tests.support.certificates import Authority
 from tests.support.control_plane import STEPS, World, config
 
@@ -338,6 +339,70 @@ async def test_a_stage_applies_only_when_all_live_workers_hold_it(make: Make) ->
     world.workers[1].acknowledges = True
     world.workers[1].connect()
     assert (await world.until("Succeeded", seconds=3))["phase"] == "Succeeded"
+
+
+@pytest.mark.parametrize("hangs_at", ["transition", "next_number"])
+async def test_workers_hear_of_endpoints_while_the_store_hangs(
+    make: Make, monkeypatch: pytest.MonkeyPatch, hangs_at: str
+) -> None:
+    """Clients would go on to meet an endpoint that is gone for as long as a locked database says nothing, some seconds
+    at each tick; or a snapshot that waited for the store would take back what workers have heard meanwhile."""
+
+    async def unanswered(*_: object) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    monkeypatch.setattr(health, "_ask", unanswered)
+    document = config({"setWeight": 20}, {"pause": {}})
+    for backend in document["backends"][:2]:
+        backend["healthCheck"] = {"path": "/", "interval": "10m", "unhealthyThreshold": 1}
+    world = await make(document)
+    controller = world.controller
+    running = asyncio.create_task(controller.run())
+    await world.second()
+    checks, keeper = controller._checks, controller._keeper
+    probes = {key[0]: (key, probe.question.check) for key, probe in checks._probes.items()}
+    ask, answering, hangs = keeper.ask, asyncio.Event(), asyncio.Event()
+
+    async def hanging(question: Any) -> Any:
+        if hangs_at in question.__code__.co_names:
+            hangs.set()
+            await answering.wait()
+        return await ask(question)
+
+    async def heard(*unhealthy: tuple[int, int]) -> None:
+        for _ in range(1000):
+            if all(worker.snapshot.unhealthy == unhealthy for worker in world.workers):
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError([worker.snapshot.unhealthy for worker in world.workers])
+
+    keeper.ask = hanging
+    told = asyncio.create_task(controller.act("r", "abort", "ann"))
+    await hangs.wait()
+    checks._note(*probes["v1"], "connection refused")
+    await heard((0, 0))
+    assert not told.done(), "the turn is not over"
+    checks._note(*probes["v2"], "connection refused")
+    await heard((0, 0), (1, 0))
+    checks._note(*probes["v1"], "")
+    checks._note(*probes["v1"], "")
+    await heard((1, 0))
+    before, given, give = controller.status()["config"]["generation"], [], controller._fleet._give
+
+    def noted(snapshot: Snapshot) -> None:
+        given.append(snapshot.unhealthy)
+        give(snapshot)
+
+    controller._fleet._give = noted
+    answering.set()
+    assert (await told)["phase"] == "Aborted"
+    await world.settled()
+    assert set(given) == {((1, 0),)}, "what was heard meanwhile is not taken back"
+    assert shares(world) == [(1_000_000, 0)]
+    assert controller.status()["config"]["generation"] > before
+    controller.stop()
+    await running
 
 
 async def test_commands_that_make_no_sense_are_refused(make: Make) -> None:

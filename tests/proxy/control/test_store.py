@@ -350,6 +350,8 @@ async def test_numbers_never_repeat(place: Place) -> None:
     await store.close()
     again = await Store.open(place.url)
     assert (await again.numbers("tenant"), await again.next_number("tenant")) == (20, 21)
+    assert [await again.next_number("generation", above) for above in (0, 7, 3)] == [2, 8, 9]
+    assert await again.next_number("other", 4) == 5
     await again.close()
 
 
