@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -12,7 +12,7 @@ import structlog
 from config import schema
 from proxy.control.keeper import Keeper
 from proxy.control.pruning import Limits, Pruned
-from proxy.control.store import StoreError
+from proxy.control.store import Store, StoreError
 
 Json = dict[str, Any]
 EVERY_S: Final = 60.0
@@ -61,13 +61,15 @@ class Retention:
             return
         before = dict(self.removed)
         try:
+            self.used_bytes = await self._keeper.ask(Store.used_bytes)
             for _ in range(MOST_STEPS):
-                pruned = await self._keeper.ask(lambda store: store.prune(limits))
+                step = partial(Store.prune, limits=limits, used_bytes=self.used_bytes)
+                pruned = await self._keeper.ask(step)
                 self._count(pruned)
+                self.used_bytes = pruned.used_bytes
                 if not pruned.more or (stop is not None and stop.is_set()):
                     break
                 await asyncio.sleep(PAUSE_S)
-            self.used_bytes = await self._keeper.ask(lambda store: store.used_bytes())
         except StoreError:
             return  # the keeper has said so
         taken = {what: count - before[what] for what, count in self.removed.items() if count > before[what]}
@@ -76,8 +78,8 @@ class Retention:
         self._tell_if_full(limits)
 
     def _count(self, pruned: Pruned) -> None:
-        for what, count in asdict(pruned).items():
-            self.removed[what] += count
+        for what in self.removed:
+            self.removed[what] += getattr(pruned, what)
 
     def _tell_if_full(self, limits: Limits) -> None:
         full = self.used_bytes is not None and self.used_bytes > limits.max_bytes

@@ -243,10 +243,11 @@ class Store:
         async with self._read() as db:
             return await journal.verify(db, self._instance, expected)
 
-    async def prune(self, limits: Limits) -> Pruned:
-        """Take away some of what is too old or too much; nothing at all once there is no more of it."""
+    async def prune(self, limits: Limits, used_bytes: int) -> Pruned:
+        """Take away some of what is too old or too much; nothing at all once there is no more of it. `used_bytes` is
+        what the store takes, as it was found or as the step before has left it."""
         async with self._write("prune the store") as db:
-            return await pruning.prune(db, self._database, self._instance, limits, self._clock())
+            return await pruning.prune(db, self._database, self._instance, limits, self._clock(), used_bytes)
 
     async def used_bytes(self) -> int:
         """What the store takes."""

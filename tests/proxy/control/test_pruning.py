@@ -62,7 +62,10 @@ async def fill(store: Store, clock: Clock, days: int, per_day: int = 3) -> None:
 async def swept(store: Store, limits: Limits) -> Pruned:
     """All that goes."""
     sums = [0, 0, 0, 0]
-    while (step := await store.prune(limits)).more:
+    used = await store.used_bytes()
+    while (step := await store.prune(limits, used)).more:
+        used = step.used_bytes
+        assert used == await store.used_bytes(), "what a step says is left is what is there"
         for place, count in enumerate((step.recordings, step.evidence, step.configs, step.entries)):
             sums[place] += count
             assert count <= pruning.BATCH
@@ -73,7 +76,7 @@ async def swept(store: Store, limits: Limits) -> Pruned:
 async def test_what_is_young_stays(store: Store, clock: Clock) -> None:
     """If broken, retention takes away what was to be kept."""
     await fill(store, clock, 3)
-    assert not (await store.prune(NOTHING)).more
+    assert not (await store.prune(NOTHING, await store.used_bytes())).more
     assert (await store.verify()).entries == 9
 
 
