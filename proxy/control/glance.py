@@ -21,6 +21,7 @@ from typing import Final
 from analysis.contest import Bench
 from analysis.summaries import ArmCounts, Slice
 from proxy.control.evidence import GRID, Track, is_closed
+from proxy.control.isolation import alone
 from proxy.control.lending import Loan, find
 from proxy.control.subject import Subject
 from proxy.ledger.reader import Counted, Reader
@@ -38,11 +39,13 @@ def is_worth_it(subject: Subject) -> bool:
 
 def trips(subject: Subject, reader: Reader, now_s: float, wall_s: float) -> bool:
     """Whether the breaker trips on what is there now; its judge has been shown it then. Of several candidates each is
-    looked at. Times as `Subject.read`."""
+    looked at. Times as `Subject.read`. A route whose glance goes wrong has not tripped; its ticks go on."""
     judge = subject.collected.judge
     if judge is None or judge.tripped or not is_worth_it(subject):
         return False
-    tripped = [_trips(subject, judge, track, reader, now_s, wall_s) for track in _tracks(subject)]
+    tripped: list[bool] = []
+    with alone(subject):
+        tripped = [_trips(subject, judge, track, reader, now_s, wall_s) for track in _tracks(subject)]
     return any(tripped)
 
 

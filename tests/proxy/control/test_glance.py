@@ -177,6 +177,21 @@ async def test_an_outage_is_over_before_its_second_is(world: World) -> None:
     assert all(segment.arm == 0 for segment in world.workers[0].snapshot.routes[0].segments), "pushed at once"
 
 
+async def test_a_glance_that_goes_wrong_ends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: what nobody foresaw of one route ends the controller, and the next one meets it again at once."""
+
+    def bug(subject: object) -> list[Track]:
+        raise ZeroDivisionError("a bug")
+
+    await world.second()
+    monkeypatch.setattr(glance, "_tracks", bug)
+    outage(world, failures=12)
+    assert (await glances(world))["error"] == "ZeroDivisionError: a bug"
+    monkeypatch.undo()
+    route = await world.until("Aborted", fail={"v2": 1})
+    assert (route["phase"], route["error"]) == ("Aborted", ""), "the tick finds it"
+
+
 async def test_what_a_glance_decides_on_is_kept_and_derived_again(world: World) -> None:
     """Broken: nobody can show on what a version was aborted between two ticks."""
     for _ in range(2):
