@@ -20,7 +20,7 @@ from config.serving import ListenerTls
 from proxy import snapshot
 from proxy.control import backends, cohorts, guards, swaps
 from proxy.control.matches import copied, keys_of, match_of
-from proxy.control.rollout import State
+from proxy.control.rollout import TERMINAL, State
 from proxy.snapshot import CIRCLE, RowRef, TableRef
 
 ArmKey = tuple[str, str, str]
@@ -76,7 +76,7 @@ def layout(route: schema.Route, state: State | None) -> Layout:
             rehearsing.append(copies.model_copy(update=changes))
         mirrors = (*rehearsing, *mirrors)
     beside = [ArmShare(name, "canary", weight_ppm if name in racing else 0) for name in candidates]
-    beside += _baseline(baseline, weight_ppm)
+    beside += _baseline(baseline, 0 if state is None or state.phase in TERMINAL else weight_ppm)
     if weight_ppm < CIRCLE:
         beside = [replace(arm, home=home) for arm, home in zip(beside, cohorts.homes(len(beside)), strict=True)]
     stables = ArmShare(stable, "stable", CIRCLE - sum(arm.ppm for arm in beside))
@@ -84,7 +84,7 @@ def layout(route: schema.Route, state: State | None) -> Layout:
 
 
 def _baseline(name: str, weight_ppm: int) -> tuple[ArmShare, ...]:
-    """As much as a candidate has, as long as stable has traffic that it could stand for."""
+    """As much as a candidate has that is compared, as long as stable has traffic that it could stand for."""
     return (ArmShare(name, "baseline", weight_ppm if weight_ppm < CIRCLE else 0),) if name else ()
 
 

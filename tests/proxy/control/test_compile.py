@@ -94,6 +94,14 @@ def test_a_promoted_candidate_gets_everything() -> None:
     assert shares(compiled(canary(), replace(STATE, weight_ppm=CIRCLE))) == {1: CIRCLE}
 
 
+def test_a_winner_that_keeps_its_share_has_no_baseline_beside_it() -> None:
+    """An abTest that has ended at 60 %, edited to a canary with a baseline, would leave stable less than nothing."""
+    roles = (("v1", "stable"), ("v2", "canary"), ("v3", "baseline"))
+    refs = tuple({"name": name, "role": role} for name, role in roles)
+    kept = replace(STATE, phase=Phase.SUCCEEDED, weight_ppm=600_000, baseline="v3")
+    assert shares(compiled(canary(backendRefs=refs), kept)) == {0: 400_000, 1: 600_000}
+
+
 def test_mirroring_is_the_rollouts_to_decide() -> None:
     """The candidate would be copied to at the share of the file when the step says another one."""
     listed = {"backend": "v2", "percent": 1.0, "timeout": "3s", "methods": ("POST",), "maxConcurrency": 5}
