@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import nlargest
+from math import ceil
 from typing import Final, Protocol, TypeVar
 
 from proxy.data.patience import QUIET_S
@@ -16,8 +17,8 @@ from proxy.data.trust import network_of
 from proxy.snapshot import Limits
 
 SPARE: Final = 16
-"""One of so many connections is kept free, as far as idle ones are there to be closed. It is looked every tenth of a
-second, so that a worker with the default bound makes room for 10,000 new ones a second."""
+"""One of so many connections, and one at least, is kept free, as far as idle ones are there to be closed. It is looked
+every tenth of a second, so that a worker with the default bound makes room for 10,000 new ones a second."""
 
 
 class Holder(Protocol):
@@ -56,7 +57,7 @@ class Admission:
 
     def crowding(self, held: Iterable[Held], limits: Limits, now_s: float) -> list[Held]:
         """Those that have to go for others to come, the longest idle first; none where there is room."""
-        surplus = self.total - (limits.max_connections - limits.max_connections // SPARE)
+        surplus = self.total - (limits.max_connections - ceil(limits.max_connections / SPARE))
         if surplus <= 0:
             return []
         idle = [(idle_s, place, each) for place, each in enumerate(held) if (idle_s := each.idle_s(now_s)) >= QUIET_S]

@@ -95,3 +95,17 @@ async def test_the_longest_idle_make_room(plane: Plane, busy: bool) -> None:
     closed = [number for number, client in enumerate(clients) if client.transport.closed]
     assert closed == ([1] if busy else [0])
     assert not plane.context.admission.crowding((), plane.context.routing.limits, plane.clock.now_s)
+
+
+async def test_few_connections_make_room_as_well(plane: Plane) -> None:
+    """Broken: with a bound below 16 a sixteenth is none, and idle clients lock everybody else out."""
+    limited(plane, max_connections=3)
+    clients = []
+    for _ in range(3):
+        clients.append(plane.client())
+        plane.clock.move(0.1)
+    assert plane.client().transport.closed
+    plane.clock.move(5.0)
+    for client in plane.context.admission.crowding(plane.registry, plane.context.routing.limits, plane.clock.now_s):
+        client.drain(plane.clock.now_s)
+    assert [client.transport.closed for client in clients] == [True, False, False]
