@@ -231,7 +231,7 @@ class Worker:
         if len(draws) > _USERS_KNOWN:
             draws.clear()
         for user in {*users} - draws.keys():
-            draw = None if user is None or user == "" else place_of(self._seed, str(user).encode())
+            draw = None if user is None or user == "" else place_of(self._seed, _bytes(user))
             draws[user] = (_ANONYMOUS, _ANONYMOUS) if draw is None else (draw.user, draw.group)
         found: Ints = np.array([draws[user] for user in users], dtype=np.int64).reshape(-1, 2)
         self._bytes[row.users + found[found[:, 0] >= 0, 0]] = 1
@@ -286,3 +286,8 @@ def _said(values: Values, category: bool) -> tuple[FloatArray, Ints]:
             said = np.concatenate((said, [float(value) for value, _ in more]))
             places = np.concatenate((places, [place for _, place in more]))
     return said, places
+
+
+def _bytes(user: str | int) -> bytes:
+    """What is hashed. JSON may have half of a character, which UTF-8 has not."""
+    return str(user).encode("utf-8", "surrogatepass")

@@ -269,6 +269,15 @@ def test_what_was_assigned_and_has_no_record_is_lost() -> None:
     both.close()
 
 
+def test_half_a_character_is_a_user_too() -> None:
+    """Broken: one log line with a name that is no text would end the simulation, with words about its route."""
+    both = Both()
+    record = both.lines.decode(1, b'{"t": 1000, "backend": "v", "user": "\\ud800"}')[0]
+    both.worker.requests(both.loans["stable"], T, np.array([T + 0.5]), both.worker.columns(record), [record[0].user])
+    assert both.worker.groups(["\ud800"], 1)[0] >= 0
+    both.close()
+
+
 def test_a_request_that_goes_on_holds_its_slice_open() -> None:
     """Broken: slow requests would be missing from the slice that they belong to, and a slow version looks fast."""
     both = Both()
