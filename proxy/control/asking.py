@@ -15,6 +15,8 @@ from proxy.tls import client_context, reason, server_name
 
 BODY_BYTES: Final = 1 << 20
 """What is read of an answer at most."""
+_SAID: Final = 100
+"""Characters of what is wrong with an answer, which may be as long as the answer."""
 
 
 class NoAnswerError(Exception):
@@ -70,6 +72,10 @@ async def ask(through: aiohttp.ClientSession, endpoint: Endpoint, tls: Tls, ques
         raise NoAnswerError(_said(error.certificate_error, name)) from error
     except aiohttp.ClientConnectorSSLError as error:
         raise NoAnswerError(_said(error.os_error, name)) from error
+    except aiohttp.ClientResponseError as error:
+        # In its own words there is the URL, whose parameters may be credentials.
+        said = error.message.partition("\n")[0].rstrip(": ").lower()
+        raise NoAnswerError(f"what it answers is not HTTP: {said[:_SAID]}") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise NoAnswerError(str(error) or type(error).__name__) from error
 
