@@ -22,6 +22,8 @@ from config.problems import ConfigError, Loc, Problem
 Place = tuple[str | None, ...]
 """Where something may stand in the file; None is any index or key."""
 _MASK: Final = re.compile("masked-[0-9a-f]{16}")
+_NEAR: Final = 2
+"""How far above its place a secret may be written by mistake: a list of entries that have one is two above."""
 _ANCHOR: Final = re.compile(r"&\S+\s+")
 
 
@@ -78,6 +80,13 @@ def secret_places() -> frozenset[Place]:
 def is_secret(loc: Loc) -> bool:
     """Whether what stands at a place of the file is shown to nobody."""
     return any(_is_at(loc, place) for place in secret_places())
+
+
+def may_be_meant_as_secret(loc: Loc) -> bool:
+    """Whether text at a place that has parts may be a secret that was written in their stead, such as a token for its
+    entry, or the secret of a webhook itself for where it is found."""
+    below = (place[: len(loc)] for place in secret_places() if len(loc) < len(place) <= len(loc) + _NEAR)
+    return loc[-1:] == ("secret",) or any(_is_at(loc, place) for place in below)
 
 
 def leaves(schema: Mapping[str, Any]) -> Iterator[tuple[Place, Mapping[str, Any]]]:

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from config.document import Document
 from config.keys import homes, known_keys, meant
-from config.masking import is_secret
+from config.masking import is_secret, may_be_meant_as_secret
 from config.problems import Finding, Loc, shown
 from config.section import REFUSED
 
@@ -122,6 +122,8 @@ def _words(item: ErrorDetails, loc: Loc, document: Document) -> tuple[str, str]:
                     "has a no-break space (U+00A0), which YAML takes for a letter",
                     "write an ordinary space in its place",
                 )
+            if isinstance(value, str) and may_be_meant_as_secret(loc):
+                found = "text"
             what = "is empty" if value is None else f"is {found}"
             return f"{what}, where {wanted} is wanted", _hint(loc, wanted)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -222,3 +224,27 @@ def test_no_refusal_shows_a_secret(wrong):
             said = "\n".join(map(str, caught.value.problems))
             assert "hunter2" not in said, said
             assert "1234598765" not in said, said
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("admin", "tokens"),
+        ("admin", "tokens", 0),
+        ("routes", 0, "webhooks", 0),
+        ("routes", 0, "webhooks", 0, "secret"),
+        ("routes", 0, "mirrors", 0, "headers", "set"),
+        ("routes", 0, "mirrors", 0, "headers"),
+    ],
+)
+def test_nor_where_it_stands_in_place_of_its_part(place):
+    """Broken: whoever writes `secret: hunter2` for `secret: {file: …}` has it in the log, status and answers."""
+    document = part = yaml.safe_load(EVERY_SECRET.replace("DIGEST", DIGESTS[0]))
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = "hunter2"
+    with pytest.raises(ConfigError) as caught:
+        loads(json.dumps(document), "f")
+    said = "\n".join(map(str, caught.value.problems))
+    assert "is text, where a" in said
+    assert "hunter2" not in said
