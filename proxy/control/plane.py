@@ -337,6 +337,7 @@ class Plane:
         if state is None or (state == subject.state and not actions):
             return collected
         if fresh:
+            self._smokes.forget(subject.name)  # what is asked now is another version, or another question
             subject.begin_clock(now_s, self._clock())
         blob, seen = subject.dump(self._reader, state, collected), collected.truths.seen
         changes = seen.changes()
