@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from tests.support.control_plane import PlayedWorker, World
+from tests.support.waiting import PATIENCE_S
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.support.killed", "proxy.control.controller"])
@@ -52,7 +53,9 @@ class Killed:
     async def answer(self) -> dict[str, Any]:
         """What it says of the first route once it is done."""
         assert self._pipe is not None
-        found: dict[str, Any] = await asyncio.get_running_loop().run_in_executor(None, self._pipe.recv)
+        heard = await asyncio.to_thread(self._pipe.poll, PATIENCE_S)
+        assert heard, f"the controller has said nothing for {PATIENCE_S:g} s"
+        found: dict[str, Any] = self._pipe.recv()
         return found
 
     def tick(self) -> None:
@@ -61,11 +64,14 @@ class Killed:
         self._pipe.send((self.world.time.monotonic_s, self.world.time.wall_s))
 
     async def kill(self) -> None:
-        """kill -9."""
+        """kill -9, if there is one."""
+        if self._process is None:
+            return
         os.kill(self._process.pid, signal.SIGKILL)
         await asyncio.to_thread(self._process.join)
         assert self._pipe is not None
         self._pipe.close()
+        self._process = None
 
     async def settled(self, generation: int) -> None:
         """Until the workers hold a generation."""

@@ -46,19 +46,30 @@ def standing(config: dict[str, Any]) -> Iterator[Understudy]:
 
 def end() -> None:
     """Stop it, if there is one."""
-    while _standing:
-        system = _standing.pop()
-        assert system.stop() == 0
-        shutil.rmtree(system.folder)
+    if _standing:
+        assert _ended(_standing.pop()) == 0
+
+
+def logs() -> list[Path]:
+    """Where it writes its log, if there is one: that of the test that had it last."""
+    return [system.log for system in _standing]
 
 
 def _running() -> Understudy:
     """The one that stands; another one if a test has broken it, so that the next ones do not fail for it."""
-    if _standing and fetch(f"{_standing[0].admin}/readyz", timeout_s=5)[0] != 200:
-        _standing.pop().stop()
+    if _standing and fetch(f"{_standing[0].admin}/readyz")[0] != 200:
+        _ended(_standing.pop())
     if not _standing:
         _standing.append(Understudy(Path(tempfile.mkdtemp(prefix="understudy-standing-")), IDLE).start())
     return _standing[0]
+
+
+def _ended(system: Understudy) -> int:
+    """Stop a system, whose folder is no test's; its exit status."""
+    try:
+        return system.stop()
+    finally:
+        shutil.rmtree(system.folder)
 
 
 def _give(system: Understudy, config: dict[str, Any]) -> None:
@@ -68,13 +79,10 @@ def _give(system: Understudy, config: dict[str, Any]) -> None:
     digest = hashlib.sha256(system.path.read_bytes()).hexdigest()
 
     def held() -> bool:
-        status, body = fetch(f"{system.admin}/api/v1/status", timeout_s=5)
+        status, body = fetch(f"{system.admin}/api/v1/status")
         if status != 200 or body["config"]["digest"] != digest:
             return False
         generation = body["config"]["generation"]
         return generation > before and all(worker["generation"] == generation for worker in body["workers"])
 
-    try:
-        wait_for("the configuration to be live", held)
-    except AssertionError as error:
-        raise AssertionError(f"{error}: {system.log.read_text()[-3000:]}") from error
+    wait_for("the configuration to be live", held)
