@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -41,6 +42,10 @@ async def store(place: Place) -> AsyncIterator[Store]:
     store = await Store.open(place.url, clock=lambda: 99.0)
     yield store
     await store.close()
+    # A connection that was given up in the middle of something has a thread yet, whose last word is to this loop.
+    for thread in threading.enumerate():
+        if "_connection_worker_thread" in thread.name:
+            await asyncio.to_thread(thread.join, 60)
 
 
 async def test_an_empty_store_holds_nothing(store: Store) -> None:
