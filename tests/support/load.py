@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -99,6 +99,18 @@ def users(count: int) -> Iterator[str]:
     while True:
         yield f"user-{number % count}"
         number += 1
+
+
+TRIES = 3
+"""A fault that is there shows every time; the noise of a busy machine does not come so often."""
+
+
+async def least(measure: Callable[[], Awaitable[float]], enough: float) -> float:
+    """The least of a few measurements, the first of which that is below `enough` is the last."""
+    found = [await measure()]
+    while min(found) >= enough and len(found) < TRIES:
+        found.append(await measure())
+    return min(found)
 
 
 class Load:

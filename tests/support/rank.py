@@ -79,8 +79,9 @@ class Rank:
 
 
 def rolling(rank: Rank, hook_url: str, workers: int = 2, **rolling_update: Any) -> dict[str, Any]:
-    """A configuration with one route `m` in which v2 takes the places of v1."""
-    check = {"path": "/v2/health/ready", "interval": "200ms", "timeout": "150ms", "unhealthyThreshold": 2}
+    """A configuration with one route `m` in which v2 takes the places of v1. What is stopped refuses a check at once;
+    what is only slow to answer it, on a busy machine, is well."""
+    check = {"path": "/v2/health/ready", "interval": "200ms", "timeout": "5s", "unhealthyThreshold": 2}
     places = rank.places[: rank.count], rank.places[rank.spare :]
     return {
         "workers": workers,

@@ -9,7 +9,7 @@ import pytest
 from tests.support.load import Load
 from tests.support.system import canary, models, understudy
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.system
 
 
 async def test_what_is_slow_for_being_new_is_promoted(tmp_path):
@@ -24,7 +24,7 @@ async def test_what_is_slow_for_being_new_is_promoted(tmp_path):
             cold.control(delayMs=40, failEvery=4)
         with understudy(tmp_path, config) as system:
             async with Load(system.port, rate=200) as load:
-                phase = await asyncio.to_thread(system.wait_phase, "Succeeded", "Aborted", "Failed", timeout_s=90)
+                phase = await asyncio.to_thread(system.wait_phase, "Succeeded", "Aborted", "Failed")
                 tally = load.tally
             route = system.route()
             assert phase == "Succeeded", route["reason"]

@@ -93,5 +93,5 @@ def test_openai_streams_tokens_as_they_come():
             assert "".join(pieces) == text
             # Seven tokens 120 ms apart last longer than the request timeout, which is for the first byte alone.
             assert arrivals[-1] - arrivals[0] > 0.5, "the tokens came in one piece"
-            arm = wait_for("the count", lambda: a if (a := system.route()["arms"][0])["requests"] >= 2 else None, 5)
+            arm = wait_for("the count", lambda: a if (a := system.route()["arms"][0])["requests"] >= 2 else None)
             assert arm["failed"] == 0

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.system import ROOT
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.system
 
 
 @pytest.mark.alone

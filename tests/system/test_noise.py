@@ -9,7 +9,7 @@ import pytest
 from tests.support.load import Load
 from tests.support.system import canary, fetch, models, understudy
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.system
 
 STEPS = [{"setMirror": {"percent": 100}}, {"pause": {}}, {"setWeight": 50}, {"analysis": {}}]
 METRICS = [{"name": "pair.label", "maxDisagreement": "1%"}]

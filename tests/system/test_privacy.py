@@ -10,6 +10,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 import urllib.request
 import zlib
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 from tests.support.load import Load
 from tests.support.system import ROOT, canary, fetch, free_port, models, understudy, wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.system
 
 SECRET = "patient-4711-has-"
 STEPS = [{"setMirror": {"percent": 100}}, {"analysis": {"duration": "2s"}}, {"setWeight": 50}, {"pause": {}}]
@@ -75,18 +76,23 @@ def leaks(system):
 async def rehearse(system):
     """Traffic up to the gate before the end, and truths of it, as a client tells them."""
     async with Load(system.port, rate=150) as load:
-        await asyncio.to_thread(system.wait_phase, "Paused", timeout_s=60)
-        await asyncio.sleep(2)
+        await asyncio.to_thread(system.wait_phase, "Paused")
+        await asyncio.to_thread(wait_for, "shares of both", lambda: all(labels(system, one) for one in ("v1", "v2")))
     name, _, _ = load.tally.named[-1]
     record = {"id": name, "truth": SECRET + "cat", "prediction": SECRET + "cat"}
     told = await asyncio.to_thread(fetch, f"{system.admin}/api/v1/feedback", "POST", json.dumps(record).encode())
     assert told[1]["accepted"] == 1, told
-    await asyncio.to_thread(wait_for, "shares of both", lambda: all(labels(system, one) for one in ("v1", "v2")), 20)
 
 
 def labels(system, backend):
     live = [arm for arm in system.route()["arms"] if arm["backend"] == backend and arm["role"] != "shadow"]
     return live[0]["labels"].get("label", {})
+
+
+def compared(system):
+    """Answers whose labels are in the evidence of this stage."""
+    shift = next(metric for metric in system.route()["metrics"] if metric["name"] == "prediction.label")
+    return shift["nStable"] + shift["nCandidate"]
 
 
 @pytest.mark.parametrize(("privacy", "form"), [("hash", "[0-9a-f]{12}"), ("mask", "p…[tg]#[0-9a-f]{6}")])
@@ -112,8 +118,9 @@ async def test_labels_are_compared_and_never_told(tmp_path, privacy, form):
         assert pair["effect"] == 0, pair
         assert system.stop() == 0
         system.start()
+        before = compared(system)
         await Load(system.port, connections=4).send(300)
-        await asyncio.sleep(3)
+        await asyncio.to_thread(wait_for, "all of it in the evidence", lambda: compared(system) == before + 300)
         assert set(labels(system, "v2")) == set(labels(system, "v1")) == set(one), "another key after a restart"
         assert leaks(system) == []
 
@@ -125,7 +132,7 @@ async def test_what_is_dropped_is_judged_by_pairs(tmp_path):
             version.control(labelled=SECRET)
         v2.control(flipEvery=2)
         async with Load(system.port, rate=150):
-            phase = await asyncio.to_thread(system.wait_phase, "Aborted", "Failed", timeout_s=60)
+            phase = await asyncio.to_thread(system.wait_phase, "Aborted", "Failed")
         route = system.route()
         assert (phase, route["decidedBy"]) == ("Aborted", "pair.label"), route["reason"]
         assert all(not arm["labels"].get("label") for arm in route["arms"])
@@ -158,10 +165,11 @@ async def test_secrets_of_the_file_are_told_nowhere(tmp_path):
         ]
         with understudy(tmp_path, found) as system:
             said = "status 200, expected 299"
-            await asyncio.to_thread(wait_for, "a smoke request to fail", lambda: said in system.log.read_text(), 20)
-            await asyncio.to_thread(wait_for, "an answer", lambda: system.route()["webhooks"][1]["answer"], 20)
-            listening = asyncio.create_task(asyncio.to_thread(events, system))
-            await asyncio.sleep(0.5)
+            await asyncio.to_thread(wait_for, "a smoke request to fail", lambda: said in system.log.read_text())
+            await asyncio.to_thread(wait_for, "an answer", lambda: system.route()["webhooks"][1]["answer"])
+            opened = threading.Event()
+            listening = asyncio.create_task(asyncio.to_thread(events, system, opened))
+            assert await asyncio.to_thread(opened.wait, 20)
             system.post("/routes/m/pause")
             assert b"by hand" in (heard := await listening) or b"pause" in heard
             assert SECRET.encode() not in heard
@@ -173,13 +181,14 @@ async def test_secrets_of_the_file_are_told_nowhere(tmp_path):
             assert not [name for name in told if "memfd" not in name and "deleted" not in name]
 
 
-def events(system):
-    """What the stream of events says within some seconds."""
+def events(system, opened):
+    """What the stream of events says until it is silent for three seconds."""
     got = b""
     with (
         contextlib.suppress(TimeoutError),
         urllib.request.urlopen(f"{system.admin}/api/v1/events", timeout=3) as stream,
     ):
+        opened.set()
         while line := stream.readline():
             got += line
     return got

@@ -9,7 +9,7 @@ import pytest
 from tests.support.load import Load
 from tests.support.system import canary, models, understudy, wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.system
 
 BUDGET = 60
 
@@ -23,23 +23,32 @@ def ramped(v1, v2, max_bad=BUDGET):
     return config
 
 
+def tried(route):
+    """How many requests the candidate was given."""
+    return sum(arm["requests"] for arm in route["arms"] if arm["backend"] == "v2")
+
+
 async def test_a_good_version_climbs_and_is_promoted_and_a_kill_sets_nothing_back(tmp_path):
     """If this fails, a ramp does not get to its end, or a controller that dies takes its progress along."""
     with models("v1", "v2") as (v1, v2), understudy(tmp_path, ramped(v1, v2)) as system:
         assert system.route()["weight"] == 0
         async with Load(system.port, rate=100, user_count=5000) as load:
-            await asyncio.to_thread(wait_for, "the first weight", lambda: system.route()["weight"] > 0, timeout_s=40)
+            await asyncio.to_thread(wait_for, "the first weight", lambda: system.route()["weight"] > 0)
             first = system.route()
             assert 0 < first["weight"] <= 20
-            await asyncio.sleep(3.0)
+            await asyncio.to_thread(wait_for, "some evidence", lambda: tried(system.route()) > 40)
             before = system.route()
-            assert system.kill("controller")
-            await asyncio.sleep(0.5)
-            await asyncio.to_thread(wait_for, "the next controller", system.phase, 60.0)
+            killed = system.kill("controller")
+            assert killed
+            await asyncio.to_thread(wait_for, "the next one", lambda: system.pids("controller") not in ([], killed))
+            await asyncio.to_thread(wait_for, "what it says", system.phase)
             after = system.route()
-            assert (after["weight"], after["stage"], after["attempt"]) == (before["weight"], before["stage"], 1)
-            assert after["ramp"]["worst"] <= before["ramp"]["worst"]
-            phase = await asyncio.to_thread(system.wait_phase, "Succeeded", "Aborted", "Failed", timeout_s=120)
+            assert after["attempt"] == 1
+            if after["stage"] == before["stage"]:  # it may have climbed by now
+                assert after["weight"] == before["weight"]
+                assert after["ramp"]["worst"] <= before["ramp"]["worst"]
+            assert (after["stage"], after["weight"]) >= (before["stage"], before["weight"])
+            phase = await asyncio.to_thread(system.wait_phase, "Succeeded", "Aborted", "Failed")
         route = system.route()
         assert (phase, route["weight"]) == ("Succeeded", 100), route["reason"]
         assert load.tally.failed == 0, load.tally.problems
@@ -52,8 +61,9 @@ async def test_a_version_that_fails_everything_costs_its_budget_at_most(tmp_path
     with models("v1", "v2") as (v1, v2), understudy(tmp_path, ramped(v1, v2)) as system:
         v2.control(failEvery=1)
         async with Load(system.port, rate=100, user_count=5000) as load:
-            await asyncio.to_thread(system.wait_phase, "Aborted", timeout_s=60)
-            await asyncio.sleep(0.5)
+            await asyncio.to_thread(system.wait_phase, "Aborted")
+            sent = load.tally.sent
+            await asyncio.to_thread(wait_for, "50 answers after it", lambda: load.tally.sent > sent + 50)
         route = system.route()
         assert route["decidedBy"] in ("breaker", "budget"), route["reason"]
         assert 0 < load.tally.failed <= BUDGET

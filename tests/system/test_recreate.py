@@ -31,6 +31,12 @@ async def phase(system: Understudy, *phases: str, timeout_s: float = 60.0) -> st
     return await asyncio.to_thread(system.wait_phase, *phases, timeout_s=timeout_s)
 
 
+async def serves(steady: Steady, version: str, count: int) -> None:
+    """Until a version has answered so many more requests."""
+    had = steady.versions[version]
+    await asyncio.to_thread(wait_for, f"{version} to serve", lambda: steady.versions[version] >= had + count)
+
+
 async def test_a_swap_loses_nobody(tmp_path: Path) -> None:
     """If this fails, each new version of a model that fills its accelerator costs its users some seconds of errors."""
     with OneSlot(SWAP_S) as slot, Receiver() as receiver:
@@ -39,11 +45,10 @@ async def test_a_swap_loses_nobody(tmp_path: Path) -> None:
         with understudy(tmp_path, config) as system:
             async with Steady(system.port, 50.0) as steady:
                 await phase(system, "Waiting")
-                await asyncio.sleep(1.0)
-                assert steady.versions["v1"] > 20
+                await serves(steady, "v1", 20)
                 receiver.answers["/begin"] = 200
                 await phase(system, "Succeeded")
-                await asyncio.sleep(1.0)
+                await serves(steady, "v2", 50)
             metrics = fetch(f"{system.admin}/metrics")[1]
             entries = system.get("/routes/m/history")["entries"]
             counted, report = system.route()["held"], fetch(f"{system.admin}/api/v1/routes/m/report?format=markdown")[1]
@@ -54,8 +59,8 @@ async def test_a_swap_loses_nobody(tmp_path: Path) -> None:
     assert slot.overlaps == []
     assert not steady.lost
     assert set(steady.statuses) == {200}, steady
-    assert steady.versions["v2"] > 50 * SWAP_S
-    assert SWAP_S < steady.longest_s < SWAP_S + 5.0
+    assert steady.versions["v2"] > 40 * SWAP_S + 50
+    assert SWAP_S < steady.longest_s < slot.away_s + 5.0
     held = next(line for line in metrics.splitlines() if line.startswith('understudy_held_total{route="m"}'))
     assert float(held.split()[-1]) > 40 * SWAP_S
     assert 'understudy_held_requests{route="m"} 0.0' in metrics
@@ -78,7 +83,7 @@ async def test_a_version_that_does_not_come_up_is_put_back(tmp_path: Path) -> No
                 await phase(system, "Waiting")
                 receiver.answers["/begin"] = 200
                 await phase(system, "Aborted")
-                await asyncio.sleep(1.0)
+                await serves(steady, "v1", 50)
             route = system.route()
     assert slot.orders == ["stop v1", "start v2", "stop v2", "start v1"]
     assert route["reason"].startswith("the swap was not done within 3 s: waits until every endpoint of v2 is well: ")
@@ -101,7 +106,7 @@ async def asked(tmp_path: Path, smoke: list[dict[str, Any]], end: str) -> tuple[
                 await phase(system, "Waiting")
                 receiver.answers["/begin"] = 200
                 await phase(system, end)
-                await asyncio.sleep(1.0)
+                await serves(steady, "v2" if end == "Succeeded" else "v1", 50)
             route = system.route() | {"entries": system.get("/routes/m/history")["entries"]}
     assert "asks every endpoint of v2 the smoke requests" in [entry["text"] for entry in route["entries"]]
     assert not steady.lost
@@ -136,8 +141,7 @@ async def test_a_version_that_dies_while_it_bakes_is_put_back(tmp_path: Path) ->
                 await phase(system, "Baking")
                 await asyncio.to_thread(slot.stop, "v2")
                 await phase(system, "Aborted")
-                served = steady.versions["v1"]
-                await asyncio.to_thread(wait_for, "v1 to serve", lambda: steady.versions["v1"] > served + 10)
+                await serves(steady, "v1", 10)
             route = system.route()
     assert slot.orders == ["stop v1", "start v2", "stop v2", "start v1"]
     assert route["decidedBy"] == "healthCheck"
@@ -180,7 +184,7 @@ async def test_who_cannot_wait_is_told_so(tmp_path: Path) -> None:
     assert counted["refused"] > 10
     assert counted["total"] == counted["released"] + counted["expired"] + counted["displaced"] + counted["left"]
     assert set(steady.statuses) == {200, 503}
-    assert steady.longest_s < 2.0
+    assert steady.longest_s < slot.away_s, "somebody has waited for all of it"
     lines = [line for line in metrics.splitlines() if line.startswith("understudy_hold")]
     values = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
     assert values['understudy_hold_refused_total{route="m"}'] > 10
@@ -198,7 +202,7 @@ async def test_a_worker_that_is_replaced_holds_nobody_and_loses_only_its_own(tmp
                 await asyncio.to_thread(wait_for, "the order to start", lambda: "start v2" in slot.orders)
                 os.kill(system.pids("worker")[0], signal.SIGKILL)
                 await phase(system, "Succeeded")
-                await asyncio.sleep(1.0)
+                await serves(steady, "v2", 30)
             held = 'understudy_held_requests{route="m"} 0.0'
             await asyncio.to_thread(wait_for, "nobody waits", lambda: held in fetch(f"{system.admin}/metrics")[1])
     assert set(steady.statuses) == {200}
@@ -232,7 +236,7 @@ async def test_what_is_under_way_ends_before_its_version_is_stopped(tmp_path: Pa
         with understudy(tmp_path, confirmed(swapping(slot, receiver.url("/swap")), receiver)) as system:
             async with Steady(system.port, 20.0) as steady:
                 await phase(system, "Waiting")
-                await asyncio.sleep(1.5)
+                await serves(steady, "v1", 30)
                 receiver.answers["/begin"] = 200
                 await phase(system, "Succeeded")
     assert steady.versions["v1"] > 30

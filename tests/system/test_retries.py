@@ -13,7 +13,7 @@ from tests.support.load import Load
 from tests.support.standing import standing
 from tests.support.system import ModelServer, Understudy, canary, free_port, models, understudy, wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.system
 
 STEPS = [{"setWeight": 20}, {"analysis": {"minSamples": 100}}, {"setWeight": 50}, {"analysis": {"minSamples": 200}}]
 GENEROUS = {"percent": 100, "minRetryConcurrency": 1000}
@@ -48,7 +48,7 @@ async def test_a_version_that_fails_behind_retries_is_aborted(tmp_path):
         with understudy(tmp_path, config) as system:
             v2.control(failEvery=3)
             async with Load(system.port, rate=250) as load:
-                phase = await asyncio.to_thread(system.wait_phase, "Succeeded", "Aborted", "Failed", timeout_s=90)
+                phase = await asyncio.to_thread(system.wait_phase, "Succeeded", "Aborted", "Failed")
             route, counted = system.route(), arm(system, "v2")
             assert (phase, route["verdict"]) == ("Aborted", "Failed"), route["reason"]
             assert counted["failed"] > counted["requests"] / 5

@@ -36,7 +36,8 @@ async def test_three_endpoints_are_replaced_and_nobody_notices(tmp_path: Path) -
         with understudy(tmp_path, rolling(rank, receiver.url("/hook"))) as system:
             async with Steady(system.port, RATE) as steady:
                 await phase(system, "Succeeded")
-                await asyncio.sleep(1.0)
+                served = steady.versions["v2"]
+                await asyncio.to_thread(wait_for, "v2 to serve", lambda: steady.versions["v2"] > served + 60)
             route, texts = system.route(), replaced(system)
     assert rank.orders == [
         "stop v1 0", "start v2 0", "stop v1 1", "start v2 1", "stop v1 2", "start v2 2",
@@ -115,7 +116,7 @@ async def test_a_killed_controller_goes_on_with_the_batch(tmp_path: Path, order:
         receiver.acts["/hook"] = rank.told
         with understudy(tmp_path, rolling(rank, receiver.url("/hook"))) as system:
             async with Steady(system.port, RATE) as steady:
-                await asyncio.to_thread(wait_for, f"the order {order}", lambda: order in rank.orders, 60.0)
+                await asyncio.to_thread(wait_for, f"the order {order}", lambda: order in rank.orders)
                 (controller,) = system.pids("controller")
                 os.kill(controller, signal.SIGKILL)
                 await phase(system, "Succeeded")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
+import time
 
 import pytest
 
 from tests.support.load import Load
 from tests.support.system import canary, models, understudy, wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.system
 
 STEPS = [{"setWeight": 20}, {"analysis": {"minSamples": 100}}, {"setWeight": 50}, {"analysis": {"minSamples": 200}}]
 METRICS = [
@@ -90,15 +94,13 @@ async def test_silence_never_promotes(tmp_path):
     """If this fails, a rollout without traffic, or with nothing but failures of the metric, goes live."""
     metrics = [{"name": "prediction.label", "maxShift": "20pp"}]
     with models("v1", "v2") as (v1, v2):
-        quiet = canary(v1, v2, STEPS, metrics, maxDuration="8s", breaker=None)
+        quiet = canary(v1, v2, STEPS, metrics, maxDuration="3s", breaker=None)
         with understudy(tmp_path, quiet) as system:
-            seen = set()
-            end = asyncio.get_running_loop().time() + 12
-            while asyncio.get_running_loop().time() < end:
-                seen.add(system.phase())
-                await asyncio.sleep(0.2)
-            assert not seen & {"Promoting", "Succeeded"}, seen
-            assert system.route()["verdict"] in ("", None, "Inconclusive")
+            over_s = system.route()["startedAt"] + 3 * 3
+            await asyncio.to_thread(wait_for, "three times the longest duration", lambda: time.time() > over_s)
+            route = system.route()
+            assert (route["phase"], route["verdict"], route["weight"]) == ("Waiting", "", 20)
+            assert [entry["kind"] for entry in system.get("/routes/m/history")["entries"]] == ["begin"]
 
 
 async def test_only_errors_from_the_metric_never_promote(tmp_path):
@@ -123,17 +125,17 @@ async def test_kill_nine_in_the_middle_changes_no_verdict(tmp_path, victims, fai
     steps = [{"setWeight": 20}, {"analysis": {"minSamples": 150}}, *STEPS[2:]]
     with models("v1", "v2") as (v1, v2), understudy(tmp_path, canary(v1, v2, steps, METRICS)) as system:
         async with Load(system.port, rate=250) as load:
-            await asyncio.to_thread(wait_for, "evidence", lambda: under_way(system), 20)
+            await asyncio.to_thread(wait_for, "evidence", lambda: under_way(system))
             if fail_every:
                 v2.control(failEvery=fail_every)
             before = system.route()
-            answered = load.tally.statuses[200]
-            for role in victims:
-                assert system.kill(role), f"no process of role {role}"
+            killed = [pid for role in victims for pid in system.kill(role)]
+            assert len(killed) >= len(victims)
             if victims == ("controller",):
-                await asyncio.sleep(0.3)
-                assert load.tally.statuses[200] > answered, "traffic stopped while the controller was down"
-            ended = await asyncio.to_thread(system.wait_phase, "Succeeded", "Aborted", "Failed", timeout_s=90)
+                with no_controller(system, killed):
+                    answered = load.tally.statuses[200]
+                    await asyncio.to_thread(wait_for, "answers", lambda: load.tally.statuses[200] > answered + 100)
+            ended = await asyncio.to_thread(system.wait_phase, "Succeeded", "Aborted", "Failed")
         route = system.route()
         assert (ended, route["verdict"]) == (phase, verdict), route["reason"]
         assert route["startedAt"] == before["startedAt"], "the rollout began anew"
@@ -141,6 +143,15 @@ async def test_kill_nine_in_the_middle_changes_no_verdict(tmp_path, victims, fai
             assert load.tally.broken == 0, load.tally.problems
         else:
             assert load.tally.broken <= 16 * 2, "more was lost than what was in flight in the dead workers"
+
+
+@contextlib.contextmanager
+def no_controller(system, killed):
+    """What was killed is away for the length of a block: the next controller, which comes at once, stands still."""
+    (pid,) = wait_for("the next one", lambda: [pid for pid in system.pids("controller") if pid not in killed])
+    os.kill(pid, signal.SIGSTOP)
+    yield
+    os.kill(pid, signal.SIGCONT)
 
 
 def under_way(system):
@@ -156,7 +167,7 @@ async def test_a_restart_of_everything_resumes(tmp_path):
         config = canary(v1, v2, [{"setWeight": 30}, {"pause": {}}], METRICS)
         with understudy(tmp_path, config) as system:
             await Load(system.port).send(500)
-            before = wait_for("the gate", lambda: r if (r := system.route())["phase"] == "Paused" else None, 20)
+            before = wait_for("the gate", lambda: r if (r := system.route())["phase"] == "Paused" else None)
             assert system.stop() == 0
             system.start()
             after = system.route()

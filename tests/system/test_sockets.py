@@ -92,7 +92,7 @@ def counted(system: Understudy, backend: str, **wanted: int) -> dict[str, Any]:
         arm = next(arm for arm in system.route()["arms"] if arm["backend"] == backend)
         return arm if all(arm[name] == value for name, value in wanted.items()) else None
 
-    return wait_for(f"{wanted} of {backend}", look, 5)
+    return wait_for(f"{wanted} of {backend}", look)
 
 
 def resident_kib(pid: int) -> int:
@@ -236,7 +236,7 @@ async def test_reloads_and_promotion_cut_no_socket(tmp_path):
                 config["routes"][0]["timeouts"] = {"request": f"{5 + number}s"}
                 config["backends"][0]["connectionPool"] = {"maxConnections": 100 + number}
                 system.write(config)
-                wait_for("the reload", lambda: system.get("/status")["config"]["generation"] > before, 5)  # noqa: B023
+                wait_for("the reload", lambda: system.get("/status")["config"]["generation"] > before)  # noqa: B023
                 await all_answer()
             assert system.post("/routes/m/promote", full=True)[0] == 200
             system.wait_phase("Succeeded")
@@ -250,7 +250,7 @@ async def test_a_drain_lets_sockets_end_and_then_cuts_them(tmp_path):
         async with talk(system) as (lasting, _), talk(system) as (ending, _):
             began_s = time.monotonic()
             stopping = asyncio.create_task(asyncio.to_thread(system.stop))
-            await asyncio.sleep(0.7)  # in the middle of the drain
+            await asyncio.to_thread(wait_for, "the drain", lambda: "draining" in system.log.read_text())
             for open_socket in (lasting, ending):
                 await open_socket.send("during the drain")
                 assert await open_socket.recv() == "during the drain"
@@ -268,7 +268,7 @@ async def test_a_drain_ends_with_the_last_socket(tmp_path):
         async with talk(system) as (open_socket, _):
             began_s = time.monotonic()
             stopping = asyncio.create_task(asyncio.to_thread(system.stop))
-            await asyncio.sleep(0.5)  # in the middle of the drain
+            await asyncio.to_thread(wait_for, "the drain", lambda: "draining" in system.log.read_text())
             await open_socket.close()
             assert await stopping == 0
             assert time.monotonic() - began_s < 10.0
