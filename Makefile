@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 SOURCES := proxy config analysis tests loadtests
 # Programs that are started take the compiled packages, as an installation has them; pytest itself has the sources.
-SHIPPED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/shipped:$(CURDIR)
+SHIPPED := PYTHONSAFEPATH=1 PYTHONPATH="$(CURDIR)/build/shipped:$(CURDIR)"
 # One more than the cores, since much of a system test is waiting.
 MANY    := --numprocesses $(shell expr $$(nproc) + 1) --dist worksteal
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
