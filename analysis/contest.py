@@ -13,10 +13,10 @@ Either also needs the proof of every guardrail, at the same moment. Source: stat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
+from analysis.breaker import Breaker
 from analysis.panel import Panel
 from analysis.plan import Gate, Goal, Plan
 from analysis.readings import MetricReading, level_of
@@ -54,9 +54,9 @@ class Contest:
         """Whether the breaker has decided."""
         return self._judge.tripped
 
-    def trips(self, slices: Sequence[Slice]) -> bool:
-        """Whether the breaker would trip with one of these slices, which are left to be observed."""
-        return self._judge.trips(slices)
+    def watching(self, rival: str = "") -> Breaker | None:
+        """The breaker, as long as nothing is decided: to be asked, not to be shown anything."""
+        return self._judge.watching(rival)
 
     def verdict(self, elapsed_s: float) -> Verdict:
         """What can be said now; changes nothing."""

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from analysis.breaker import Breaker
 from analysis.plan import Plan
 from analysis.summaries import Slice
 from analysis.verdict import Judge, Verdict
@@ -64,9 +65,9 @@ class Panel:
         """Whether a breaker has decided of somebody who is in the race."""
         return any(self._judges[name].tripped for name in self.racing)
 
-    def trips(self, slices: Sequence[Slice]) -> bool:
-        """Whether the breaker would trip with one of these slices of one candidate, which are left to be observed."""
-        return bool(slices) and slices[0].rival in self.racing and self._judges[slices[0].rival].trips(slices)
+    def watching(self, rival: str = "") -> Breaker | None:
+        """The breaker of one in the race, as long as nothing is decided: to be asked, not to be shown anything."""
+        return self._judges[rival].watching() if rival in self.racing else None
 
     def verdict(self, elapsed_s: float) -> Verdict:
         """What can be said now; changes nothing."""

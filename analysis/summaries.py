@@ -213,6 +213,21 @@ class TruthCounts:
         return TruthCounts(self.stage, self.stable + other.stable, self.candidate + other.candidate)
 
 
+class SoFar(NamedTuple):
+    """What an arm had of a slice by a moment in it: requests, those of them that had failed, those in flight."""
+
+    met: float
+    failed: float
+    in_flight: float
+
+
+class Cut(NamedTuple):
+    """A moment in a slice that ends a look of the breaker's, which takes what came after it for another."""
+
+    stable: SoFar
+    candidate: SoFar
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Slice:
     """One look: what arrived during one short span of one stage."""
@@ -238,6 +253,8 @@ class Slice:
     pooled."""
     rival: str = ""
     """Which of several candidates it is of; empty where there is one."""
+    cut: Cut | None = None
+    """Where the breaker takes it for two looks. All else takes it for one."""
 
     @property
     def earlier(self) -> tuple[TruthCounts, ...]:

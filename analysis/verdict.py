@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from math import inf, log
 from typing import Final, NamedTuple
@@ -137,9 +137,9 @@ class Judge:
         """Whether the breaker has decided."""
         return self._tally.decided_by == BREAKER
 
-    def trips(self, slices: Sequence[Slice]) -> bool:
-        """Whether the breaker would trip with one of these slices, which are left to be observed."""
-        return self._breaker is not None and not self._tally.decided_by and self._breaker.trips(slices)
+    def watching(self, _rival: str = "") -> Breaker | None:
+        """The breaker, as long as nothing is decided: to be asked, not to be shown anything."""
+        return None if self._tally.decided_by else self._breaker
 
     def _begin_stage(self, stage: int) -> None:
         self._tally.begin_stage(stage)

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from analysis.summaries import ArmCounts, FloatArray, Moments, Repeats
+from analysis.summaries import ArmCounts, Cut, FloatArray, Moments, Repeats
 from proxy.control.evidence import Track
 from proxy.control.lending import Loan
 from proxy.control.tally import ArmTally
@@ -58,6 +58,7 @@ class KeptTrack(msgspec.Struct, frozen=True):
     weight_ppm: int = -1
     """-1 in what earlier releases kept: there it is the share."""
     rival: str = ""
+    cuts: dict[int, Cut] = {}
 
 
 class KeptArm(msgspec.Struct, frozen=True):
@@ -131,7 +132,7 @@ def keep_track(track: Track) -> KeptTrack:
     return KeptTrack(
         track.stage, track.share, track.judged, track.sticky, track.loans, track.next_slice, track.until,
         track.skipped, {role: _keep_counts(counts) for role, counts in track.sums.items()}, track.compared,
-        track.disagreed, track.repeated, track.control, track.weight_ppm, track.rival,
+        track.disagreed, track.repeated, track.control, track.weight_ppm, track.rival, track.cuts,
     )  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def revive_track(kept: KeptTrack) -> Track:
         kept.stage, kept.share, kept.judged, kept.sticky, kept.loans, kept.next_slice, kept.until, kept.skipped,
         {role: _revive_counts(counts) for role, counts in kept.sums.items()}, kept.compared, dict(kept.disagreed),
         dict(kept.repeated), kept.control, kept.weight_ppm if kept.weight_ppm >= 0 else round(kept.share * CIRCLE),
-        kept.rival,
+        kept.rival, dict(kept.cuts),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.summaries import OTHER as OTHER_LABEL
-from analysis.summaries import ArmCounts, FloatArray, Grid, GroupCounts, Moments, PairCounts, Repeats, Slice
+from analysis.summaries import ArmCounts, Cut, FloatArray, Grid, GroupCounts, Moments, PairCounts, Repeats, Slice
 from proxy.control.lending import LABELLED, Loan, find
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
@@ -44,7 +44,7 @@ class Track:
     role, `disagreed` by output (compared pairs, those that differ), `repeated` likewise: what was read, for people to
     look at. Only a judged track makes slices for a judge. `control` is the role that live requests of the candidate are
     compared with, `share` the candidate's of what is compared, `weight_ppm` its part of all live traffic.
-    `rival` is the candidate, where there are several.
+    `rival` is the candidate, where there are several. `cuts` are moments in slices that are not read yet, by slice.
     """
 
     stage: int
@@ -62,6 +62,7 @@ class Track:
     control: str = "stable"
     weight_ppm: int = 0
     rival: str = ""
+    cuts: dict[int, Cut] = field(default_factory=dict)
 
     @property
     def roles(self) -> tuple[str, str]:
@@ -87,6 +88,7 @@ class Track:
             slice_ = self.next_slice
             if now_s > slice_ + at.LANES - READ_MARGIN_S:
                 self.next_slice, self.skipped = slice_ + 1, self.skipped + 1
+                self.cuts.pop(slice_, None)
                 continue
             if not is_closed(reader, self.loans, slice_, now_s):
                 return
@@ -94,8 +96,9 @@ class Track:
             compared = self._pairs(reader, slice_)
             self.next_slice = slice_ + 1
             self._add(arms, compared)
+            cut = self.cuts.pop(slice_, None)
             if self.judged:
-                yield self._slice(reader, arms, compared, slice_ + clock_offset_s)
+                yield self._slice(reader, arms, compared, slice_ + clock_offset_s, cut)
 
     def cut_short(self, reader: Reader, slices: Iterable[int], clock_offset_s: int = 0) -> Iterator[Slice]:
         """The next slices as they stand, whether they have closed or not: what is in flight counts as well for the
@@ -106,13 +109,15 @@ class Track:
                 loan.role: counts(reader, loan, slice_, {candidate: 0.0, stable: 1.0}.get(loan.role))
                 for loan in self.loans
             }
-            yield self._slice(reader, arms, self._pairs(reader, slice_), slice_ + clock_offset_s)
+            at_s, cut = slice_ + clock_offset_s, self.cuts.get(slice_)
+            yield self._slice(reader, arms, self._pairs(reader, slice_), at_s, cut)
 
     def skip_to(self, slice_: int, cut: Iterable[Slice]) -> None:
         """Read on at a slice; those before it were cut short."""
         for each in cut:
             self._add(dict(zip(self.roles, (each.stable, each.candidate), strict=True)), each.pairs)
         self.next_slice = slice_
+        self.cuts.clear()
 
     def _pairs(self, reader: Reader, slice_: int) -> PairCounts | None:
         shadow = find(self.loans, "shadow")
@@ -126,7 +131,14 @@ class Track:
             self.disagreed = add_pairs(self.disagreed, compared.disagreed)
             self.repeated = add_repeats(self.repeated, compared.repeated)
 
-    def _slice(self, reader: Reader, arms: Mapping[str, ArmCounts], compared: PairCounts | None, at_s: float) -> Slice:
+    def _slice(
+        self,
+        reader: Reader,
+        arms: Mapping[str, ArmCounts],
+        compared: PairCounts | None,
+        at_s: float,
+        cut: Cut | None,
+    ) -> Slice:
         nothing = ArmCounts.empty(GRID)
         stable, candidate = self.roles
         return Slice(
@@ -141,6 +153,7 @@ class Track:
             sticky=self.sticky,
             groups=self._groups(reader) if self.sticky and not at_s % GROUPS_EVERY else None,
             rival=self.rival,
+            cut=cut,
         )
 
     def _users(self, reader: Reader) -> tuple[int, int] | None:

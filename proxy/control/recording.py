@@ -21,6 +21,7 @@ import numpy as np
 from analysis.summaries import (
     ArmCounts,
     ArmTruths,
+    Cut,
     FloatArray,
     GroupCounts,
     Moments,
@@ -93,6 +94,7 @@ class _Slice(msgspec.Struct, frozen=True, array_like=True):
     groups: tuple[_Groups, _Groups] | None
     truths: tuple[_Truths, ...] = ()
     rival: str = ""
+    cut: Cut | None = None
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -237,6 +239,7 @@ def _coded(slice_: Slice, read_s: float) -> _Slice:
         None if groups is None else (_grouped(groups[0]), _grouped(groups[1])),
         tuple(_Truths(each.stage, _told(each.stable), _told(each.candidate)) for each in slice_.truths),
         slice_.rival,
+        slice_.cut,
     )
 
 
@@ -315,6 +318,7 @@ def _revived(kept: _Slice) -> Slice:
         groups=None if groups is None else (_groups_of(groups[0]), _groups_of(groups[1])),
         truths=tuple(TruthCounts(each.stage, _told_of(each.stable), _told_of(each.candidate)) for each in kept.truths),
         rival=kept.rival,
+        cut=kept.cut,
     )
 
 

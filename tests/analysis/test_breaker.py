@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from analysis.breaker import BETS, PRIOR, START, Breaker
-from analysis.summaries import Slice
+from analysis.breaker import BETS, PRIOR, START, Breaker, _looks
+from analysis.summaries import Cut, Slice, SoFar
 from tests.prove import outage
 from tests.support.rollouts import limit
 from tests.support.slices import errors
@@ -150,6 +150,75 @@ def test_asking_whether_it_trips_changes_nothing() -> None:
     assert all(np.array_equal(before[name], array) for name, array in breaker.state().items())
 
 
+def test_an_alarm_in_the_middle_of_a_slice_bets_on_the_rest_of_it() -> None:
+    """Broken: after a calm all failures of the first second are spent on the alarm."""
+    breaker = Breaker(0.2, 0.001)
+    for _ in range(60):
+        breaker.observe(errors(47, 0, 3, 0))
+    seen, whole = errors(20, 0, 2, 2), errors(47, 0, 12, 12)
+    assert breaker.alarms([seen])
+    assert not breaker.alarms([errors(20, 0, 2, 1)])
+    assert not breaker.alarms([seen, seen]), "it is the second's no longer"
+    cut = replace(whole, cut=Cut(SoFar(20, 0, 0), SoFar(2, 2, 0)))
+    assert breaker.trips([cut])
+    assert not breaker.trips([whole])
+    assert "% of the candidate's recent requests failed" in breaker.observe(cut)
+
+
+def test_a_cut_with_nothing_after_it_is_none() -> None:
+    """Broken: the moment that raises an alarm is evidence already."""
+    found = []
+    for cut in (None, Cut(SoFar(47, 1, 0), SoFar(3, 2, 0))):
+        breaker = Breaker(0.2, 0.001)
+        breaker.observe(replace(errors(47, 1, 3, 2), cut=cut))
+        breaker.observe(errors(47, 0, 3, 3))
+        found.append(breaker.state())
+    assert all(np.array_equal(found[0][name], found[1][name]) for name in found[0])
+
+
+Requests = st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from(["answered", "in flight", "later"])))
+
+
+@given(Requests, st.sampled_from([0.05, 0.5, 1.0]))
+@settings(max_examples=300, deadline=None)
+def test_neither_side_of_a_cut_finds_more_than_its_own_requests_say(
+    requests: list[tuple[bool, bool, str]], share: float
+) -> None:
+    """Broken: an answer that was awaited when a slice was cut is counted for the look that it helps more."""
+
+    def of(is_candidate: bool, *when: str) -> tuple[float, float]:
+        found = [failed for candidate, failed, moment in requests if candidate == is_candidate and moment in when]
+        return len(found), sum(found)
+
+    def wealth(counts: np.ndarray) -> np.ndarray:
+        return Breaker(0.2, 0.001)._against_stable(counts, share) if counts.any() else np.zeros((2, 2))
+
+    def so_far(is_candidate: bool) -> SoFar:
+        (n, x), (of_all, _) = of(is_candidate, "answered"), of(is_candidate, "answered", "in flight")
+        return SoFar(of_all, x, of_all - n)
+
+    first, later = (
+        np.array([*of(True, *when), *of(False, *when)], dtype=float) for when in (("answered", "in flight"), ("later",))
+    )
+    found = _looks(first + later, Cut(so_far(False), so_far(True)))
+    for look, told in zip(found, (first, later), strict=True):
+        assert np.array_equal(look[[0, 2]], told[[0, 2]])
+        assert (look >= 0).all()
+        assert (look[[1, 3]] <= look[[0, 2]]).all()
+        assert (wealth(look) <= wealth(told) + 1e-9).all()
+
+
+def test_what_stable_does_while_no_candidate_comes_counts_too() -> None:
+    """Broken: of looks without the candidate the failures of stable, which speak for the candidate, are left out:
+    because of what is in a look, which the share does not know."""
+    breaker = Breaker(0.2, 0.001)
+    by_counts, by_share = breaker.state()["wealth"].copy()
+    breaker.observe(errors(40, 9, 0, 0))
+    after = breaker.state()["wealth"]
+    assert np.array_equal(after[0], by_counts)
+    assert (after[1] < by_share - 0.5).all()
+
+
 def first_passage(rate: float, bets: np.ndarray, stake: float, edge: float = 0.2, of: int = 400) -> np.ndarray:
     """The chance that a stake on these bets has grown to 1,000 by so many failures, exactly, with stable known."""
     gains, losses = np.log(bets / edge), np.log((1 - bets) / (1 - edge))
@@ -169,20 +238,20 @@ def median(passed: np.ndarray) -> int:
     return int(np.searchsorted(passed, 0.5))
 
 
-@pytest.mark.parametrize(("rate", "at_start", "at_third"), [(1.0, 6, 8), (0.5, 18, 22), (0.4, 33, 41)])
+@pytest.mark.parametrize(("rate", "at_start", "at_third"), [(1.0, 7, 7), (0.5, 19, 21), (0.4, 36, 41)])
 def test_what_its_bets_need_is_what_they_were_chosen_for(rate: float, at_start: int, at_third: int) -> None:
     """Broken: the detection budget (12 failures of a version that fails all, 25 of one that fails half) cannot be kept
     by any schedule of looks, since its bets or stakes need more by themselves. Exact, for the start and alarm 3."""
     bets = expit(logit(0.2) + BETS)
     assert median(first_passage(rate, bets, START)) == at_start
-    assert median(first_passage(rate, bets, (1 - START) * 2 / 20)) == at_third
+    assert median(first_passage(rate, bets, (1 - START) * 6 / 63)) == at_third
 
 
 def test_it_is_not_for_versions_that_fail_a_third() -> None:
     """Broken: docs/rollout.md tells of another price of the two bets. They grow at 40 % and sink at 30 %, so that what
     is found is found early."""
     found = first_passage(0.3, expit(logit(0.2) + BETS), START, of=1500)[-1]
-    assert 1 / 11 < found < 1 / 9
+    assert 1 / 12 < found < 1 / 11
 
 
 @pytest.mark.slow
@@ -192,22 +261,15 @@ def test_the_detection_budget_is_kept() -> None:
     own schedule: with these numbers it fails always or never."""
     random = np.random.default_rng(12)
     assert max(outage.failures(random, 1.0, 0) for _ in range(200)) <= 12
-    assert float(np.median([outage.failures(random, 1.0, 60) for _ in range(41)])) <= 12
+    assert max(outage.failures(random, 1.0, 60) for _ in range(200)) <= 12
     assert float(np.median([outage.failures(random, 0.5, 0) for _ in range(61)])) <= 25
     assert float(np.median([outage.failures(random, 0.5, 60) for _ in range(61)])) <= 25
 
 
 @pytest.mark.slow
-def test_glances_spend_no_more_than_its_alpha() -> None:
-    """Broken: five looks a second at what is not over find what the whole of it would take back. Exactly at the margin,
-    with an alpha of 5 %; more than the limit come once in a million."""
-    random, tripped, runs = np.random.default_rng(21), 0, 100
-    for _ in range(runs):
-        breaker = Breaker(0.20, 0.05)
-        for _ in range(60):
-            at_s, is_candidate = random.uniform(size=50), random.uniform(size=50) < 0.05
-            failed = random.uniform(size=50) < np.where(is_candidate, 0.25, 0.05)
-            if outage.out_s(breaker, at_s, is_candidate, failed) < np.inf:
-                tripped += 1
-                break
-    assert tripped <= limit(runs)
+@pytest.mark.parametrize("kind", outage.KINDS)
+def test_glances_spend_no_more_than_its_alpha(kind: str) -> None:
+    """Broken: ten looks a second at what is not over, and looks that begin with an alarm, find what the whole of it
+    would take back. Exactly at the margin, with an alpha of 5 %; more than the limit come once in a million."""
+    (found,) = outage.margin(np.random.default_rng(21), kind, runs=60, seconds=40)
+    assert found["holds"], found

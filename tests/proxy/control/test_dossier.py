@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from analysis.summaries import ArmCounts, Moments, Repeats
+from analysis.summaries import ArmCounts, Cut, Moments, Repeats, SoFar
 from proxy.control import dossier
 from proxy.control.evidence import Track
 from proxy.control.lending import Loan
@@ -43,6 +43,7 @@ def test_everything_comes_back() -> None:
     """A restart would change sums, rows, or how far slices were read."""
     track = Track(3, 0.2, True, True, (LOAN,), 77, 80, 2, {"stable": counts()}, 5.0, {"a": (3.0, 1.0)})
     track.repeated = {"a": Repeats(2.0, 1.0, 0.0, 1.0)}
+    track.cuts = {78: Cut(SoFar(9.0, 0.0, 2.0), SoFar(3.0, 2.0, 0.0))}
     users = np.zeros(USER_SLOTS, dtype=np.bool_)
     users[[0, 17, USER_SLOTS - 1]] = True
     skips, faults = {Skip.BUSY: 1}, {Fault.STREAM_IDLE: 2}
@@ -76,6 +77,7 @@ def test_everything_comes_back() -> None:
         "compared",
         "disagreed",
         "repeated",
+        "cuts",
     ):
         assert getattr(revived, name) == getattr(track, name), name
     revived.sums["stable"].latency[0] += 1  # arrays of a revived track are its own
@@ -115,7 +117,7 @@ def test_a_track_of_an_earlier_release_is_read() -> None:
     track = Track(3, 0.2, True, True, (LOAN,), 77)
     plain = msgspec.msgpack.decode(zlib.decompress(dossier.encode(dossier.Dossier(1, 2, None, (LOAN,), (LOAN,),
                                    (dossier.keep_track(track),)))))  # fmt: skip
-    for key in ("control", "weight_ppm", "rival"):
+    for key in ("control", "weight_ppm", "rival", "cuts"):
         del plain["tracks"][0][key]
     del plain["rivals"]
     del plain["truths"]["next_begins"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.plan import Gate, Plan
-from analysis.summaries import ArmTruths, GroupCounts, Moments, PairCounts, Repeats, Slice, TruthCounts
+from analysis.summaries import ArmTruths, Cut, GroupCounts, Moments, PairCounts, Repeats, Slice, SoFar, TruthCounts
 from analysis.verdict import Judge
 from proxy.control.recording import MOST_PENDING, TOGETHER, Recorder, Recording, decode
 from tests.support.slices import Version, arm, look
@@ -43,7 +43,8 @@ def rich(n: int, *, stage: int = 1, seed: int = 7) -> list[Slice]:
         told = ArmTruths(9.0, 2.0, Moments(3.0, 0.25, 1 / 3), group_loss=random.random((2, 64)))
         truths = (TruthCounts(0, told, ArmTruths()), TruthCounts(stage, told, told)) if not second % 7 else ()
         asked = groups if not second % 10 else None
-        made.append(replace(slice_, pairs=pairs, groups=asked, truths=truths, rival="ab"[second % 2]))
+        cut = Cut(SoFar(30.0, 1.0, 2.0), SoFar(2.0, 2.0, 0.0)) if second % 5 == 3 else None
+        made.append(replace(slice_, pairs=pairs, groups=asked, truths=truths, rival="ab"[second % 2], cut=cut))
     return made
 
 
