@@ -6,6 +6,7 @@
                 thin      a few requests a second: on the margin over a day, and how long it takes
                 power     how much traffic a decision takes, beside the figures of the design
                 whole     rollouts from 5 to 50 %, all metrics at once
+                outage    the breaker at its margin, with the looks and glances of the controller
             ──► result    how many of how many, and how many there may be ──► docs/proofs.json ──► report, pictures
 
 Each check fails a build that is right at most once in a million. Seeds are fixed: a second run gives the same file.
@@ -33,7 +34,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from analysis.engine import HARM, PASS
-from tests.prove import hazards, margins, peeking, power, thin, whole
+from tests.prove import hazards, margins, outage, peeking, power, thin, whole
 from tests.prove.report import markdown
 from tests.prove.streams import METRICS, WEIGHTS
 
@@ -83,6 +84,7 @@ def tasks(scale: float) -> list[Task]:
     found += [Task(thin.margin, (rate, share, side, runs(500))) for rate in thin.RATES for share in thin.SHARES
               for side in (HARM, PASS)]  # fmt: skip
     found += [Task(thin.sooner, (goal, rate, runs(250))) for goal in thin.GOALS for rate in (1.0, 10.0)]
+    found += [Task(outage.margin, (kind, runs(400), 120)) for kind in outage.KINDS]
     found += [Task(power.measure, (case, share, runs(200))) for case in power.ALL for share in WEIGHTS]
     return found
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from tests.prove import outage
 from tests.prove.handbook import HANDBOOK, filled
 from tests.prove.report import markdown
 
@@ -26,6 +27,8 @@ def test_every_promise_is_tried_at_every_weight() -> None:
     for kind in ("errors", "latency p50", "latency p99", "labels", "numbers", "sample ratio"):
         assert {share for one, share in kinds if one == kind} == {0.01, 0.05, 0.10, 0.50}, kind
     assert "pairs" in {one for one, _ in kinds}
+    outages = [one["metric"] for one in PROOFS["checks"] if one["group"] == "breaker"]
+    assert outages == [f"outages, {kind}" for kind in outage.KINDS]
 
 
 def test_the_handbook_has_the_times_of_the_planner() -> None:
