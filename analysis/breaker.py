@@ -52,9 +52,10 @@ from typing import Final
 import numpy as np
 from scipy.special import betaincinv, expit, logit
 
-from analysis.engine import against, project
+from analysis.engine import against
 from analysis.intervals import evidence
 from analysis.memory import refill
+from analysis.projection import project
 from analysis.rates import error_counts
 from analysis.summaries import Cut, FloatArray, Slice
 from analysis.wording import count, odds, percent

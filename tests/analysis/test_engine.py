@@ -20,8 +20,8 @@ from analysis.engine import (
     alternatives,
     gaussian_log_ratios,
     log_ratios,
-    project,
 )
+from analysis.projection import project
 
 
 def one(*values: float) -> list[np.ndarray]:
@@ -165,9 +165,8 @@ def test_projection_is_exact_at_all_rates_and_sizes() -> None:
     n = 20_000
     a, b = random.choice([0.0, 0.002, 0.02, 0.2], n), random.choice([0.8, 1.2, 1.5], n)
     t_s, side = 10.0 ** random.uniform(-5, -0.4, n), random.choice([HARM, PASS], n)
-    t_c = alternatives((a + b * t_s)[:, None], t_s[:, None], side[:, None])
-    a, b, t_s = (each[:, None] for each in (a, b, t_s))
-    n_c, n_s = (np.floor(10.0 ** random.uniform(0, 6, (n, 1))) for _ in range(2))
+    t_c = alternatives(a + b * t_s, t_s, side)
+    n_c, n_s = (np.floor(10.0 ** random.uniform(0, 6, n)) for _ in range(2))
     root = project(n_c, n_s, t_c, t_s, a, b)
 
     def slope(s: np.ndarray) -> np.ndarray:
@@ -177,6 +176,20 @@ def test_projection_is_exact_at_all_rates_and_sizes() -> None:
     inside = a + b * root * (1 + 1e-11) < 1
     assert (slope(root * (1 - 1e-11)) <= 0).all()
     assert (slope(root * (1 + 1e-11))[inside] >= 0).all()
+
+
+def test_projection_is_as_exact_where_nearly_all_is_so() -> None:
+    """Broken: a label that hardly any prediction lacks is compared with a point beside the null. That a row and its
+    complement (rates, sides and line turned round) have complementary roots is all there is to it."""
+    random = np.random.default_rng(9)
+    n = 20_000
+    rare, side = 10.0 ** random.uniform(-5, -1, n), random.choice([HARM, PASS], n)
+    margin, ones = random.choice([0.002, 0.02], n), np.ones(n)
+    n_c, n_s = (np.floor(10.0 ** random.uniform(0, 6, n)) for _ in range(2))
+    candidate = alternatives(rare + margin, rare, side)
+    root = project(n_c, n_s, candidate, rare, margin, ones)
+    turned = project(n_c, n_s, 1 - candidate, 1 - rare, -margin, ones)
+    assert np.abs((1 - turned) - root).max() < 1e-13, "1 - rate has no more than 16 digits after the point"
 
 
 def test_projection_is_the_minimum() -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from scipy.special import comb
 
-from analysis.engine import HARM, LOG_ODDS, PASS, Table, alternatives, log_ratios, project
+from analysis.engine import HARM, LOG_ODDS, PASS, Table, alternatives, log_ratios
 from analysis.feedback import Accuracy, LogLoss, log_loss
 from analysis.plan import Gate, Plan
 from analysis.planning import Baseline, need
+from analysis.projection import project
 from analysis.stack import Stack
 from analysis.summaries import GROUPS, ArmTruths, Moments, Slice, TruthCounts
 from analysis.verdict import Judge, Verdict
@@ -111,8 +112,8 @@ def test_two_stages_in_one_slice_are_worth_one_at_most(side: float, line: tuple[
     for p_one, p_two in product((0.02, 0.2, 0.6), repeat=2):
         mean = np.ones(len(LOG_ODDS))
         for (n_c, n_s), p_s in zip(sizes, (p_one, p_two), strict=True):
-            t_s = np.array([[0.2]])
-            t_c = alternatives(a + b * t_s, t_s, np.array([[side]]))
+            t_s = np.array(0.2)
+            t_c = alternatives(a + b * t_s, t_s, np.array(side))
             p_c, factor = a + b * p_s, np.zeros(len(LOG_ODDS))
             for x_c, x_s in product(range(n_c + 1), range(n_s + 1)):
                 chance = comb(n_c, x_c) * p_c**x_c * (1 - p_c) ** (n_c - x_c)
