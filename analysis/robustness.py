@@ -4,8 +4,9 @@
   constant is a supermartingale, so this holds at every look, the open block included. No single incident decides:
   odds of 20 : 1 take three blocks.
 - Dispersion phi >= 1, from finished blocks alone: how much more the arms differ from block to block than chance
-  within a slice allows. E[e^(l/phi)] <= (E[e^l])^(1/phi) <= 1, so phi never costs validity; it answers noise that
-  hits one arm alone. For harm, a candidate that has become worse is not noise: if its effect rose by CHANGE standard
+  within a slice allows, at the odds that the arms had so far (`stack`: an effect brings more variance with it, which is
+  no noise). E[e^(l/phi)] <= (E[e^l])^(1/phi) <= 1, so phi never costs validity; it answers noise that hits one arm
+  alone. For harm, a candidate that has become worse is not noise: if its effect rose by CHANGE standard
   errors (at the dispersion found without a change) at one of the last marks, phi is that around two effects, one
   before and one after. Else a regression after a calm hour would be divided by its own surprise: errors that doubled
   after 12.5 minutes were found by none of 40 rollouts within 15 minutes, and are now by 8 of 10

@@ -12,7 +12,6 @@ from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analysis.engine import HARM, Binary, Table, gaussian_log_ratios
 from analysis.intervals import Differences
@@ -68,13 +67,7 @@ class Stack:
         named = {f"{name}.{key}": array for name, part in parts.items() for key, array in part.items()}
         return {**named, "past_n": self.binary.past_n, "past_x": self.binary.past_x}
 
-    def observe(
-        self,
-        counts: FloatArray,
-        variance: FloatArray,
-        earlier: Sequence[FloatArray] = (),
-        gathered: NDArray[np.bool_] | None = None,
-    ) -> bool:
+    def observe(self, counts: FloatArray, variance: FloatArray, earlier: Sequence[FloatArray] = ()) -> bool:
         """Add one slice and tell if it held any evidence.
 
         Args:
@@ -83,26 +76,23 @@ class Stack:
             earlier: further tables of the slice, of the same shape: what it tells of earlier stages. Tables of a slice
                 are independent given what came before it, so each is a factor of its own: the log ratios add, and
                 so do u and v of the dispersion, of which the slice stays one step.
-            gathered: which rows hold a window of several slices. There v is what chance gives if the arms differ as
-                much as they did so far: of rare failures a worse candidate has the larger part, which varies more, and
-                where traffic is thin that must not be mistaken for noise.
         """
-        apart = None if gathered is None else np.where(gathered[: self._tables], self._odds(), 1.0)
-        found = [self._table(counts, variance, apart, present=True)]
-        found += [self._table(table, variance, apart, present=False) for table in earlier]
+        odds = self._odds()
+        found = [self._table(counts, variance, odds, present=True)]
+        found += [self._table(table, variance, odds, present=False) for table in earlier]
         whole = reduce(_Found.plus, found)
         self.bank.add(whole.log_ratios)
         self.dispersion.add(whole.u, whole.v)
         return whole.lively
 
     def _odds(self) -> FloatArray:
-        """Odds of the candidate over those of the stable so far, of each row of Engine A; 1 where it is no worse."""
+        """Odds of the candidate over those of the stable so far, of each row of Engine A."""
         n_s, n_c, stable, candidate = (each[: self._tables] for each in self.differences.totals())
         of_candidate, of_stable = (candidate * n_c + 0.5) / (n_c + 1), (stable * n_s + 0.5) / (n_s + 1)
-        ratio: FloatArray = of_candidate * (1 - of_stable) / (of_stable * (1 - of_candidate))
-        return np.maximum(ratio, 1.0)
+        odds: FloatArray = of_candidate * (1 - of_stable) / (of_stable * (1 - of_candidate))
+        return odds
 
-    def _table(self, counts: FloatArray, variance: FloatArray, odds: FloatArray | None, present: bool) -> _Found:
+    def _table(self, counts: FloatArray, variance: FloatArray, odds: FloatArray, present: bool) -> _Found:
         """One table of each row: what it adds to the evidence, and to what is shown."""
         n_c, x_c, n_s, x_s = counts.T
         m_c = np.divide(x_c, n_c, out=np.zeros_like(x_c), where=n_c > 0)
@@ -112,9 +102,7 @@ class Stack:
         spread = np.concatenate((rate * (1 - rate), variance))
         log_a = self.binary.observe(*counts[:split].T)
         information = self.differences.add(n_c, m_c, n_s, m_s, spread, present)
-        u, v = _hypergeometric(*counts[:split].T)
-        if odds is not None:
-            v = v * _widened(counts[:split], odds)
+        u, v = _hypergeometric(counts[:split], odds)
         known = variance > 0
         sd = np.sqrt(np.where(known, variance, 1.0))
         v_b = np.where(known, information[split:], 0.0)
@@ -133,35 +121,28 @@ class Stack:
         self.dispersion.close_block()
 
 
-def _hypergeometric(
-    n_c: FloatArray, x_c: FloatArray, n_s: FloatArray, x_s: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """u = xC - nC x/n, and its variance if both arms are alike, given their totals; 0 where an arm is empty."""
-    n, x = n_c + n_s, x_c + x_s
-    both = (n_c > 0) & (n_s > 0)
-    safe_n = np.where(both, n, 2.0)
-    u = np.where(both, x_c - n_c * x / safe_n, 0.0)
-    v = np.where(both, n_c * n_s * x * (n - x) / (safe_n * safe_n * (safe_n - 1)), 0.0)
-    return u, np.maximum(v, 0.0)
+def _hypergeometric(counts: FloatArray, odds: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """u = xC - nC x/n, and the variance of xC given the totals if the arms' odds differ so; 0 where an arm is empty.
 
-
-def _widened(counts: FloatArray, odds: FloatArray) -> FloatArray:
-    """How much more xC varies, given the totals, if the arms' odds differ so; at least 1.
-
-    Of Fisher's noncentral hypergeometric distribution: its mode in continuous form, and the variance that goes with it
-    (Levin, Biometrika 71 (1984), 630; McCullagh, Nelder, Generalized Linear Models, section 7.3.2).
+    Of rare failures a worse candidate has the larger part, and that part varies more than that of an equal one. What an
+    effect brings with it must not be mistaken for noise, so the odds are those of the past (a better candidate is taken
+    for an equal one). Fisher's noncentral hypergeometric distribution: its mode in continuous form, and the variance
+    that goes with it (Levin, Biometrika 71 (1984), 630; McCullagh, Nelder, Generalized Linear Models, section 7.3.2);
+    for odds of 1 it is that of the central one, exactly.
     """
     n_c, x_c, n_s, x_s = counts.T
     n, x = n_c + n_s, x_c + x_s
-    some = (n_c > 0) & (n_s > 0) & (x > 0) & (x < n) & (odds > 1)
-    safe_c, safe_s = np.where(some, n_c, 1.0), np.where(some, n_s, 1.0)
-    safe_x = np.where(some, x, 1.0)
-    surely = np.where(some, odds, 2.0)
-    part = (safe_c + safe_x) * surely + safe_s - safe_x
-    root = np.sqrt(np.maximum(part * part - 4 * (surely - 1) * surely * safe_c * safe_x, 0.0))
-    likely = 2 * surely * safe_c * safe_x / (part + root)
-    ratios = []
-    for of_c in (likely, safe_c * safe_x / (safe_c + safe_s)):
-        cells = (of_c, safe_c - of_c, safe_x - of_c, safe_s - safe_x + of_c)
-        ratios.append(sum(1 / np.maximum(cell, 1e-9) for cell in cells))
-    return np.where(some, np.maximum(ratios[1] / ratios[0], 1.0), 1.0)
+    both = (n_c > 0) & (n_s > 0)
+    expected = n_c * x / np.where(both, n, 1.0)
+    u = np.where(both, x_c - expected, 0.0)
+    both &= n > 1
+    safe_n = np.where(both, n, 2.0)
+    v = np.where(both, expected * n_s * (n - x) / (safe_n * (safe_n - 1)), 0.0)
+    worse = np.flatnonzero(both & (odds > 1) & (x > 0) & (x < n))
+    n_c, n_s, n, x, odds = (each[worse] for each in (n_c, n_s, n, x, odds))
+    part = (n_c + x) * odds + n_s - x
+    rise = 2 * odds * n_c * x
+    likely = rise / (part + np.sqrt(np.maximum(part * part - 2 * (odds - 1) * rise, 0.0)))
+    cells = np.maximum((likely, n_c - likely, x - likely, n_s - x + likely), 1e-9)
+    v[worse] = np.maximum(v[worse], n / ((n - 1) * (1 / cells).sum(axis=0)))
+    return u, np.maximum(v, 0.0)

@@ -17,7 +17,6 @@ from math import inf, log
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analysis.breaker import Breaker
 from analysis.forecast import planned_seconds
@@ -36,7 +35,7 @@ from analysis.robustness import RESTART_BLOCKS
 from analysis.stack import Stack
 from analysis.summaries import FloatArray, Slice
 from analysis.tally import Tally
-from analysis.windows import Window, Windows
+from analysis.windows import Windows
 from analysis.wording import duration, odds
 
 __all__ = ["Gate", "Judge", "MetricReading", "Plan", "RatioReading", "Verdict"]
@@ -101,14 +100,13 @@ class Judge:
         if self._tally.block_s >= self.plan.block_s - 1e-9:
             self._close_block()
 
-    def _compare(self, window: Window) -> bool:
+    def _compare(self, slice_: Slice) -> bool:
         """Add the evidence of a slice, or of a window of several, and tell if there was any."""
-        slice_ = window.slice_
         self._history.look(slice_)
         counts = np.concatenate([_NO_ROWS, *(meter.counts(slice_) for meter in self._meters)])
         variance = np.concatenate([np.zeros(0), *(meter.variance() for meter in self._meters)])
         told = [np.concatenate([_NO_ROWS, *(m.counts_of(truths) for m in self._meters)]) for truths in slice_.earlier]
-        lively = self._stack.observe(counts, variance, told, self._gathered(window))
+        lively = self._stack.observe(counts, variance, told)
         for pairs in self._pairs.values():
             lively |= pairs.observe(slice_)
         for meter in self._meters:
@@ -119,18 +117,6 @@ class Judge:
             for meter in self._meters:
                 meter.group(slice_)
         return lively
-
-    def _gathered(self, window: Window) -> NDArray[np.bool_] | None:
-        """The rows of which the window holds several slices."""
-        if not any(window[1:]):
-            return None
-        rows = np.zeros(self._stack.rows, dtype=np.bool_)
-        for meter in self._meters:
-            kind = meter.gate.kind
-            rows[meter.rows] = (
-                window.pairs if kind in PAIRED else window.truths if kind in TOLD_LATER else window.requests
-            )
-        return rows
 
     @property
     def tripped(self) -> bool:

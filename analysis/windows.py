@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import expm1, floor, isnan
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from analysis.memory import plain, revived
 from analysis.summaries import ArmCounts, Grid, Slice, TruthCounts
@@ -97,15 +97,6 @@ class _Told:
         return _Told(both)
 
 
-class Window(NamedTuple):
-    """What is to be compared now, and which parts of it are sums of several slices."""
-
-    slice_: Slice
-    requests: bool = False
-    pairs: bool = False
-    truths: bool = False
-
-
 class Windows:
     """What is gathered and not yet compared. Two slices are never pooled over a change of stage or weight."""
 
@@ -125,38 +116,37 @@ class Windows:
         alike = share == slice_.share or (isnan(share) and isnan(slice_.share))
         return bool(self._open) and (stage != slice_.stage or not alike)
 
-    def flush(self) -> Window:
+    def flush(self) -> Slice:
         """End what is open, and answer it."""
         stage, at_s, share, sticky = self._of
         window = self._window(
             Slice(stage, at_s, 0.0, share, self._nothing, self._nothing, None, None, sticky), self._open
         )
-        several = [name in self._open for name in self._paces]
         self._open = {}
         for pace in self._paces.values():
             pace.open_s = 0.0
-        return Window(window, *several)
+        return window
 
-    def take(self, slice_: Slice, left_s: float) -> Window:
+    def take(self, slice_: Slice, left_s: float) -> Slice:
         """The sums of the windows that end with this slice, and nothing of the others.
 
         Args:
             left_s: what is left of the block, this slice included.
         """
         found: dict[str, Any] = {}
-        several = []
+        alone = True
         for name, (n, part) in self._parts(slice_).items():
             before = self._open.pop(name, None)
             whole = part if before is None else before if part is None else before + part
             ended = self._paces[name].ends(n, slice_.duration_s, left_s) or (name == "pairs" and not self._repeated)
-            several.append(ended and before is not None)
+            alone &= before is None
             if whole is not None:
                 (found if ended else self._open)[name] = whole
         self._repeated |= slice_.pairs is not None and bool(slice_.pairs.repeated)
-        if not self._open and not any(several):
-            return Window(slice_)
+        if not self._open and alone:
+            return slice_
         self._of = slice_.stage, float(slice_.at_s), float(slice_.share), slice_.sticky
-        return Window(self._window(slice_, found), *several)
+        return self._window(slice_, found)
 
     def _parts(self, slice_: Slice) -> dict[str, tuple[float, Any]]:
         """How much a slice brings to each kind of window, and what."""

@@ -14,10 +14,10 @@ from scipy.stats import nchypergeom_fisher
 
 from analysis.engine import HARM, PASS, Table
 from analysis.plan import Gate, Plan
-from analysis.stack import _widened
+from analysis.stack import _hypergeometric
 from analysis.summaries import Moments, Repeats, Slice
 from analysis.verdict import Judge
-from analysis.windows import FULL, Pace, Window, Windows
+from analysis.windows import FULL, Pace, Windows
 from tests.support.rollouts import limit
 from tests.support.slices import GRID, arm, hearing, look, told
 from tests.support.thin import thin
@@ -74,9 +74,9 @@ def everything(judge: Judge) -> dict[str, list[float]]:
     return {name: array.tolist() for name, array in judge._state().items()}
 
 
-def sliced(windows: Windows, slice_: Slice, left_s: float) -> Window:
+def sliced(windows: Windows, slice_: Slice, left_s: float) -> Slice:
     """Every slice by itself."""
-    return Window(slice_)
+    return slice_
 
 
 def test_where_slices_are_filled_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,8 +111,7 @@ def test_no_window_crosses_a_stage_or_loses_a_count(spans: list[tuple[int, float
     wanted: dict[int, np.ndarray] = {}
     found: dict[int, np.ndarray] = {}
 
-    def take(window: Window) -> None:
-        one = window.slice_
+    def take(one: Slice) -> None:
         pairs = 0.0 if one.pairs is None else one.pairs.compared
         counted = np.array([one.stable.answered, one.candidate.failed, one.duration_s, pairs, one.present.stable.n])
         assert one.present.stable.n == sum(each.stable.n for each in one.truths)
@@ -159,7 +158,7 @@ def test_a_window_is_fixed_when_it_begins_and_by_nothing_but_traffic() -> None:
         ends.append([])
         for slice_ in traffic(random, 2.0, 400):
             failed = replace(slice_.candidate, failed=slice_.candidate.answered * failing)
-            ends[-1].append(windows.take(replace(slice_, candidate=failed), left_s).slice_.duration_s)
+            ends[-1].append(windows.take(replace(slice_, candidate=failed), left_s).duration_s)
             left_s = left_s - 1 if left_s > 1 else 30
     assert ends[0] == ends[1]
     assert set(ends[0][-300:]) >= {0.0}
@@ -177,9 +176,8 @@ def test_truths_and_requests_have_windows_of_their_own() -> None:
         busy = look(arm(900.0, 9.0), arm(100.0, 1.0))
         slice_ = replace(busy, truths=hearing(told(1.0, 0.0, 1.0, 0.0)).truths if second % 5 == 0 else ())
         window = windows.take(slice_, 30.0 - second % 30)
-        assert window.slice_.stable is slice_.stable
-        assert not window.requests
-        truths += [each.stable.n for each in window.slice_.truths]
+        assert window.stable is slice_.stable
+        truths += [each.stable.n for each in window.truths]
     assert truths[-1] == 6.0, "a truth in five seconds has the whole block to gather"
     assert sum(truths) == 60.0
 
@@ -209,9 +207,10 @@ def test_thin_traffic_is_judged_sooner_by_windows() -> None:
 def test_a_worse_candidate_varies_more_and_by_how_much(odds: float, n_c: int, n_s: int, x: int) -> None:
     """Broken: the share of failures of a bad version is taken for noise between instances, and divides its evidence."""
     exact = nchypergeom_fisher(n_c + n_s, n_c, x, odds).var() / nchypergeom_fisher(n_c + n_s, n_c, x, 1.0).var()
-    counts = np.array([[n_c, 0.0, n_s, float(x)]])
-    assert _widened(counts, np.array([odds]))[0] == pytest.approx(max(exact, 1.0), rel=0.03)
-    assert _widened(counts, np.ones(1))[0] == 1.0
+    counts = np.array([[n_c, 0.0, n_s, float(x)]] * 2)
+    _, (alike, apart) = _hypergeometric(counts, np.array([1.0, odds]))
+    assert alike == pytest.approx(nchypergeom_fisher(n_c + n_s, n_c, x, 1.0).var(), rel=1e-9)
+    assert apart / alike == pytest.approx(max(exact, 1.0), rel=0.03)
 
 
 def test_evidence_of_a_window_is_that_of_its_sum() -> None:

@@ -70,7 +70,6 @@ class Runs:
         n_s: np.ndarray,
         x_s: np.ndarray,
         *earlier: tuple[np.ndarray, ...],
-        gathered: bool = False,
     ) -> None:
         """One slice of all rollouts, or a window of several; `earlier` are what it tells of earlier stages, in tables
         of their own."""
@@ -78,7 +77,7 @@ class Runs:
         counts, *told = (
             np.tile(np.stack(table, axis=1), (len(self.first), 1)) for table in ((n_c, x_c, n_s, x_s), *earlier)
         )
-        self.stack.observe(counts, np.zeros(0), told, np.full(self.stack.rows, True) if gathered else None)
+        self.stack.observe(counts, np.zeros(0), told)
         log_e = self.stack.bank.log_evidence().reshape(self.first.shape)
         self.first[(self.first == 0) & (log_e >= log(1 / ALPHA))] = self._looks
         if self.robust and self._looks % self._block == 0:

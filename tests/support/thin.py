@@ -38,7 +38,7 @@ def thin(
         gathered += (n_c, drawn(random, n_c, failing + worse), n_s, drawn(random, n_s, failing))
         if pace.ends(now, 1.0, block - second % block) or not gather:
             rollouts.at(second + 1)
-            rollouts.look(*gathered, gathered=gather)
+            rollouts.look(*gathered)
             gathered[:] = 0.0
         else:
             rollouts.stack.dispersion.add(none, none)
