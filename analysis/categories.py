@@ -142,7 +142,7 @@ class Categories(Meter):
         first = not self._labels
         total = sum(self._seen.values())
         slots = [*([0] if first else []), *range(len(self._labels) + 1, len(self._labels) + 1 + len(labels))]
-        self._labels += labels
+        self._labels = [*self._labels, *labels]  # not in place: who holds a look has the list of that look
         shared = (1 - _RESERVE) if first else self._weights[-1] / 2
         self._weights[slots] = shared / len(slots)
         self._weights[-1] -= shared

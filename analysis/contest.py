@@ -19,7 +19,8 @@ from typing import Final, Literal
 from analysis.breaker import Breaker
 from analysis.panel import Panel
 from analysis.plan import Gate, Goal, Plan
-from analysis.readings import MetricReading, level_of
+from analysis.readings import Details, level_of
+from analysis.still import Later
 from analysis.summaries import Slice
 from analysis.verdict import Judge, Verdict
 from analysis.wording import number, odds, percent
@@ -64,10 +65,7 @@ class Contest:
         winner: Literal["", "candidate", "none"] = ""
         if found.proven:
             winner = "candidate" if turned.abort else "none" if turned.proven else ""
-        readings = {reading.name: reading for reading in turned.metrics}
-        text = self._text(turned, readings[ANY], readings[LEAST])
-        missing = found.missing if turned.abort or turned.proven else (*found.missing, text)
-        return replace(found, winner=winner, contest_text=text, missing=missing)
+        return replace(found, winner=winner, details=Later(lambda: self._details(found, turned)))
 
     def dump(self) -> bytes:
         """All of the state; `load` gives a Contest that answers the same."""
@@ -89,8 +87,14 @@ class Contest:
         contest._turned = Judge.load(contest._turned.plan, data[end:])
         return contest
 
-    def _text(self, turned: Verdict, any_: MetricReading, least: MetricReading) -> str:
-        goal = self._goal
+    def _details(self, found: Verdict, turned: Verdict) -> Details:
+        text = self._text(turned)
+        missing = found.missing if turned.abort or turned.proven else (*found.missing, text)
+        return replace(found.details(), contest=text, missing=missing)
+
+    def _text(self, turned: Verdict) -> str:
+        goal, readings = self._goal, {reading.name: reading for reading in turned.metrics}
+        any_, least = readings[ANY], readings[LEAST]
         if any_.stable is None or any_.candidate is None:
             return f"{goal.name}: no data of both sides yet"
         levels = f"{level_of(any_.kind, any_.stable)} against {level_of(any_.kind, any_.candidate)} of the stable"

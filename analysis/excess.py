@@ -38,12 +38,14 @@ import numpy as np
 
 from analysis.bursts import Gaps
 from analysis.engine import HARM, PASS, Table
+from analysis.history import History
 from analysis.intervals import Estimate
 from analysis.meter import Meter, Wealth
 from analysis.pairs import Alone, Disagreement, Pairs
 from analysis.plan import Gate
 from analysis.rates import rate_estimate
 from analysis.stack import Stack
+from analysis.still import still
 from analysis.summaries import FloatArray, Repeats, Slice
 from analysis.wording import percent
 
@@ -143,6 +145,13 @@ class Excess(Meter):
     def least_phi(self, sticky: bool) -> FloatArray | float:
         """Copies are drawn by request, and each slice has its own control: sticky users are alike on both sides."""
         return self._gaps.phi()
+
+    def still(self, history: History, sticky: bool) -> Excess:
+        """With its one sample."""
+        other = super().still(history, sticky)
+        assert isinstance(other, Excess)
+        other._plain = still(self._plain)
+        return other
 
     def samples(self, stack: Stack) -> tuple[float, float]:
         """Requests that the stable was asked twice (without any: pairs), and pairs."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf, isnan
 
-from analysis.latency import History
+from analysis.history import History
 from analysis.plan import PAIRED, Gate, Plan
 from analysis.planning import Baseline, counted_per_s, least_seconds, need, requests_for_quantile
 from analysis.readings import MetricReading

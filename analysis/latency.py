@@ -4,104 +4,28 @@ No p99 estimate is ever compared. The threshold is the point of the stable's pas
 it: a bucket and a fraction of that bucket. The candidate's threshold lies whole buckets higher, the margin rounded up
 for harm and down for pass, and Engine A asks if its share above is larger. Requests in the threshold's own bucket
 count by the fraction; this is the geometric mean of breaking ties at random, so still an e-value (Jensen), and it
-makes constant latencies and coarse clocks harmless. The threshold must come from past slices: pooled or current data
-bias the test.
+makes constant latencies and coarse clocks harmless.
 """
 
 from __future__ import annotations
 
 from math import ceil, floor, inf, log
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analysis.engine import HARM, PASS, Table
+from analysis.history import History, exceed, threshold_of
 from analysis.intervals import Estimate, half_width, rate_variance
 from analysis.meter import Meter, Wealth
 from analysis.plan import Gate
 from analysis.stack import Stack
-from analysis.summaries import FloatArray, Grid, Slice
+from analysis.summaries import FloatArray, Slice
 from analysis.wording import percent, signed
 
-MEMORY_PER_S: Final = 0.98
-"""What the stable's histogram keeps from one second to the next: half is forgotten in 34 s, so it follows the load."""
-_MEMORY_LEAST: Final = 5000.0
-"""Requests that the memory does not fall below by forgetting, so that slow traffic still has a p99."""
-_READY: Final = 10.0
-"""A quantile q is judged after that many requests over 1 - q of the stable."""
 _STRENGTH: Final = 2000.0
 _SHIFTS: Final = np.concatenate((np.arange(-460, -70, 6), np.arange(-70, 141), np.arange(146, 461, 6)))
 """Whole-bucket shifts for which the interval is known: each one up to 0.5 and 4 times, then coarser up to 100 times."""
-
-
-class Threshold(NamedTuple):
-    """A bucket, and which fraction of it counts as above."""
-
-    bucket: int
-    above: float
-
-
-class History:
-    """The stable's latencies of the past, and both arms' for display, averaged like all differences."""
-
-    def __init__(self, grid: Grid) -> None:
-        self.grid = grid
-        self._past: FloatArray = np.zeros(grid.buckets)
-        self._seen: FloatArray = np.zeros(1)
-        self._shown: FloatArray = np.zeros((2, grid.buckets))  # stable, candidate
-        self._shown_below: FloatArray | None = None
-        """Its sums from below, where they were found since it last changed."""
-        self._points: dict[float, Threshold | None] = {}
-        """Thresholds by quantile, where they were found since the past last changed."""
-        self._below: FloatArray = np.zeros(grid.buckets)
-        self.tails: tuple[FloatArray, FloatArray] = (np.zeros(grid.buckets + 1), np.zeros(grid.buckets + 1))
-
-    def state(self) -> dict[str, FloatArray]:
-        """All that changes, by name."""
-        return {"past": self._past, "seen": self._seen, "shown": self._shown}
-
-    def look(self, slice_: Slice) -> None:
-        """Sum up the tails of a slice, and the past, once for all quantiles."""
-        self.tails = tail(slice_.stable.latency), tail(slice_.candidate.latency)
-        self._below = np.cumsum(self._past)
-        self._points.clear()
-
-    def threshold(self, quantile: float) -> Threshold | None:
-        """The point of the past with 1 - q above it; None before enough requests."""
-        if quantile not in self._points:
-            ready = self._seen[0] * (1 - quantile) >= _READY
-            self._points[quantile] = _point(self._past, self._below, quantile) if ready else None
-        return self._points[quantile]
-
-    def learn(self, slice_: Slice) -> None:
-        """Take the slice into the past."""
-        mass = float(self._past.sum())
-        if mass > _MEMORY_LEAST:
-            self._past *= max(MEMORY_PER_S**slice_.duration_s, _MEMORY_LEAST / mass)
-        self._past += slice_.stable.latency
-        n_s, n_c = float(self.tails[0][0]), float(self.tails[1][0])
-        self._seen += n_s
-        self._points.clear()
-        self._shown_below = None
-        if n_s > 0 and n_c > 0:
-            self._shown[0] += slice_.stable.latency * (n_c / (n_c + n_s))
-            self._shown[1] += slice_.candidate.latency * (n_s / (n_c + n_s))
-
-    def stable(self) -> FloatArray:
-        """What the stable's latencies have been of late."""
-        return self._past
-
-    def quantiles_s(self, quantile: float) -> tuple[float, float] | None:
-        """Stable's and candidate's quantile in seconds, to half a percent; None before any slice had both."""
-        if self._shown_below is None:
-            self._shown_below = np.cumsum(self._shown, axis=1)
-        if not self._shown_below[:, -1].any():
-            return None
-        sums = zip(self._shown, self._shown_below, strict=True)
-        points = [_point(shown, below, quantile) for shown, below in sums]
-        stable, candidate = (self.grid.lowest_s * self.grid.base ** (at.bucket + 1 - at.above) for at in points)
-        return stable, candidate
 
 
 class Quantile(Meter):
@@ -112,6 +36,7 @@ class Quantile(Meter):
         super().__init__(gate, (table, table._replace(side=PASS)))
         self._history = history
         self._harm_shift, self._pass_shift = shifts(gate.margin_relative or 0.0, history.grid.base)
+        self._shifts = np.array([self._harm_shift, self._pass_shift])
         self._words = self._margins()
         self._above: FloatArray = np.zeros(len(_SHIFTS))  # sum of I pC at each shift
 
@@ -127,7 +52,7 @@ class Quantile(Meter):
         tail_s, tail_c = self._history.tails
         n_s, n_c = tail_s[0], tail_c[0]
         x_s = float(exceed(tail_s, at, 0))
-        x_c = exceed(tail_c, at, np.array([self._harm_shift, self._pass_shift]))
+        x_c = exceed(tail_c, at, self._shifts)
         return np.array([[n_c, x_c[0], n_s, x_s], [n_c, x_c[1], n_s, x_s]])
 
     def learn(self, slice_: Slice, stack: Stack) -> None:
@@ -142,6 +67,13 @@ class Quantile(Meter):
         if slice_.groups is not None:
             stable, candidate = (_above(each.latency, self.gate.quantile) for each in slice_.groups)
             self.groups.set(*candidate, *stable)
+
+    def still(self, history: History, sticky: bool) -> Quantile:
+        """Of the latencies that are still as well."""
+        other = super().still(history, sticky)
+        assert isinstance(other, Quantile)
+        other._history = history
+        return other
 
     def wealth(self, log_e: FloatArray) -> Wealth:
         """One row each."""
@@ -211,35 +143,7 @@ def shifts(margin: float, base: float) -> tuple[int, int]:
     return ceil(buckets - 1e-9), floor(buckets + 1e-9)
 
 
-def tail(histogram: FloatArray) -> FloatArray:
-    """How many are in bucket i or above, [buckets + 1]."""
-    sums = np.zeros(len(histogram) + 1)
-    np.cumsum(histogram[::-1], out=sums[-2::-1])
-    return sums
-
-
-def exceed(tails: FloatArray, at: Threshold, shift: NDArray[np.int64] | int) -> FloatArray:
-    """How many are above the threshold, moved up by whole buckets; the last bucket has no end and stays itself."""
-    bucket = np.minimum(np.maximum(at.bucket + shift, 0), len(tails) - 2)
-    higher = tails[bucket + 1]
-    above: FloatArray = higher + at.above * (tails[bucket] - higher)
-    return above
-
-
-def threshold_of(histogram: FloatArray, quantile: float) -> Threshold:
-    """The point of a histogram with exactly 1 - q of its mass above it."""
-    return _point(histogram, np.cumsum(histogram), quantile)
-
-
 def _above(latency: FloatArray, quantile: float) -> tuple[FloatArray, FloatArray]:
     """By group: how many there are, and how many above the quantile of all groups together."""
     at = threshold_of(latency.sum(axis=1), quantile)
     return latency.sum(axis=0), latency[at.bucket + 1 :].sum(axis=0) + at.above * latency[at.bucket]
-
-
-def _point(histogram: FloatArray, below: FloatArray, quantile: float) -> Threshold:
-    wanted = quantile * float(below[-1])
-    bucket = min(int(np.searchsorted(below, wanted, side="left")), len(histogram) - 1)
-    inside = float(histogram[bucket])
-    above = (float(below[bucket]) - wanted) / inside if inside > 0 else 0.0
-    return Threshold(bucket, min(max(above, 0.0), 1.0))

@@ -9,9 +9,11 @@ import numpy as np
 
 from analysis.engine import Table
 from analysis.groups import Groups
+from analysis.history import History
 from analysis.intervals import Estimate
 from analysis.plan import Gate
 from analysis.stack import Drift, Stack
+from analysis.still import still
 from analysis.summaries import FloatArray, Slice, TruthCounts
 
 
@@ -103,6 +105,13 @@ class Meter(ABC):
     def least_phi(self, sticky: bool) -> FloatArray | float:
         """What the evidence of its rows is divided by at least, from finished blocks alone."""
         return self.design_effects() if sticky else 1.0
+
+    def still(self, history: History, sticky: bool) -> Meter:
+        """The same as it is now, to be read later: with latencies that are still as well, and users if they stick."""
+        other = still(self)
+        if sticky:
+            other.groups = still(self.groups)
+        return other
 
     def samples(self, stack: Stack) -> tuple[float, float]:
         """Samples so far: stable, candidate."""

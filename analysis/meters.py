@@ -5,7 +5,8 @@ from __future__ import annotations
 from analysis.categories import Categories
 from analysis.excess import Excess
 from analysis.feedback import Accuracy, LogLoss
-from analysis.latency import History, Quantile
+from analysis.history import History
+from analysis.latency import Quantile
 from analysis.means import Means
 from analysis.meter import Meter
 from analysis.plan import Gate

@@ -20,6 +20,8 @@ from typing import Final
 
 from analysis.breaker import Breaker
 from analysis.plan import Plan
+from analysis.readings import Details
+from analysis.still import Later
 from analysis.summaries import Slice
 from analysis.verdict import Judge, Verdict
 
@@ -128,7 +130,6 @@ def _together(found: Sequence[tuple[str, Verdict]]) -> Verdict:
     verdicts = [verdict for _, verdict in found]
     fewest = [verdict for _, verdict in left] or verdicts
     reasons = [f"{name}: {verdict.reason}" for name, verdict in found if verdict.abort]
-    waits = [verdict.forecast_s for _, verdict in left if verdict.forecast_s is not None]
     flagged = next((verdict.ratio for _, verdict in left if verdict.ratio.flagged), lead.ratio)
     return replace(
         lead,
@@ -136,8 +137,7 @@ def _together(found: Sequence[tuple[str, Verdict]]) -> Verdict:
         reason="" if left else "; ".join(reasons),
         decided_by="" if left else lead.decided_by,
         inconclusive=bool(left) and not lead.proven and all(verdict.inconclusive for _, verdict in left),
-        missing=() if lead.proven else tuple(f"{name}: {text}" for name, verdict in left for text in verdict.missing),
-        forecast_s=min(waits, default=None),
+        details=Later(lambda: _details(lead, left)),
         ratio=lead.ratio if lead.proven else flagged,
         stage=min(verdict.stage for verdict in fewest),
         stage_stable=min(verdict.stage_stable for verdict in fewest),
@@ -146,3 +146,10 @@ def _together(found: Sequence[tuple[str, Verdict]]) -> Verdict:
         stage_seconds=min(verdict.stage_seconds for verdict in fewest),
         slices=sum(verdict.slices for verdict in verdicts),
     )
+
+
+def _details(lead: Verdict, left: Sequence[tuple[str, Verdict]]) -> Details:
+    """What is read of all that are not to be aborted, as one."""
+    waits = [verdict.forecast_s for _, verdict in left if verdict.forecast_s is not None]
+    lacks = () if lead.proven else tuple(f"{name}: {text}" for name, verdict in left for text in verdict.missing)
+    return replace(lead.details(), missing=lacks, forecast_s=min(waits, default=None))

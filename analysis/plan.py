@@ -159,6 +159,11 @@ class Plan:
         if self.breaker_above is not None and not 0 < self.breaker_above < 1:
             raise ValueError(f"breaker_above: {self.breaker_above} is not between 0 and 1")
 
+    @property
+    def guardrails(self) -> tuple[Gate, ...]:
+        """The metrics that have to be proven."""
+        return tuple(gate for gate in self.gates if gate.role == "guardrail")
+
     def abort_weights(self) -> tuple[float, ...]:
         """Each gate's part of the abort budget; they sum to 1 over guardrails and signals, and info has none."""
         total = sum(gate.weight for gate in self.gates if gate.role != "info")

@@ -9,7 +9,8 @@ from typing import Final, assert_never
 
 from scipy.special import ndtr, ndtri, rel_entr
 
-from analysis.latency import exceed, shifts, tail, threshold_of
+from analysis.history import exceed, tail, threshold_of
+from analysis.latency import shifts
 from analysis.pairs import slowdown_shifts
 from analysis.plan import PAIRED, Gate, Plan
 from analysis.robustness import BLOCK_CAP

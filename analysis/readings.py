@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, assert_never
 
 from analysis.plan import PAIRED, Kind, Role
+from analysis.still import Later
 from analysis.wording import count, number, odds, percent, signed, time_of
 
 Unit = Literal["pp", "%", "sd"]
@@ -101,8 +102,22 @@ class RampReading:
 
 
 @dataclass(frozen=True, slots=True)
+class Details:
+    """What of a verdict is for people, and decides nothing."""
+
+    metrics: tuple[MetricReading, ...]
+    missing: tuple[str, ...]
+    """What a promotion still lacks."""
+    forecast_s: float | None
+    """Time until every guardrail is proven, at the present growth; None where that cannot be told."""
+    contest: str = ""
+    """What a contest has found so far, in words."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the evidence allows to say now."""
+    """What the evidence allows to say now. Its details are found when they are asked for, and are of the same moment,
+    whatever the Judge has seen since."""
 
     abort: bool
     """Latched: once the evidence was enough at any look, it stays."""
@@ -113,13 +128,9 @@ class Verdict:
     """Every guardrail is proven within its margin, nothing speaks of harm, the split is right, this stage agrees."""
     inconclusive: bool
     """The horizon is reached, or the evidence does not grow fast enough to decide before it."""
-    missing: tuple[str, ...]
-    """What a promotion still lacks."""
-    forecast_s: float | None
-    """Time until every guardrail is proven, at the present growth; None where that cannot be told."""
+    details: Later[Details]
     abort_evidence: float
     abort_needed: float
-    metrics: tuple[MetricReading, ...]
     ratio: RatioReading
     stage: int
     """The stage of the last slice; -1 before the first."""
@@ -131,12 +142,30 @@ class Verdict:
     slices: int
     winner: Literal["", "candidate", "none"] = ""
     """Of a contest: the candidate is proven to be better, or not to be, and every guardrail is proven. Else empty."""
-    contest_text: str = ""
-    """What a contest has found so far, in words."""
     ramp: RampReading | None = None
     """Of a candidate whose weight rises by evidence."""
     candidates: tuple[tuple[str, Verdict], ...] = ()
     """Of a panel: what is said of each candidate, in their order, of those that have left the race too."""
+
+    @property
+    def metrics(self) -> tuple[MetricReading, ...]:
+        """A reading of each metric, in the order of the plan."""
+        return self.details().metrics
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What a promotion still lacks."""
+        return self.details().missing
+
+    @property
+    def forecast_s(self) -> float | None:
+        """Time until every guardrail is proven, at the present growth; None where that cannot be told."""
+        return self.details().forecast_s
+
+    @property
+    def contest_text(self) -> str:
+        """What a contest has found so far, in words."""
+        return self.details().contest
 
     @property
     def least_pass(self) -> float:

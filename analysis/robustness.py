@@ -63,9 +63,9 @@ class Bank:
 
     def log_evidence(self) -> FloatArray:
         """ln E of each row now, the open block included."""
-        each = self._wealth()
-        highest = each.max(axis=1)
-        wealth = highest + np.log(np.exp(each - highest[:, None]).mean(axis=1))
+        each = np.ascontiguousarray(self._wealth().T)  # numpy sums whole rows of rows faster
+        highest = each.max(axis=0)
+        wealth = highest + np.log(np.exp(each - highest).sum(axis=0) / POINTS)
         waiting = -np.log1p(self.starts[0])  # the stakes not yet placed: 1 - sum of 1/(j(j+1)) = 1/(starts + 1)
         total: FloatArray = np.where(self._restarts, np.logaddexp(wealth, waiting), wealth)
         return total
@@ -109,7 +109,8 @@ class Dispersion:
         self._worse = worse[self._harm]
         self._part: FloatArray = np.zeros((2, LEVELS, rows))
         self._sums: FloatArray = np.zeros((5, LEVELS, rows))  # uu, uv, vv, v, number of spans with data
-        self._total: FloatArray = np.zeros((2, rows))
+        self.total: FloatArray = np.zeros((2, rows))
+        """Sums of u and of v over all slices."""
         self._slices: FloatArray = np.zeros(1)
         self._blocks: FloatArray = np.zeros(1)
         self._marked_sums: FloatArray = np.zeros((MARKS, 3, LEVELS, len(self._harm)))  # newest last; zeros: none yet
@@ -119,17 +120,17 @@ class Dispersion:
         """All that changes, by name."""
         counters = {"slices": self._slices, "blocks": self._blocks}
         marks = {"marked sums": self._marked_sums, "marked total": self._marked_total}
-        return {"part": self._part, "sums": self._sums, "total": self._total} | counters | marks
+        return {"part": self._part, "sums": self._sums, "total": self.total} | counters | marks
 
     @property
     def variance(self) -> FloatArray:
         """Sum of v over all slices."""
-        variance: FloatArray = self._total[1]
+        variance: FloatArray = self.total[1]
         return variance
 
     def add(self, u: FloatArray, v: FloatArray) -> None:
         """Add one slice: differences u with the variances v that chance gives them."""
-        self._total += (u, v)
+        self.total += (u, v)
         self._part[0] += u
         self._part[1] += v
         self._slices += 1
@@ -141,7 +142,7 @@ class Dispersion:
 
     def phi(self) -> FloatArray:
         """The dispersion of each row, centred at the row's own effect, so that a true one does not hide itself."""
-        highest = self._highest(_scatter(self._sums[:3], self._total), slice(None))
+        highest = self._highest(_scatter(self._sums[:3], self.total), slice(None))
         if self._blocks[0] >= MARK_BLOCKS and self._harm.size:
             highest[self._harm] = self._changed(highest[self._harm])
         return highest
@@ -152,11 +153,11 @@ class Dispersion:
         if self._blocks[0] % MARK_BLOCKS == 0:
             self._marked_sums[:-1], self._marked_total[:-1] = self._marked_sums[1:], self._marked_total[1:]
             self._marked_sums[-1] = self._sums[:3, :, self._harm]
-            self._marked_total[-1] = self._total[:, self._harm]
+            self._marked_total[-1] = self.total[:, self._harm]
 
     def _changed(self, alike: FloatArray) -> FloatArray:
         """The dispersion of the rows of harm, where the effect may have changed at a mark; `alike` is that without."""
-        lowest, total, sums = alike.copy(), self._total[:, self._harm], self._sums[:3, :, self._harm]
+        lowest, total, sums = alike.copy(), self.total[:, self._harm], self._sums[:3, :, self._harm]
         marks = int(min(self._blocks[0] // MARK_BLOCKS, MARKS))
         for before, known in zip(self._marked_total[-marks:], self._marked_sums[-marks:], strict=True):
             after = total - before

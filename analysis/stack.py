@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from analysis.engine import HARM, Binary, Table, gaussian_log_ratios
 from analysis.intervals import Differences
 from analysis.robustness import Bank, Dispersion
+from analysis.still import copied, still
 from analysis.summaries import FloatArray
+
+_NONE: Final = 1e-300
+"""Takes the place of a count of 0 below a count of 0."""
 
 
 class Drift(NamedTuple):
@@ -67,6 +71,14 @@ class Stack:
         named = {f"{name}.{key}": array for name, part in parts.items() for key, array in part.items()}
         return {**named, "past_n": self.binary.past_n, "past_x": self.binary.past_x}
 
+    def still(self) -> Stack:
+        """What is shown of the rows, as it is now. Of their wealth there is nothing in it that would stay the same."""
+        other = copied(self)
+        other.differences = still(self.differences)
+        other.bank, other.dispersion = copied(self.bank), copied(self.dispersion)
+        other.bank.phi, other.dispersion.total = self.bank.phi.copy(), self.dispersion.total.copy()
+        return other
+
     def observe(self, counts: FloatArray, variance: FloatArray, earlier: Sequence[FloatArray] = ()) -> bool:
         """Add one slice and tell if it held any evidence.
 
@@ -95,8 +107,7 @@ class Stack:
     def _table(self, counts: FloatArray, variance: FloatArray, odds: FloatArray, present: bool) -> _Found:
         """One table of each row: what it adds to the evidence, and to what is shown."""
         n_c, x_c, n_s, x_s = counts.T
-        m_c = np.divide(x_c, n_c, out=np.zeros_like(x_c), where=n_c > 0)
-        m_s = np.divide(x_s, n_s, out=np.zeros_like(x_s), where=n_s > 0)
+        m_c, m_s = x_c / np.maximum(n_c, _NONE), x_s / np.maximum(n_s, _NONE)
         split = self._tables
         rate = self.binary.stable()
         spread = np.concatenate((rate * (1 - rate), variance))

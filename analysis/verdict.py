@@ -13,38 +13,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from math import inf, log
-from typing import Final, NamedTuple
+from math import log
+from typing import Final
 
 import numpy as np
 
 from analysis.breaker import Breaker
-from analysis.forecast import planned_seconds
-from analysis.intervals import Estimate, evidence
-from analysis.latency import History
+from analysis.history import History
+from analysis.intervals import evidence
 from analysis.memory import pack, refill, unpack
 from analysis.meter import Meter, Wealth
 from analysis.meters import meter_of
 from analysis.pairs import Slowdown
-from analysis.plan import PAIRED, TOLD_LATER, Gate, Plan
+from analysis.plan import TOLD_LATER, Gate, Plan
 from analysis.progress import Progress
 from analysis.ramp import BUDGET, Spending
 from analysis.ratio import Ratio
-from analysis.readings import UNITS, MetricReading, RatioReading, Verdict
+from analysis.readings import MetricReading, RatioReading, Verdict
 from analysis.robustness import RESTART_BLOCKS
+from analysis.sight import Sight
 from analysis.stack import Stack
+from analysis.still import Later
 from analysis.summaries import FloatArray, Slice
 from analysis.tally import Tally
 from analysis.windows import Windows
-from analysis.wording import duration, odds
+from analysis.wording import odds
 
 __all__ = ["Gate", "Judge", "MetricReading", "Plan", "RatioReading", "Verdict"]
 
-HARM_UNSETTLED: Final = 3.0
-"""Weighted evidence of harm from which on nothing is proven."""
 BREAKER: Final = "breaker"
-_USERS_MATTER: Final = 2.0
-"""Design effect from which on more users are what is lacking."""
 _NO_ROWS: Final[FloatArray] = np.zeros((0, 4))
 
 
@@ -70,12 +67,11 @@ class Judge:
         tables = [table for meter in self._meters for table in meter.tables]
         self._stack = Stack(tables, [drift for meter in self._meters for drift in meter.drifts])
         self._by_name = {meter.gate.name: meter for meter in self._meters}
-        self._guardrails = [gate for gate in plan.gates if gate.role == "guardrail"]
         self._windows = Windows(plan.grid)
         self._ratio = Ratio()
         self._spending = None if plan.budget is None else Spending(plan)
         self._breaker = None if plan.breaker_above is None else Breaker(plan.breaker_above, plan.breaker_alpha)
-        self._progress = Progress(len(self._guardrails), [gate.kind in TOLD_LATER for gate in self._guardrails])
+        self._progress = Progress(len(plan.guardrails), [gate.kind in TOLD_LATER for gate in plan.guardrails])
         self._tally = Tally()
         self._known: dict[str, Wealth] | None = None
         """The wealth of all metrics, where it was found since it last changed."""
@@ -154,7 +150,7 @@ class Judge:
         worst = next(gate for gate in self.plan.gates if gate.name == blamed)
         self._tally.decided_by = worst.name
         self._tally.reason = (
-            f"worse than its margin: {self._reading(worst, wealth).text}; weighted over all metrics the evidence is "
+            f"worse than its margin: {self._sight().reading(worst).text}; weighted over all metrics the evidence is "
             f"{odds(evidence(total))}, {odds(1 / self.plan.alpha_abort)} aborts"
         )
 
@@ -184,34 +180,19 @@ class Judge:
         Args:
             elapsed_s: time since the rollout began, for the horizon.
         """
-        tally, plan = self._tally, self.plan
-        wealth = self._wealth()
-        harm = evidence(self._abort_log_e(wealth))
-        readings = {gate.name: self._reading(gate, wealth) for gate in plan.gates}
-        ratio = self._ratio.reading()
-        log_e = self._guardrail_log_e(wealth)
-        waits = self._progress.forecasts(log_e, log(1 / plan.alpha_promote))
-        missing = [
-            self._lack(gate, readings[gate.name], wait)
-            for gate, wait in zip(self._guardrails, waits, strict=True)
-            if not readings[gate.name].passed
-        ]
-        missing += self._doubts(readings, harm, ratio)
-        unproven = not tally.slices or bool(missing) or bool(tally.decided_by)
-        futile = bool(waits) and max(waits) > 0 and self._progress.futile(tally.clock_s, elapsed_s, plan.horizon_s)
-        longest = max(waits, default=inf)
+        tally, plan, sight = self._tally, self.plan, self._sight()
+        proven = bool(tally.slices) and not tally.decided_by and all(map(sight.passed, plan.guardrails))
+        proven = proven and next(sight.doubts(), None) is None
         return Verdict(
             abort=bool(tally.decided_by),
             decided_by=tally.decided_by,
             reason=tally.reason,
-            proven=not unproven,
-            inconclusive=unproven and not tally.decided_by and (elapsed_s >= plan.horizon_s or futile),
-            missing=tuple(missing),
-            forecast_s=longest if longest < inf else None,
-            abort_evidence=harm,
+            proven=proven,
+            inconclusive=not (proven or tally.decided_by) and (elapsed_s >= plan.horizon_s or self._futile(elapsed_s)),
+            details=Later(sight.held().details),
+            abort_evidence=sight.harm,
             abort_needed=1 / plan.alpha_abort,
-            metrics=tuple(readings.values()),
-            ratio=ratio,
+            ratio=sight.ratio,
             stage=tally.stage,
             stage_stable=tally.stage_stable,
             stage_candidate=tally.stage_candidate,
@@ -219,6 +200,27 @@ class Judge:
             stage_seconds=tally.stage_s,
             slices=tally.slices,
             ramp=None if self._spending is None else self._spending.reading(),
+        )
+
+    def _futile(self, elapsed_s: float) -> bool:
+        futile = self._progress.futile(self._tally.clock_s, elapsed_s, self.plan.horizon_s)
+        return futile and max(self._sight().waits(), default=0.0) > 0
+
+    def _sight(self) -> Sight:
+        wealth = self._wealth()
+        return Sight(
+            plan=self.plan,
+            weights=self._weights,
+            meters=self._by_name,
+            pairs=self._pairs,
+            stack=self._stack,
+            history=self._history,
+            progress=self._progress,
+            tally=self._tally,
+            wealth=wealth,
+            harm=evidence(self._abort_log_e(wealth)),
+            ratio=self._ratio.reading(),
+            share=self._ratio.share,
         )
 
     def _wealth(self) -> dict[str, Wealth]:
@@ -233,93 +235,7 @@ class Judge:
         return float(np.logaddexp.reduce(parts)) if parts else 0.0
 
     def _guardrail_log_e(self, wealth: Mapping[str, Wealth]) -> FloatArray:
-        return np.array([wealth[gate.name].passing for gate in self._guardrails])
-
-    def _reading(self, gate: Gate, wealth: Mapping[str, Wealth]) -> MetricReading:
-        harm, passing = wealth[gate.name]
-        weight = self._weights[gate.name]
-        found = self._pair_facts(gate) if gate.name in self._pairs else self._facts(gate)
-        estimate = found.estimate
-        return MetricReading(
-            name=gate.name,
-            kind=gate.kind,
-            role=gate.role,
-            weight=weight,
-            unit="pp" if gate.kind == "pair" and estimate.stable is not None else UNITS[gate.kind],
-            stable=estimate.stable,
-            candidate=estimate.candidate,
-            effect=estimate.effect,
-            low=estimate.low,
-            high=estimate.high,
-            margin=found.margin,
-            effective_margin=found.effective_margin,
-            evidence_harm=evidence(harm),
-            evidence_pass=evidence(passing),
-            needed_pass=1 / self.plan.alpha_promote,
-            n_stable=found.n_stable,
-            n_candidate=found.n_candidate,
-            n_effective=found.n_candidate / found.phi,
-            passed=passing >= log(1 / self.plan.alpha_promote),
-            harmed=harm + (log(weight) if weight else 0.0) >= log(1 / self.plan.alpha_abort),
-            subject=estimate.subject,
-            control="stable" if gate.kind in PAIRED else self.plan.control,
-        )
-
-    def _facts(self, gate: Gate) -> _Facts:
-        meter, stack = self._by_name[gate.name], self._stack
-        words = meter.margin_words(), meter.effective_words(stack)
-        return _Facts(meter.estimate(stack), *meter.samples(stack), meter.phi(stack), *words)
-
-    def _pair_facts(self, gate: Gate) -> _Facts:
-        pairs = self._pairs[gate.name]
-        n = pairs.samples()
-        return _Facts(pairs.estimate(), n, n, pairs.phi(), pairs.margin_words(), pairs.effective_words())
-
-    def _lack(self, gate: Gate, reading: MetricReading, wait_s: float) -> str:
-        """How far one guardrail is from its proof."""
-        if reading.candidate is None:
-            what = "no truth of both versions" if gate.kind in TOLD_LATER else "no data"
-            return f"{reading.name}: {what} yet; silence proves nothing"
-        far = f"evidence that it is within {reading.margin} is {odds(reading.evidence_pass)}"
-        far += f", {odds(reading.needed_pass)} needed"
-        if wait_s < inf:
-            return f"{reading.name}: {far}; about {duration(wait_s)} more at the growth of the last blocks"
-        meter = self._by_name.get(reading.name)
-        few_users = self._tally.sticky and meter is not None and float(meter.design_effects().max()) >= _USERS_MATTER
-        remedy = "; more time will not help, more users will" if few_users else ""
-        equal_s = self._planned_s(gate, reading)
-        traffic = "these truths" if gate.kind in TOLD_LATER else "this traffic"
-        plan = f"; an equal candidate takes about {duration(equal_s)} at {traffic}" if equal_s < inf else ""
-        return f"{reading.name}: {far}; it does not grow now{remedy or plan}"
-
-    def _planned_s(self, gate: Gate, reading: MetricReading) -> float:
-        tally = self._tally
-        counted = tally.stage_stable + tally.stage_candidate
-        if gate.kind in PAIRED:
-            counted = tally.stage_pairs
-        elif gate.kind in TOLD_LATER:
-            counted = tally.stage_truths
-        traffic = counted / tally.stage_s if tally.stage_s > 0 else 0.0
-        return planned_seconds(gate, self.plan, reading, self._history, self._ratio.share, traffic)
-
-    def _doubts(self, readings: Mapping[str, MetricReading], harm: float, ratio: RatioReading) -> list[str]:
-        """What stands against a promotion beside evidence that is too small."""
-        doubts = []
-        if not self._guardrails:
-            doubts.append("no metric is a guardrail, so nothing can prove this candidate; promote it by hand")
-        if harm >= HARM_UNSETTLED:
-            doubts.append(f"evidence of harm over all metrics is {odds(harm)}, it must be below {odds(HARM_UNSETTLED)}")
-        if ratio.flagged:
-            doubts.append(ratio.text)
-        for gate in self._guardrails:
-            pairs = self._pairs.get(gate.name)
-            inside = self._by_name[gate.name].inside(self._stack) if pairs is None else pairs.inside()
-            if inside is False:
-                doubts.append(f"{gate.name}: this stage alone is outside {readings[gate.name].margin}")
-            elif inside is None and gate.kind not in (*PAIRED, *TOLD_LATER):
-                # Pairs may all come from earlier stages, and so may truths, which are late.
-                doubts.append(f"{gate.name}: this stage alone has no data yet")
-        return doubts
+        return np.array([wealth[gate.name].passing for gate in self.plan.guardrails])
 
     # --- memory
     def _state(self) -> dict[str, FloatArray]:
@@ -373,14 +289,3 @@ class Judge:
             meter.recall(notes[name])
         judge._windows.recall(texts["windows"])
         return judge
-
-
-class _Facts(NamedTuple):
-    """What a metric tells of itself, whichever way it is measured."""
-
-    estimate: Estimate
-    n_stable: float
-    n_candidate: float
-    phi: float
-    margin: str
-    effective_margin: str

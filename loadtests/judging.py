@@ -2,8 +2,9 @@
 
     python -m loadtests.judging [--looks 20000] [--out FOLDER]
 
-A look is a slice observed and a verdict given, as the controller does at each interval. Times are CPU time of the one
-thread, since the machine is shared; slices are drawn before the clock starts.
+A look is a slice observed and a verdict given, as the controller does at each interval; its details are read only where
+something is decided or somebody asks, so what they cost is told beside it. Times are CPU time of the one thread, since
+the machine is shared; slices are drawn before the clock starts.
 """
 
 from __future__ import annotations
@@ -62,14 +63,16 @@ def slice_of(random: np.random.Generator, n: float) -> Slice:
     return Slice(0, 0.0, 1.0, 0.1, arm(random, 0.9 * n), arm(random, 0.1 * n), pairs, None, False)
 
 
-def look_ms(judges: list[Judge], slices: list[Slice]) -> list[float]:
-    """Milliseconds of each look at all judges."""
+def look_ms(judges: list[Judge], slices: list[Slice], read: bool = False) -> list[float]:
+    """Milliseconds of each look at all judges, if wanted with all that there is to be read."""
     took = []
     for one in slices:
         start_s = time.thread_time()
         for judge in judges:
             judge.observe(one)
-            judge.verdict(0.0)
+            verdict = judge.verdict(0.0)
+            if read:
+                verdict.details()
         took.append(1000 * (time.thread_time() - start_s))
     return took
 
@@ -79,15 +82,25 @@ def behind(random: np.random.Generator, samples: float) -> dict[str, float]:
     judge = Judge(Plan(GATES))
     for _ in range(40):
         judge.observe(slice_of(random, samples / 40))
-    took = look_ms([judge], [slice_of(random, max(samples / 40, 100.0)) for _ in range(_TRIED)])
-    return {"samples": samples, "medianMs": median(took), "p95Ms": float(np.quantile(took, 0.95))}
+    slices = [slice_of(random, max(samples / 40, 100.0)) for _ in range(_TRIED)]
+    return {"samples": samples, **_figures([judge], slices)}
 
 
 def routes(random: np.random.Generator) -> dict[str, float]:
     """A look at every route."""
     judges = [Judge(Plan(GATES)) for _ in range(ROUTES)]
-    took = look_ms(judges, [slice_of(random, 1000.0) for _ in range(60)])[10:]
-    return {"routes": ROUTES, "medianMs": median(took), "p95Ms": float(np.quantile(took, 0.95))}
+    slices = [slice_of(random, 1000.0) for _ in range(60)]
+    look_ms(judges, slices[:10])
+    return {"routes": ROUTES, **_figures(judges, slices[10:])}
+
+
+def _figures(judges: list[Judge], slices: list[Slice]) -> dict[str, float]:
+    """Of looks, and of looks that are read, slice by slice in turns: both see the same moments of the machine."""
+    took: dict[bool, list[float]] = {False: [], True: []}
+    for number, slice_ in enumerate(slices):
+        took[number % 2 == 1] += look_ms(judges, [slice_], read=number % 2 == 1)
+    looks, read = took[False], took[True]
+    return {"medianMs": median(looks), "p95Ms": float(np.quantile(looks, 0.95)), "readMedianMs": median(read)}
 
 
 def day(random: np.random.Generator, looks: int) -> dict[str, Any]:

@@ -17,12 +17,14 @@ import matplotlib.pyplot as plt
 
 
 def draw(facts: dict[str, Any], path: Path) -> None:
-    """Median and 95th percentile, and the goal."""
+    """Median and 95th percentile, the median of looks that are read, and the goal."""
     mpl.rcParams["svg.hashsalt"] = "understudy"
     figure, panel = plt.subplots(figsize=(6, 2.6), layout="constrained")
     samples = [one["samples"] for one in facts["behind"]]
     panel.plot(samples, [one["medianMs"] for one in facts["behind"]], marker=".", color="#1f6feb", label="median")
     panel.plot(samples, [one["p95Ms"] for one in facts["behind"]], color="#79b0ff", label="95th percentile")
+    read = [one["readMedianMs"] for one in facts["behind"]]
+    panel.plot(samples, read, color="#8250df", linestyle="--", label="median, read as well")
     panel.axhline(facts["goals"]["lookMs"], color="#24292f", linewidth=0.8, linestyle=":", label="goal")
     panel.set_xscale("log")
     panel.set_ylim(0, None)

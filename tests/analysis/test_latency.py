@@ -7,7 +7,8 @@ from math import log
 import numpy as np
 import pytest
 
-from analysis.latency import History, Quantile, Threshold, exceed, shifts, tail, threshold_of
+from analysis.history import History, Threshold, exceed, tail, threshold_of
+from analysis.latency import Quantile, shifts
 from analysis.plan import Gate
 from analysis.stack import Stack
 from tests.support.slices import GRID, arm, histogram, look

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from analysis.plan import Gate, Plan
 from analysis.summaries import ArmCounts, ArmTruths, Moments, PairCounts, Slice, TruthCounts
 from analysis.verdict import Judge, Verdict
-from tests.support.slices import arm, look
+from tests.support.slices import arm, look, whole
 
 GATES = (
     Gate("errors", "errors", margin_relative=0.2, margin_absolute=0.002),
@@ -27,6 +27,16 @@ GATES = (
     Gate("feedback.logLoss", "loss", margin_sd=0.1),
 )
 PLAN = Plan(GATES, block_s=2.0, breaker_above=0.2)
+ALL = replace(
+    PLAN,
+    gates=(
+        *GATES,
+        Gate("prediction.up", "number", output="score", margin_sd=0.1, direction=1),
+        Gate("prediction.score.invalid", "unread", output="score", margin_absolute=0.02),
+        Gate("pair.again", "pair", output="label", margin_absolute=0.01, repeats=0.5),
+    ),
+)
+"""A metric of every kind."""
 EQUAL = Plan((Gate("errors", "errors", margin_absolute=0.0, role="signal"),), block_s=2.0)
 
 COUNT = st.one_of(st.just(0), st.integers(1, 20), st.integers(100, 100_000))
@@ -89,7 +99,7 @@ def numbers(value: Any) -> list[float]:
 def test_nothing_is_ever_nan(made: list[Slice]) -> None:
     """Broken: some counts turn a verdict into NaN or infinity, and every comparison with it is false."""
     verdict = run(PLAN, made).verdict(float(len(made)))
-    assert all(map(isfinite, numbers(asdict(verdict))))
+    assert all(map(isfinite, numbers(whole(verdict))))
     for metric in verdict.metrics:
         assert metric.n_effective <= metric.n_candidate + 1e-9
         if metric.low is not None and metric.high is not None and metric.effect is not None:
@@ -127,6 +137,33 @@ def test_a_crash_at_any_point_changes_nothing(made: list[Slice], at: int) -> Non
         again.observe(slice_)
     assert again.verdict(10.0) == judge.verdict(10.0)
     assert again.dump() == judge.dump()
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(slices(), min_size=2, max_size=12), st.integers(1, 11), st.integers(0, 9))
+def test_a_verdict_that_is_read_late_is_that_of_its_look(made: list[Slice], at: int, seed: int) -> None:
+    """Broken: a report, a message or the journal has numbers of another moment than the decision that it tells of."""
+    random = np.random.default_rng(seed)
+    made = [
+        replace(each, **{name: with_users(random, getattr(each, name)) for name in ("stable", "candidate")})
+        for each in made
+    ]
+    judge = run(ALL, made[:at])
+    first, late = judge.verdict(10.0), judge.verdict(10.0)
+    found = whole(first)
+    for slice_ in made[at:]:
+        judge.observe(slice_)
+    assert late.details() is not first.details()
+    assert whole(late) == found
+    assert late == first
+    assert late.details() is late.details()
+
+
+def with_users(random: np.random.Generator, counts: ArmCounts) -> ArmCounts:
+    """Requests of an arm and its failures, each by some group of users."""
+    n, x = (np.bincount(random.integers(0, 64, min(int(each), 500)), minlength=64).astype(float) for each in
+            (counts.answered, counts.failed))  # fmt: skip
+    return replace(counts, group_n=n + x, group_failed=x)
 
 
 ERRORS = st.tuples(st.integers(50, 5000), st.integers(0, 25), st.integers(50, 5000), st.integers(0, 25))

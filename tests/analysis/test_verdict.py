@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from math import isfinite
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 
 from analysis.summaries import ArmCounts, Slice
 from analysis.verdict import Gate, Judge, Plan, Verdict
-from tests.support.slices import Version, arm, errors, groups, look
+from tests.support.slices import Version, arm, errors, groups, look, whole
 
 ERRORS = Gate("errors", "errors", margin_relative=0.2, margin_absolute=0.01)
 LATENCY = Gate("latency.p95", "latency", quantile=0.95, margin_relative=0.15)
@@ -56,7 +56,7 @@ def test_an_equal_candidate_is_proven() -> None:
     assert verdict.missing == ()
     assert verdict.forecast_s == 0.0
     assert all(metric.passed and not metric.harmed for metric in verdict.metrics)
-    assert plain(asdict(verdict))
+    assert plain(whole(verdict))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_worse_candidate_is_aborted_and_blamed_for_what_it_did(candidate: Vers
     assert verdict.decided_by == blamed
     assert not verdict.proven
     assert "evidence" in verdict.reason
-    assert plain(asdict(verdict))
+    assert plain(whole(verdict))
 
 
 def test_one_block_does_not_abort_but_the_breaker_may() -> None:
@@ -104,7 +104,7 @@ def test_silence_proves_nothing() -> None:
     assert (fresh.proven, fresh.abort, fresh.inconclusive) == (False, False, False)
     assert (fresh.stage, fresh.slices) == (-1, 0)
     assert all("no data yet" in missing for missing in fresh.missing)
-    assert plain(asdict(fresh))
+    assert plain(whole(fresh))
     random = np.random.default_rng(5)
     for slices in (
         [look(arm(), arm()) for _ in range(100)],
@@ -115,7 +115,7 @@ def test_silence_proves_nothing() -> None:
         assert (verdict.proven, verdict.abort) == (False, False)
         assert verdict.slices == 100
         assert verdict.abort_evidence == pytest.approx(1.0)
-        assert plain(asdict(verdict))
+        assert plain(whole(verdict))
 
 
 def test_a_metric_without_data_blocks_the_others() -> None:
@@ -163,7 +163,7 @@ def test_no_errors_at_all_are_proven() -> None:
     assert verdict.proven, verdict.missing
     assert verdict.metrics[0].effect == 0.0
     assert verdict.metrics[0].evidence_harm < 1
-    assert plain(asdict(verdict))
+    assert plain(whole(verdict))
 
 
 def test_the_stage_alone_must_agree() -> None:
@@ -338,4 +338,4 @@ def test_errors_in_both_arms_or_in_neither_stay_finite() -> None:
     """Broken: extremes give NaN, or evidence out of rounding."""
     for counts in ((500, 500, 500, 500), (500, 0, 500, 500), (500, 500, 500, 0), (1, 0, 1e6, 0), (1e9, 1e7, 1e9, 1e7)):
         verdict = run(Judge(replace(PLAN, gates=(ERRORS,))), [errors(*counts) for _ in range(30)])
-        assert plain(asdict(verdict)), counts
+        assert plain(whole(verdict)), counts

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from analysis.readings import Verdict
 from analysis.summaries import GROUPS, ArmCounts, ArmTruths, Grid, Moments, PairCounts, Slice, TruthCounts
 
 GRID = Grid()
@@ -104,3 +106,9 @@ def groups(random: np.random.Generator, n: int, rate_by_user: np.ndarray) -> tup
         np.bincount(users % GROUPS, minlength=GROUPS).astype(float),
         np.bincount(users[failed] % GROUPS, minlength=GROUPS).astype(float),
     )
+
+
+def whole(verdict: Verdict) -> dict[str, Any]:
+    """All that is in a verdict, its details too."""
+    eager = {**asdict(replace(verdict, details=None)), "details": asdict(verdict.details())}  # type: ignore[arg-type]
+    return {**eager, "candidates": {name: whole(own) for name, own in verdict.candidates}}
