@@ -108,18 +108,19 @@ class Differences:
             variance: of one value, as known from the past; it tunes the intervals.
             present: whether it is of the present stage, and not told later of an earlier one.
         """
-        both = (n_c > 0) & (n_s > 0)
-        information = np.divide(n_c * n_s, n_c + n_s, out=np.zeros_like(n_c), where=both)
-        share_c = np.divide(information, n_c, out=np.zeros_like(n_c), where=both)
-        share_s = np.divide(information, n_s, out=np.zeros_like(n_c), where=both)
-        stage = np.stack((information, information * m_c, information * m_s))
+        added, both = np.empty_like(self._sums), np.maximum(n_c + n_s, 1e-300)
+        information: FloatArray = n_c * n_s / both
+        added[0], added[1], added[2] = n_c, n_s, information
+        np.multiply(information, m_c, out=added[3])
+        np.multiply(information, m_s, out=added[4])
+        np.multiply(information, n_s / both, out=added[5])
+        np.multiply(information, n_c / both, out=added[6])
+        self._sums += added
         if present:
-            self._stage += stage
-        self._sums[:2] += (n_c, n_s)
-        self._sums[2:5] += stage
-        self._sums[5:] += (information * share_c, information * share_s)
-        ripe = (self._v_opt == 0) & (self._sums[:2].min(axis=0) >= BURN_IN)
-        self._v_opt[ripe] = (_TUNED_FOR * variance * self._sums[2])[ripe]
+            self._stage += added[2:5]
+        ripe = (self._v_opt == 0) & (np.minimum(self._sums[0], self._sums[1]) >= BURN_IN)
+        if ripe.any():
+            self._v_opt[ripe] = (_TUNED_FOR * variance * self._sums[2])[ripe]
         return information
 
     def samples(self, row: int) -> tuple[float, float]:

@@ -59,16 +59,15 @@ class Means(Meter):
 
     def _variance(self) -> float:
         if self._known is None:
-            _, scatter, freedom = self._past.sum(axis=0)
-            ready = self._past[:, 0].min() >= _BURN_IN and freedom > 0
-            self._known = float(scatter / freedom) if ready else 0.0
+            (n_c, scatter_c, freedom_c), (n_s, scatter_s, freedom_s) = self._past.tolist()
+            ready = min(n_c, n_s) >= _BURN_IN and freedom_c + freedom_s > 0
+            self._known = (scatter_c + scatter_s) / (freedom_c + freedom_s) if ready else 0.0
         return self._known
 
     def learn(self, slice_: Slice, stack: Stack) -> None:
         """Take the slice into the past."""
         for table in self._tables(slice_):
-            for past, moments in zip(self._past, table, strict=True):
-                past += (moments.n, moments.scatter, max(moments.n - 1, 0.0))
+            self._past += [(moments.n, moments.scatter, max(moments.n - 1, 0.0)) for moments in table]
         self._known = None
         self._learn_unread(slice_)
 
@@ -76,9 +75,9 @@ class Means(Meter):
         if slice_.stage != self._stage[0]:
             self._unread[:], self._stage[:] = 0.0, slice_.stage
         output = self.gate.output
-        for sums, arm in zip(self._unread, (slice_.candidate, slice_.stable), strict=True):
-            unread = arm.missing.get(output, 0.0) + arm.invalid.get(output, 0.0)
-            sums += (arm.numbers.get(output, _NOTHING).n + unread, unread)
+        arms = slice_.candidate, slice_.stable
+        unread = [arm.missing.get(output, 0.0) + arm.invalid.get(output, 0.0) for arm in arms]
+        self._unread += [(arm.numbers.get(output, _NOTHING).n + n, n) for arm, n in zip(arms, unread, strict=True)]
 
     def _leaves_out(self) -> bool:
         """Whether the candidate has no number more often than the stable, by more than the margin is worth."""

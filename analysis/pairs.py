@@ -131,11 +131,11 @@ class Pairs(ABC):
 
     def _log_e(self) -> FloatArray:
         n, harmful, unproven = self._totals[0]
-        past_n, past_x = self._banks[:2]
-        log_e = log_mixture(harmful - past_x, n - past_n, self._limit, *self._prior, "above")
+        started = int(self._starts[0])
+        past_n, past_x = self._banks[:2, :started]
+        log_e = np.zeros(RESTARTS + 1)
+        log_e[:started] = log_mixture(harmful - past_x, n - past_n, self._limit, *self._prior, "above")
         log_e[-1:] = log_mixture(np.array([unproven]), np.array([n]), self._limit, *self._prior, "below")
-        waiting = slice(int(self._starts[0]), RESTARTS)
-        log_e[waiting] = 0.0
         return log_e
 
     def _wealth(self, log_e: FloatArray) -> FloatArray:

@@ -10,7 +10,7 @@ hardly collide; else it is not checked.
 
 from __future__ import annotations
 
-from math import isnan, log
+from math import isnan, lgamma, log
 from typing import Final, Literal
 
 import numpy as np
@@ -46,8 +46,15 @@ def log_evidence(candidate: float, stable: float, share: float) -> float:
     >>> round(log_evidence(600.0, 9400.0, 0.05), 4), round(log_evidence(500.0, 9500.0, 0.05), 4)
     (6.7906, -0.9102)
     """
-    counts, shares = np.array([candidate, stable]), np.array([share, 1 - share])
-    return float(np.logaddexp.reduce([log_ratio(counts, shares, k * shares) for k in _CONCENTRATIONS])) - log(2)
+    if candidate + stable <= 0:
+        return 0.0
+    arms = (candidate, share), (stable, 1 - share)
+    found = [
+        lgamma(k) - lgamma(k + candidate + stable)
+        + sum(lgamma(k * of_arm + n) - lgamma(k * of_arm) - n * log(of_arm) for n, of_arm in arms)
+        for k in _CONCENTRATIONS
+    ]  # fmt: skip
+    return float(np.logaddexp.reduce(found)) - log(2)
 
 
 class Ratio:

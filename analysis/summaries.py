@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -322,12 +322,13 @@ def _check_arm(place: str, arm: ArmCounts, grid: Grid) -> None:
         _check_counts(f"{place}.labels[{output!r}]", *labels.values())
     for output, numbers in arm.numbers.items():
         _check_counts(f"{place}.numbers[{output!r}]", numbers.n, numbers.squares, abs(numbers.total))
-    for wrong in fields(arm)[-3:]:
-        counts: Mapping[str, float] = getattr(arm, wrong.name)
-        _check_counts(f"{place}.{wrong.name}", *counts.values())
+    for wrong, counts in (("missing", arm.missing), ("invalid", arm.invalid), ("clipped", arm.clipped)):
+        _check_counts(f"{place}.{wrong}", *counts.values())
 
 
 def _check_counts(place: str, *counts: float) -> None:
+    if not counts or (min(counts) >= 0 and sum(counts) < float("inf")):  # a NaN makes the sum one
+        return
     for count in counts:
         if not 0 <= count < float("inf"):
             raise ValueError(f"{place}: {count} is not a count; the ledger that it was read from is damaged")
