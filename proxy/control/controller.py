@@ -44,8 +44,7 @@ from proxy.control.records import Records
 from proxy.control.retention import Retention, limits_of
 from proxy.control.source import Source, listed, unwritable
 from proxy.control.state import State
-from proxy.control.store import Entry, Kept, StoreError
-from proxy.control.subject import Subject
+from proxy.control.store import Entry, StoreError
 from proxy.control.supervisor import Launch
 from proxy.control.verbs import Verb, event_of
 from proxy.ledger.reader import Reader, Totals
@@ -264,7 +263,7 @@ class Controller:
 
     def _standing(self) -> dict[str, State]:
         """The rollouts that are live, by route; before a configuration is, those that were kept."""
-        known: Mapping[str, Subject | Kept] = self._plane.subjects or self._plane.kept
+        known = self._plane.subjects or self._plane.kept
         return {name: each.state for name, each in known.items() if each.state is not None}
 
     async def _read_again(self, actor: str) -> Json:

@@ -189,12 +189,13 @@ def _proven(plan: Plan, state: State, verdict: Verdict, now_s: float) -> str:
     """That the candidate in front is proven, and why it is in front of others that are as well."""
     text = f"{state.candidate} is proven to be within every margin"
     ready = _ready(plan, state, verdict, now_s) if len(state.racing) > 1 else {}
+    best = panel.best(ready) if ready else state.candidate
     for name, own in ready.items():
         mine = ready[state.candidate].least_pass
         if name == state.candidate:
             continue
-        if own.least_pass > mine:
-            text += f"; so is {name} by now, but {state.candidate} is the one that was confirmed"
+        if best != state.candidate and own.least_pass >= mine:
+            text += f"; so is {name} by now, but {state.candidate} was put forward before"
         elif own.least_pass == mine:
             text += f"; so is {name}, with as much evidence, and comes later in the file"
         else:

@@ -66,7 +66,7 @@ def _said(route: str, state: State, same: bool) -> tuple[str, str]:
     if not _is_there(state):
         return (
             f"route {route}: endpoints of {old} are stopped, while the rollout of {new} is {state.phase}",
-            f"take the edit back until {old} serves again: understudy abort {route} puts it back",
+            f"leave its strategy in the file until {old} serves again; understudy abort {route} has it put back",
         )
     return (
         f"route {route}: {new} is live and has the place of {old}, which is stopped",

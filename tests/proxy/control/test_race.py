@@ -137,7 +137,7 @@ def test_who_was_confirmed_stays_in_front() -> None:
     yes = replace(proven_by(state, a=90.0, c=32.0), hooks=Answers(confirmed=frozenset({"confirm-promotion"})))
     after, _ = rollout.step(p, state, yes, 4.0)
     assert (after.phase, after.candidate) == (Phase.PROMOTING, "c")
-    assert after.reason.endswith("; so is a by now, but c is the one that was confirmed")
+    assert after.reason.endswith("; so is a by now, but c was put forward before")
     other, _ = rollout.step(p, state, proven_by(state, a=90.0), 4.0)
     assert other.candidate == "a", "who is proven no more is no proposal"
 
