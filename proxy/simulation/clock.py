@@ -22,7 +22,7 @@ from config import schema
 from proxy.control import compile as compiler
 from proxy.control import glance, holdings, steps, tally
 from proxy.control.drive import Drive, Moment
-from proxy.control.evidence import TICK_AFTER_S
+from proxy.control.evidence import TICK_AFTER_S, Track
 from proxy.control.lending import QUARANTINE_S, Lending, Loan
 from proxy.control.rollout import Action, Route, State
 from proxy.control.rollout import Record as Entry
@@ -207,7 +207,7 @@ class Simulation:
     # --- what is decided
     def _install(self, state: State, actions: Sequence[Action]) -> None:
         subject = self.subject
-        collected = subject.collected
+        collected, before = subject.collected, subject.tracks
         routed = any(isinstance(action, Route) for action in actions)
         if routed:
             collected = subject.settled(state, self.state is None, self._lending, self._second)
@@ -216,7 +216,9 @@ class Simulation:
         if routed:
             loans = collected.holdings.loans
             straggles = self._stage is not None and self._last_slice >= _START
-            holdings.cut(subject.tracks, loans, self._second + stages.STRAGGLE_S if straggles else self._last_slice)
+            last = self._second + stages.STRAGGLE_S if straggles else self._last_slice
+            holdings.cut(subject.tracks, loans, last)
+            _follow_on(before, subject.tracks, last)
             self._place(loans)
 
     def _place(self, loans: Mapping[holdings.Arm, Loan]) -> None:
@@ -320,6 +322,15 @@ class Simulation:
             message = f"stage {stage.number} begins, after more than {_STAGES - 2} others within {QUARANTINE_S:g} s"
             remedy = "a stage is a time of constant weights: say in each record which it is of, or leave it away in all"
             raise RefusedError(line, message, remedy)
+
+
+def _follow_on(before: Sequence[Track], after: Sequence[Track], last: int) -> None:
+    """Close what others take the place of, though its rows go on: records may give their first stage the number that
+    the rollout has begun with, and another weight."""
+    replaced = {track.rival for track in after if track.judged and track not in before}
+    for track in before:
+        if track.judged and track.until is None and track.rival in replaced:
+            track.until = last
 
 
 def _recorded(subject: Subject) -> steps.Plan:

@@ -47,3 +47,23 @@ def test_records_without_a_weight_are_refused():
     """Broken: the weight of a ramp is taken for what no record says."""
     with pytest.raises(RefusedError, match="weight: is missing, and route fraud has a ramp"):
         simulate(requests(np.random.default_rng(5), Span(5, stage=0, weight=None)), ramped())
+
+
+def test_the_first_weight_of_the_records_counts_from_its_first_second():
+    """Broken: what the rollout has begun with goes on beside it, and for as long as it does nothing else is judged: the
+    ledger has no room for so much, and evidence is lost."""
+    found = simulate(records((30, 2, 0.0)), ramped())
+    (begun,) = [each["atSeconds"] for each in found["timeline"] if each["kind"] == "progress"]
+    assert begun < 2
+    assert found["metrics"][0]["nCandidate"] > 100
+
+
+def test_copies_that_the_file_makes_first_do_not_hold_up_records_of_the_same_number():
+    """Broken: the same where the file copies, and the records begin with a weight."""
+
+    def mirrored(route: dict[str, object]) -> None:
+        steps = [{"setMirror": {"percent": 100}}, {"analysis": {}}, {"setWeight": 50}, {"analysis": {}}]
+        route["strategy"] = {"canary": {"steps": steps}}
+
+    found = simulate(requests(np.random.default_rng(5), Span(30, stage=1, weight=50.0)), config(mirrored))
+    assert found["metrics"][0]["nCandidate"] > 2_500, "half of 6,000"
