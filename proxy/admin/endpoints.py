@@ -47,7 +47,7 @@ ACTOR_HEADER: Final = "x-understudy-actor"
 MAX_ACTOR_CHARS: Final = 120
 REPORT_ENTRIES: Final = 200
 REGISTRY: Final = web.AppKey("registry", CollectorRegistry)
-OPENAPI: Final = web.AppKey("openapi", dict)
+OPENAPI: Final[web.AppKey[Callable[[], Json]]] = web.AppKey("openapi")
 INTAKE: Final = web.AppKey("intake", Intake)
 PRINCIPAL: Final = web.RequestKey("principal", str)
 """The name of the credential that a request came with."""
@@ -97,7 +97,7 @@ def _link(endpoint: Endpoint) -> str:
 
 
 async def _openapi(request: web.Request) -> web.Response:
-    return answer(request.app[OPENAPI])
+    return answer(request.app[OPENAPI]())
 
 
 async def _status(request: web.Request) -> web.Response:
