@@ -63,7 +63,7 @@ def test_programs_under_test_run_the_compiled_request_path() -> None:
     )
     names = [path.removesuffix(".py").replace("/", ".") for path in MYPYC["include"]]
     ran = subprocess.run([sys.executable, "-c", script, *names], check=True, capture_output=True, text=True, cwd=ROOT)
-    files = ran.stdout.split()
+    files = ran.stdout.splitlines()
     assert len(files) == len(names) > 10
     assert [file for file in files if not file.endswith(".so")] == []
 
