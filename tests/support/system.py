@@ -191,7 +191,8 @@ class Understudy:
         return (body.get("phase") or "") if status == 200 else ""
 
     def wait_phase(self, *phases: str, timeout_s: float = 120.0) -> str:
-        """Until the rollout is in one of the phases. One that has ended otherwise is not waited for: it stays so."""
+        """Until the rollout is in one of the phases, and all workers have heard of it if it has ended: it is kept and
+        shown, before they are told. One that has ended otherwise is not waited for: it stays so."""
         ended_s: float | None = None
 
         def look() -> str | None:
@@ -203,10 +204,18 @@ class Understudy:
             return None
 
         try:
-            return wait_for(f"phase {phases}", look, timeout_s, every_s=0.1)
+            phase = wait_for(f"phase {phases}", look, timeout_s, every_s=0.1)
+            if phase in ENDED:
+                wait_for("all workers to hear of it", self.heard, timeout_s, every_s=0.1)
+            return phase
         except AssertionError:
             print(json.dumps(self.route(), indent=1)[:6000])
             raise
+
+    def heard(self) -> bool:
+        """Whether every worker routes by the newest generation."""
+        status, body = fetch(f"{self.admin}/api/v1/status", timeout_s=10)
+        return status == 200 and all(worker["generation"] == body["config"]["generation"] for worker in body["workers"])
 
     def pids(self, role: str) -> list[int]:
         """Processes of a role, found as children of the supervisor."""

@@ -45,6 +45,7 @@ def every_twentieth():
     return cycle([user for one in ours for user in (*(next(theirs) for _ in range(19)), one)])
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("fail_every", "calm_s", "at_most"), [(1, 0, 12), (2, 0, 25), (1, 8, 12)], ids=["all", "half", "all-after-a-calm"]
 )

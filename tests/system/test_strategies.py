@@ -46,10 +46,7 @@ async def answers(load, count):
 
 def rid_of_it(system):
     """Whether every worker has heard that the candidate is out, and has nothing under way at it."""
-    status, route = system.get("/status"), system.route()
-    generation = status["config"]["generation"]
-    heard = all(worker["generation"] == generation for worker in status["workers"])
-    return heard and not any(arm["inFlight"] for arm in route["arms"] if arm["backend"] == "v2")
+    return system.heard() and not any(arm["inFlight"] for arm in system.route()["arms"] if arm["backend"] == "v2")
 
 
 @pytest.mark.parametrize(("flip_every", "phase", "verdict"), [(0, "Succeeded", "Successful"), (3, "Aborted", "Failed")])
