@@ -23,15 +23,17 @@ FIVE = [{"setWeight": 5}, {"pause": {}}]
 Json = dict[str, Any]
 
 
-def traffic(seconds: int, fails: Callable[[float], float], rate: int = 50, took_ms: float = 20.0) -> list[Json]:
-    """Requests of which 5 % go to v2, where some fail, as `fails` has the chance by time."""
+def traffic(
+    seconds: int, fails: Callable[[float], float], rate: int = 50, took_ms: float = 20.0, failing_ms: float = 0.0
+) -> list[Json]:
+    """Requests of which 5 % go to v2, where some fail, as `fails` has the chance by time, at once or later."""
     random = np.random.default_rng(7)
     found = []
     for number in range(rate * seconds):
         t, candidate = round((number + 0.5) / rate, 4), bool(random.random() < 0.05)
         failed = candidate and bool(random.random() < fails(t))
         record = {"t": t, "backend": "v2" if candidate else "v1", "stage": 1, "weight": 5, "error": failed}
-        found.append(record | {"latencyMs": took_ms})
+        found.append(record | {"latencyMs": failing_ms if failed and failing_ms else took_ms})
     return found
 
 
@@ -52,7 +54,7 @@ async def live(folder: Path, document: Json, records: list[Json]) -> Json:
         yield end_s, lambda: worker.writer.finish(row, arrived_s, end_s, failed, status, Fault.NONE)
 
     due = sorted((act for record in records for act in acts(record)), key=lambda act: act[0])
-    glances = range(1, GLANCES * int(records[-1]["t"] + 12))
+    glances = range(1, GLANCES * int(records[-1]["t"] + 20))
     for moment in [BOOT_S + TICK_AFTER_S + number / GLANCES for number in glances]:
         while due and due[0][0] <= moment:
             due.pop(0)[1]()
@@ -79,6 +81,7 @@ OUTAGES = {
     "after some time": traffic(24, lambda t: float(t > 15.3)),
     "of half": traffic(30, lambda t: 0.5 * (t > 5)),
     "that takes long to fail": traffic(16, lambda t: float(t > 5), took_ms=1400.0),
+    "that ends in timeouts": traffic(60, lambda t: float(t > 5), took_ms=20.0, failing_ms=15_200.0),
     "of few requests a second": traffic(120, lambda t: float(t > 10), rate=8),
 }
 
