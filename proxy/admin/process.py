@@ -35,7 +35,7 @@ class StoreState(Document):
     """What it takes; null before it was looked at. It is looked at once a minute."""
     max_bytes: Count | None
     removed: dict[str, Count]
-    """What retention took away since the start: recordings, evidence, configs, entries (of the journal)."""
+    """What retention took away since the start: recordings, evidence, configs, entries (of the journal), captures."""
 
 
 class Worker(Document):

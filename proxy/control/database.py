@@ -23,6 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 BUSY_TIMEOUT_S: Final = 5.0
 """How long to wait for another process that writes to the same place (a backup, a person with `sqlite3`)."""
+CLEAR_TIMEOUT_S: Final = 0.2
+"""How long to wait for those who read before the log stays as it is: a backup may take minutes."""
 STATEMENT_TIMEOUT_S: Final = 10.0
 """How long PostgreSQL may take over one statement: rollouts stand still meanwhile."""
 WAL_LIMIT_BYTES: Final = 16 << 20
@@ -116,6 +118,33 @@ class Database:
             # The driver takes one step of it, a page, whatever is asked for.
             await db.exec_driver_sql("PRAGMA incremental_vacuum(1)")
 
+    async def erase(self, db: AsyncConnection, gone: Any) -> int:
+        """Delete rows so that nothing of them is left in their pages; how many. Of PostgreSQL that is for VACUUM."""
+        if not self.is_sqlite:
+            return int((await db.execute(gone)).rowcount)
+        await db.exec_driver_sql("PRAGMA secure_delete=ON")
+        try:
+            return int((await db.execute(gone)).rowcount)
+        finally:
+            await db.exec_driver_sql("PRAGMA secure_delete=OFF")
+
+    async def clear_log(self) -> bool:
+        """Have the write-ahead log of a SQLite file forget what was written, as pages are in it as they were; whether
+        it did. While another program reads the file it cannot, and is written over in time."""
+        if not self.is_sqlite:
+            return True
+        with contextlib.suppress(*self.errors):
+            async with self.engine.connect() as db:
+                raw = (await db.get_raw_connection()).driver_connection
+                assert raw is not None
+                await raw.execute(f"PRAGMA busy_timeout={round(1000 * CLEAR_TIMEOUT_S)}")
+                try:
+                    busy, _, _ = await (await raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")).fetchone()
+                finally:
+                    await raw.execute(f"PRAGMA busy_timeout={round(1000 * BUSY_TIMEOUT_S)}")
+                return not busy
+        return False
+
 
 _POSTGRESQL_SIZES: Final = {
     "slices": "octet_length(data)",
@@ -123,6 +152,7 @@ _POSTGRESQL_SIZES: Final = {
     "journal": "octet_length(text) + octet_length(details::text)",
     "configs": "octet_length(text)",
     "evidence": "coalesce(octet_length(data), 0)",
+    "captures": "octet_length(data)",
 }
 """What of a row is data."""
 _POSTGRESQL_BYTES: Final = "SELECT " + " + ".join(  # noqa: S608 (of constants)

@@ -1,7 +1,7 @@
 """What retention takes away, a few rows at a time. All of it happens inside a transaction of the store.
 
-What is gone for good goes in this order: recordings, the evidence of decisions (their verdicts stay), configurations,
-and last the oldest entries of the journal, for which a checkpoint entry stands from then on.
+What is gone for good goes in this order: captured requests, recordings, the evidence of decisions (their verdicts
+stay), configurations, and last the oldest entries of the journal, for which a checkpoint entry stands from then on.
 
 How much there is, is known beforehand: with PostgreSQL it takes a fifth of a second to sum up, for which every tick
 would wait at each step. A step says what is left by the rows that it has taken away.
@@ -9,18 +9,19 @@ would wait at each step. A step says what is left by the rows that it has taken 
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sqlalchemy import Row, Select, Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy.control import journal
+from proxy.control import journal, kept_captures
 from proxy.control.chain import CHECKPOINT
 from proxy.control.database import Database
 from proxy.control.journal import Entry
-from proxy.control.tables import CHECKPOINTS, CONFIGS, JOURNAL, ROLLOUTS, SLICES, VERDICTS
+from proxy.control.kept_captures import Kept
+from proxy.control.tables import CAPTURES, CHECKPOINTS, CONFIGS, JOURNAL, ROLLOUTS, SLICES, VERDICTS
 
 BATCH: Final = 200
 """Rows of one transaction: some milliseconds, so that no tick waits."""
@@ -32,12 +33,13 @@ _KEEP_ENTRIES: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long things are kept, in seconds, and what all of it may take."""
+    """How long things are kept, in seconds, and what all of it may take. `captures` are by route."""
 
     journal_s: float
     evidence_s: float
     recordings_s: float
     max_bytes: int
+    captures: Mapping[str, Kept] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,13 @@ class Pruned:
     evidence: int = 0
     configs: int = 0
     entries: int = 0
+    captures: int = 0
     used_bytes: int = 0
 
     @property
     def more(self) -> bool:
         """Whether anything was taken: then there may be more."""
-        return bool(self.recordings or self.evidence or self.configs or self.entries)
+        return bool(self.recordings or self.evidence or self.configs or self.entries or self.captures)
 
 
 async def prune(
@@ -62,7 +65,9 @@ async def prune(
     """Take away what is too old, or what is oldest where all of it is too large: one kind of thing, one batch."""
     step = _Step(db, database, instance)
     full = used_bytes > limits.max_bytes
-    if slices := await step.slices(None if full else now_s - limits.recordings_s):
+    if captures := await step.captures(None if full else limits.captures, now_s):
+        pruned = Pruned(captures=captures)
+    elif slices := await step.slices(None if full else now_s - limits.recordings_s):
         pruned = Pruned(recordings=slices)
     elif evidence := await step.evidence(None if full else now_s - limits.evidence_s):
         pruned = Pruned(evidence=evidence)
@@ -86,6 +91,17 @@ class _Step:
     database: Database
     instance: str
     freed_bytes: int = 0
+
+    async def captures(self, limits: Mapping[str, Kept] | None, now_s: float) -> int:
+        """Captured requests that are too old, or too many of their kind; or the oldest, whichever. They are erased."""
+        if limits is None:
+            ids = await kept_captures.oldest(self.db, self.instance, BATCH)
+        else:
+            ids = await kept_captures.due(self.db, self.instance, limits, now_s, BATCH)
+        if ids:
+            self.freed_bytes += await self.database.taken_bytes(self.db, CAPTURES.name, ids)
+            await self.database.erase(self.db, delete(CAPTURES).where(CAPTURES.c.id.in_(ids)))
+        return len(ids)
 
     async def slices(self, before_s: float | None) -> int:
         """The oldest recorded slices; before a time, or any."""

@@ -38,7 +38,7 @@ class Retention:
         self._full = False
         self.limits: Limits | None = None
         self.used_bytes: int | None = None
-        self.removed = {"recordings": 0, "evidence": 0, "configs": 0, "entries": 0}
+        self.removed = {"recordings": 0, "evidence": 0, "configs": 0, "entries": 0, "captures": 0}
 
     def document(self) -> Json:
         """How large the store is, and what was taken away since the start."""

@@ -16,7 +16,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from alembic.util import CommandError
@@ -24,10 +24,11 @@ from sqlalchemy import case, delete, insert, or_, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy.control import journal, kept_seen, post, pruning, slices, state_codec
+from proxy.control import journal, kept_captures, kept_seen, post, pruning, slices, state_codec
 from proxy.control.chain import Verified
 from proxy.control.database import MIGRATING, Database, connect, remedy
 from proxy.control.journal import Basis, Decision, Entry
+from proxy.control.kept_captures import KeptCapture
 from proxy.control.migrations import upgrade as migrations
 from proxy.control.post import Letter
 from proxy.control.pruning import Limits, Pruned
@@ -242,6 +243,28 @@ class Store:
         """Whether the chain of the journal holds. `expected` is a hash that must be in it."""
         async with self._read() as db:
             return await journal.verify(db, self._instance, expected)
+
+    async def keep_captures(self, captures: Sequence[KeptCapture]) -> None:
+        """Keep captured requests."""
+        async with self._write("keep captured requests") as db:
+            await kept_captures.add(db, self._instance, captures)
+
+    async def captures(
+        self, route: str, kind: str | None, limit: int, before: int | None
+    ) -> tuple[list[KeptCapture], bool]:
+        """Captured requests of a route, the newest first, and whether there are more. `before` is the last id of the
+        last page."""
+        async with self._read() as db:
+            return await kept_captures.page(db, self._instance, route, kind, limit, before)
+
+    async def forget_captures(self, route: str, entry: Entry) -> tuple[int, bool]:
+        """Take away all that was captured of a route, with an entry in the journal whose text says how many; answers
+        that, and whether nothing of it is left in a SQLite file: a program that reads it keeps its log as it is."""
+        async with self._write("take captured requests away", durable=True) as db:
+            count = await kept_captures.drop(db, self._database, self._instance, route)
+            said = f"{count} captured requests are taken away"
+            await journal.append(db, self._instance, [replace(entry, text=said)], None)
+        return count, await self._database.clear_log()
 
     async def prune(self, limits: Limits, used_bytes: int) -> Pruned:
         """Take away some of what is too old or too much; nothing at all once there is no more of it. `used_bytes` is

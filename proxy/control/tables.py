@@ -155,3 +155,19 @@ LETTERS: Final = Table(
     Index("letters_by_id", "instance", "id", unique=True),
 )
 """What webhooks have yet to be told (see `post`), in the order of their numbers."""
+
+CAPTURES: Final = Table(
+    "captures",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("instance", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("at_s", Float, nullable=False),
+    Column("expires_s", Float, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("captures_by_route", "instance", "route", "kind", "id"),
+    sqlite_autoincrement=True,
+)
+"""Requests that were captured (`proxy.capture`), as workers wrote them down by the rules of the file. No id is given
+twice, so that pages of them go on where they were even if all are taken away meanwhile."""
