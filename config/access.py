@@ -44,8 +44,8 @@ class Token(Section):
     """Who has it: what the journal calls whoever sends it."""
 
     role: Role = Field(examples=["operator"])
-    """feedback: may tell truths of answers, and nothing else. viewer: may look. operator: may also command rollouts and
-    tell truths. admin: may also change the configuration."""
+    """feedback: may tell truths of answers, and nothing else. viewer: may look. operator: may also command rollouts,
+    tell truths, and see and take away captured requests. admin: may also change the configuration."""
 
     sha256: Annotated[str, Parsed(_digest, str, {"title": "64 hexadecimal digits", **SECRET}, form=str)] | None = None
     """The SHA-256 of the token in hexadecimal digits. The token should be random, such as of `openssl rand -hex 32`:

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic.alias_generators import to_camel
 
-from config import dividing, placing
+from config import capture, dividing, placing
 from config.addresses import Address, SocketPath
 from config.durations import format_duration
 from config.metrics import Metric
@@ -215,6 +215,11 @@ def _repeats(route: Route) -> Iterator[Finding]:
             yield Finding(("mirrors", place, "repeat"), message, remedy)
 
 
+def _captures(route: Route) -> Iterable[Finding]:
+    """What is compared must be read, and what is private of a label stays so."""
+    return capture.findings(route.capture, route.predictions)
+
+
 def _unknown_output(loc: Loc, metric: Metric, outputs: list[str]) -> Finding:
     close = get_close_matches(metric.output, outputs, 1)
     if close:
@@ -330,6 +335,7 @@ _CHECKS: Final[tuple[tuple[frozenset[str], Check], ...]] = (
     (frozenset({"backendRefs", "strategy"}), dividing.weights),
     (frozenset({"analysis", "predictions"}), _metrics),
     (frozenset({"mirrors", "predictions"}), _repeats),
+    (frozenset({"capture", "predictions"}), _captures),
     (frozenset({"analysis", "strategy"}), _guardrails),
     (frozenset({"analysis", "strategy"}), _truths),
     (frozenset({"analysis", "strategy"}), _time),

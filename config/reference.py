@@ -15,7 +15,7 @@ EXAMPLES: Final = Path(__file__).with_name("examples")
 """The folder of whole files."""
 NAMES: Final = (
     "canary", "ramp", "ab-n", "baseline", "blue-green", "recreate", "rolling-update", "rehearsal", "ab-test", "weights",
-    "mirror",
+    "mirror", "captures",
 )  # fmt: skip
 """Of whole files, in the order in which they are shown."""
 
@@ -109,7 +109,8 @@ def _kind(value: dict[str, Any]) -> str:
     if "title" in value:
         return str(value["title"])
     if isinstance(value.get("additionalProperties"), dict):
-        return "mapping of name to text or string match"
+        inner = value["additionalProperties"]
+        return f"mapping of name to {_kind(inner) if 'enum' in inner else 'text or string match'}"
     return next(_forms(value), {"string": "text"}.get(str(value.get("type")), str(value.get("type", "value"))))
 
 

@@ -18,6 +18,7 @@ from config.access_log import AccessLog
 from config.addresses import Endpoint
 from config.answers import ResponseHeaders
 from config.balancing import LoadBalancer
+from config.capture import Capture
 from config.durations import duration, format_duration
 from config.fault_injection import FaultInjection
 from config.feedback import Feedback
@@ -245,6 +246,9 @@ class Route(Section):
     feedback: Feedback | None = None
     """What clients may tell later of the answers that they got: `{}` takes every default. Without it this is on where a
     metric compares what is told (`feedback.accuracy`, `feedback.logLoss`), and off where none does."""
+
+    capture: Capture | None = None
+    """Which requests are kept to be looked at, with their answers. Without it nothing of a payload is ever stored."""
 
     strategy: Strategy | None = None
     """How a candidate takes over. Without it the weights of `backendRefs` hold."""

@@ -44,5 +44,6 @@ class Store(Section):
     """How long what is past is kept."""
 
     max_bytes: Annotated[int, whole(8 << 20, 1 << 44)] = 1 << 30
-    """What the store may take on disk (PostgreSQL: what this instance has in it). Beyond it the oldest recordings go
-    first, then the evidence of the oldest decisions, then configurations, then the oldest entries of the journal."""
+    """What the store may take on disk (PostgreSQL: what this instance has in it). Beyond it the oldest captured
+    requests go first, then recordings, then the evidence of the oldest decisions, then configurations, then the oldest
+    entries of the journal."""

@@ -8,7 +8,8 @@
                           `admin`: the API, metrics
 
 Routing facts travel down as one frozen `Snapshot`; measurements travel up as cells of one `Ledger`. Nothing else is
-shared, but for the names of answers (`answer_id`), by which clients tell later what was true.
+shared, but for the names of answers (`answer_id`), by which clients tell later what was true, and for requests that are
+to be looked at (`capture`).
 
 `cli` is what a person types, `demo` the main job on real models, `__main__` starts one role of a process.
 """

@@ -1,7 +1,8 @@
 """How the controller and its workers speak: frames over a unix socket.
 
-The controller pushes each snapshot to every connected worker; a worker says hello when it connects and acknowledges
-what it holds. What was pushed last also lies in the slot (`proxy.slot`).
+The controller pushes each snapshot to every connected worker; a worker says hello when it connects, acknowledges what
+it holds, and sends the requests that it captured (`proxy.capture`). What was pushed last also lies in the slot
+(`proxy.slot`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from proxy.capture import Captured
 from proxy.slot import MAX_SNAPSHOT_BYTES
 
 FRAME_HEAD: Final = struct.Struct("!I")
@@ -39,7 +41,7 @@ class Push(msgspec.Struct, frozen=True, tag="push"):
     snapshot: bytes
 
 
-Message = Hello | Ack | Push
+Message = Hello | Ack | Push | Captured
 _DECODER: Final = msgspec.msgpack.Decoder(Message)
 
 

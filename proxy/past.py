@@ -1,10 +1,12 @@
-"""The commands about what was: what happened, why it was decided, what another file would have decided.
+"""The commands about what was: what happened, why it was decided, which requests were captured, what another file would
+have decided.
 
 They are part of `cli`, and stand here since that is a file of its own size already.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,6 +72,34 @@ def verify(
         raise typer.Exit(EXIT_REFUSED)
 
 
+def captures(
+    route: RouteName,
+    kind: Annotated[
+        str | None, typer.Option("--kind", metavar="KIND", help="sample, disagreement or error alone.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100, help="How many, the newest.")] = 5,
+    before: Annotated[int | None, typer.Option("--before", metavar="ID", help="Those before this one.")] = None,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Take all of them away, for good; the journal says that it was done.")
+    ] = False,
+    admin: Admin = DEFAULT_ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Show captured requests with both answers side by side, as far as the file lets them be kept."""
+    from proxy.admin import beside
+
+    if delete and (kind, before) != (None, None):
+        raise typer.BadParameter("--delete takes all that was captured of a route away: leave --kind and --before out")
+    with asking(admin, as_json) as client:
+        answer = {"removed": client.forget_captures(route)} if delete else client.captures(route, kind, limit, before)
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))  # in ASCII: no text of a stranger reaches the terminal as it is
+    elif delete:
+        typer.echo(f"{answer['removed']} captured requests are taken away")
+    else:
+        show(answer, False, beside.captures)
+
+
 def backtest(
     config: Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration to try.")],
     route: Annotated[
@@ -111,5 +141,6 @@ def add_to(app: typer.Typer) -> None:
     """Make these commands part of another program."""
     app.command()(history)
     app.command()(why)
+    app.command()(captures)
     app.command()(backtest)
     app.add_typer(journal, name="journal")

@@ -14,6 +14,8 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
+from proxy.capture import Capture
+
 CIRCLE: Final = 1_000_000
 """Parts of the circle that users are hashed onto: weights are exact to one part in a million."""
 
@@ -291,6 +293,7 @@ class Route(msgspec.Struct, frozen=True):
     names_backend: bool = True
     server_timing: bool = False
     hold: Hold | None = None
+    capture: Capture | None = None
 
 
 class Limits(msgspec.Struct, frozen=True):

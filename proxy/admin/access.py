@@ -24,8 +24,8 @@ import structlog
 from aiohttp import web
 
 from config.access import Admin, Role
-from proxy.admin.endpoints import ENDPOINTS, PRINCIPAL, Needed
-from proxy.admin.handling import CONTROLS
+from proxy.admin.endpoints import ENDPOINTS, Needed
+from proxy.admin.handling import CONTROLS, PRINCIPAL
 from proxy.admin.problems import RefusalError
 
 SHORTEST_TOKEN: Final = 16

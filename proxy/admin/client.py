@@ -140,6 +140,16 @@ class Client:
             yield from page["rows"]
             after = page["nextAfter"]
 
+    def captures(self, name: str, kind: str | None, limit: int, before: int | None = None) -> dict[str, Any]:
+        """Captured requests of a route, newest first, and where to go on."""
+        asked = {"kind": kind, "limit": limit, "before": before}
+        query = urlencode({key: value for key, value in asked.items() if value is not None})
+        return self._json("GET", f"{_route(name)}/captures?{query}")
+
+    def forget_captures(self, name: str) -> int:
+        """Take away all that was captured of a route; how many."""
+        return int(self._json("DELETE", f"{_route(name)}/captures")["removed"])
+
     def verify(self, expected: str) -> dict[str, Any]:
         """Whether the chain of the journal holds."""
         return self._json("GET", "/api/v1/journal/verify" + (f"?{urlencode({'expect': expected})}" if expected else ""))

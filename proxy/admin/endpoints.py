@@ -17,10 +17,10 @@ from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 
 from config.access import Role
-from proxy.admin import documents, process, recollection, recorded
+from proxy.admin import captured, documents, process, recollection, recorded
 from proxy.admin.events import NEWS, stream
 from proxy.admin.feedback import NDJSON, Intake, Taken, Truths
-from proxy.admin.handling import CONTROLS, answer, known, names
+from proxy.admin.handling import CONTROLS, actor, answer, known, names
 from proxy.admin.parameters import (
     AbortOptions,
     EventsQuery,
@@ -43,14 +43,10 @@ from proxy.control.intent import Stale
 from proxy.control.rollout import IllegalEvent
 from proxy.control.verbs import Verb
 
-ACTOR_HEADER: Final = "x-understudy-actor"
-MAX_ACTOR_CHARS: Final = 120
 REPORT_ENTRIES: Final = 200
 REGISTRY: Final = web.AppKey("registry", CollectorRegistry)
 OPENAPI: Final[web.AppKey[Callable[[], Json]]] = web.AppKey("openapi")
 INTAKE: Final = web.AppKey("intake", Intake)
-PRINCIPAL: Final = web.RequestKey("principal", str)
-"""The name of the credential that a request came with."""
 Needed = Role | Literal["public"]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 YAML: Final = "application/yaml"
@@ -66,7 +62,7 @@ class Endpoint:
     statuses of refusals that are its own.
     """
 
-    method: Literal["GET", "POST", "PUT"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     handler: Handler
     text: str
@@ -224,15 +220,6 @@ async def _text(request: web.Request) -> str:
         raise RefusalError(400, "not-utf-8", f"the body is not UTF-8 at byte {error.start}") from error
 
 
-def actor(request: web.Request) -> str:
-    """Who gave a command, for the journal: the name of the credential is proven, what the header says is not."""
-    given = "".join(c for c in request.headers.get(ACTOR_HEADER, "") if c.isprintable()).strip()
-    proven = request.get(PRINCIPAL, "")
-    if proven:
-        return f"{proven}: {given}"[:MAX_ACTOR_CHARS] if given else proven
-    return given[:MAX_ACTOR_CHARS] or f"api@{request.remote or 'unknown'}"
-
-
 _COMMANDS: Final[dict[Verb, tuple[str, type[Parameters]]]] = {
     "promote": (
         'go one step further; body {"full": true}: all traffic to the candidate now, '
@@ -295,6 +282,16 @@ ENDPOINTS: Final = (
     Endpoint(
         "GET", f"{_ROUTE}/recordings/{{run}}", recollection.recorded, "recorded evidence, for a backtest; ?after=ID",
         recorded.RecordedPage, query=RecordedQuery, problems=(503,),
+    ),
+    Endpoint(
+        "GET", f"{_ROUTE}/captures", captured.captures,
+        "captured requests of a route, newest first; ?kind=disagreement&limit=20&before=ID",
+        captured.Captures, query=captured.CapturesQuery, problems=(503,), role="operator",
+    ),
+    Endpoint(
+        "DELETE", f"{_ROUTE}/captures", captured.forget,
+        "take away all that was captured of a route, and say so in the journal",
+        captured.Forgotten, problems=(503,), role="operator",
     ),
     *(
         Endpoint("POST", f"{_ROUTE}/{verb}", _act, text, documents.Route, body=body, problems=(409, 503),

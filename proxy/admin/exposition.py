@@ -23,6 +23,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from proxy.admin import captured
 from proxy.admin.latency import Arm, Latencies
 from proxy.admin.surface import Controls, Json
 from proxy.control.endpoints import STATES as ENDPOINT_STATES
@@ -101,6 +102,7 @@ class _Exposition(Collector):
         yield from self._guards(routes)
         yield from _feedback(controls, routes)
         yield from self._webhooks(routes)
+        yield from captured.exposed(controls, routes)
         yield self._durations()
         yield from _weights(routes)
         yield from _rollouts(routes)

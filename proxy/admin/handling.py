@@ -1,4 +1,4 @@
-"""What all handlers share: the controller, the route that a path names, and how an answer is made."""
+"""What all handlers share: the controller, the route that a path names, who asks, and how an answer is made."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from proxy.admin.problems import unknown_route
 from proxy.admin.surface import Controls, Json
 
 CONTROLS: Final = web.AppKey("controls", Controls)
+PRINCIPAL: Final = web.RequestKey("principal", str)
+"""The name of the credential that a request came with."""
+ACTOR_HEADER: Final = "x-understudy-actor"
+MAX_ACTOR_CHARS: Final = 120
 
 
 def known(request: web.Request) -> Json:
@@ -35,3 +39,12 @@ def answer(value: Any) -> web.Response:
     """A document as the answer."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return web.Response(text=text, content_type="application/json")
+
+
+def actor(request: web.Request) -> str:
+    """Who gave a command, for the journal: the name of the credential is proven, what the header says is not."""
+    given = "".join(c for c in request.headers.get(ACTOR_HEADER, "") if c.isprintable()).strip()
+    proven = request.get(PRINCIPAL, "")
+    if proven:
+        return f"{proven}: {given}"[:MAX_ACTOR_CHARS] if given else proven
+    return given[:MAX_ACTOR_CHARS] or f"api@{request.remote or 'unknown'}"

@@ -17,11 +17,11 @@ from proxy.admin.problems import RefusalError
 
 HISTORY_LIMIT: Final = 100
 HISTORY_MOST: Final = 1000
-_MOST_ID: Final = 2**63 - 1
+MOST_ID: Final = 2**63 - 1
 """As SQLite counts."""
 
 
-def _digits(value: object) -> object:
+def digits(value: object) -> object:
     """Whole numbers as people write them: `²`, `1_000` and `1e3` are none."""
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20 else -1
 
@@ -35,17 +35,17 @@ class Parameters(Described):
 class PageQuery(Parameters):
     """Which part of a journal."""
 
-    limit: Annotated[int, Field(ge=1, le=HISTORY_MOST), BeforeValidator(_digits)] = HISTORY_LIMIT
+    limit: Annotated[int, Field(ge=1, le=HISTORY_MOST), BeforeValidator(digits)] = HISTORY_LIMIT
     """How many entries at most."""
 
-    before: Annotated[int, Field(ge=1, le=_MOST_ID), BeforeValidator(_digits)] | None = None
+    before: Annotated[int, Field(ge=1, le=MOST_ID), BeforeValidator(digits)] | None = None
     """Entries with a lower id alone: `nextBefore` of the page before."""
 
 
 class EventsQuery(Parameters):
     """Where a stream of events goes on; the header Last-Event-ID, which browsers send, counts more."""
 
-    after: Annotated[int, Field(ge=0, le=_MOST_ID), BeforeValidator(_digits)] | None = None
+    after: Annotated[int, Field(ge=0, le=MOST_ID), BeforeValidator(digits)] | None = None
     """Entries of the journal with a higher id come first. Without it the stream begins with what is new."""
 
 
@@ -59,14 +59,14 @@ class ReportQuery(Parameters):
 class WhyQuery(Parameters):
     """Which decision."""
 
-    entry: Annotated[int, Field(ge=1, le=_MOST_ID), BeforeValidator(_digits)] | None = None
+    entry: Annotated[int, Field(ge=1, le=MOST_ID), BeforeValidator(digits)] | None = None
     """The id of its entry in the journal. Without it the last one that was made on evidence."""
 
 
 class RecordedQuery(Parameters):
     """Where a recording goes on."""
 
-    after: Annotated[int, Field(ge=0, le=_MOST_ID), BeforeValidator(_digits)] = 0
+    after: Annotated[int, Field(ge=0, le=MOST_ID), BeforeValidator(digits)] = 0
     """Rows with a higher id alone: `nextAfter` of the page before."""
 
 

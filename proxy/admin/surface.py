@@ -67,6 +67,24 @@ class Records(Protocol):
         """What a decision was made on, and whether this release decides the same; None if there is none."""
 
 
+class Captures(Protocol):
+    """Captured requests. Both questions raise StoreError where the store cannot be used."""
+
+    @property
+    def kept(self) -> Mapping[tuple[str, str], int]:
+        """How many were kept since the start, by route and kind."""
+
+    @property
+    def dropped(self) -> Mapping[tuple[str, str], int]:
+        """How many the controller could not keep, by route and reason."""
+
+    async def page(self, route: str, kind: str | None, limit: int, before: int | None) -> tuple[list[Json], bool]:
+        """Those of a route, the newest first, with an id below `before`; and whether there are more."""
+
+    async def forget(self, route: str, actor: str) -> int:
+        """Take away all of a route; how many."""
+
+
 class Controls(Protocol):
     """The controller as the admin API sees it. All methods are called from the controller's own loop."""
 
@@ -101,6 +119,10 @@ class Controls(Protocol):
     @property
     def feedback(self) -> Desk:
         """Where truths are told."""
+
+    @property
+    def captures(self) -> Captures:
+        """What was captured."""
 
     @property
     def records(self) -> Records:

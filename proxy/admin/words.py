@@ -183,3 +183,14 @@ def moment(at_s: float | None) -> str:
     '2027-01-15 08:00:00 UTC'
     """
     return NOTHING if at_s is None else datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def visible(text: str) -> str:
+    """A text from outside as a terminal may have it: what is no letter, digit, sign or space is written as its code.
+    Control characters would move the cursor, colour what follows, or have the terminal answer; others turn the order
+    of what stands beside them around, or cannot be seen.
+
+    >>> visible("red \\x1b[31m, \\u202eback")
+    'red \\\\x1b[31m, \\\\u202eback'
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)

@@ -20,12 +20,12 @@ which answers were heard of. `fleet` are the workers, `push` the way to them, `h
 is what is kept (`database` which kind it is in, `journal` its entries, `chain` what links them, `post` what webhooks
 have yet to be told), `keeper` a store that may be away, `keys` what workers get of it, `records` what people ask of it,
 `journaling` what is written of a change, `why` how a decision is derived again, `recording` what judges were given
-(`slices` in the database), `drive` a rollout on a virtual clock, `replay` one on what was recorded, `backtest` under
-another file, `retention` what goes again (`pruning` in the database). `health` asks endpoints whether they are well,
-`smoke` whether they answer as they should, both by `asking`, `swapping` and `rolling` have versions and endpoints
-stopped and started, by `ordering`, `views`, `held` and `endpoints` are how all of it looks to people, `drift` where it
-is not what the file says, `role` the process, `isolation` keeps the trouble of one route from the others, `cohorts`
-says who has which users, `race` which of several candidates are left, `paired` what both versions answered. `source`
-says which configurations may go live, and `vacated` which would give clients to what is stopped. State is kept in the
-store before anything is pushed.
+(`slices` in the database), `captures` which requests workers captured (`kept_captures` in the database), `drive` a
+rollout on a virtual clock, `replay` one on what was recorded, `backtest` under another file, `retention` what goes
+again (`pruning` in the database). `health` asks endpoints whether they are well, `smoke` whether they answer as they
+should, both by `asking`, `swapping` and `rolling` have versions and endpoints stopped and started, by `ordering`,
+`views`, `held` and `endpoints` are how all of it looks to people, `drift` where it is not what the file says, `role`
+the process, `isolation` keeps the trouble of one route from the others, `cohorts` says who has which users, `race`
+which of several candidates are left, `paired` what both versions answered. `source` says which configurations may go
+live, and `vacated` which would give clients to what is stopped. State is kept in the store before anything is pushed.
 """

@@ -237,6 +237,7 @@ def _route(
         names_backend=route.response_headers.backend,
         server_timing=route.response_headers.server_timing,
         hold=guards.hold(route.hold) if state is not None and swaps.is_held(state) else None,
+        capture=None if route.capture is None else guards.captured(route.capture),
     )
 
 

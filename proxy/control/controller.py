@@ -29,7 +29,7 @@ from config.files import NOTHING, Contents
 from config.loader import Loaded
 from config.masking import Masks
 from config.problems import ConfigError, Problem
-from proxy.control import drift, endpoints, intent, outlook, views
+from proxy.control import captures, drift, endpoints, intent, outlook, views
 from proxy.control.evidence import TICK_AFTER_S
 from proxy.control.feedback import Desk
 from proxy.control.fleet import Fleet
@@ -71,14 +71,15 @@ class Controller:
         self._launch, self._clock, self._monotonic = launch, clock, monotonic
         self._started_s = clock()
         self.reader = Reader(ledger_fd)
-        self._push = PushServer()
-        self._fleet = Fleet(self.reader, Slot(slot_fd), self._push, monotonic)
         self._keeper = Keeper(launch.store_url, launch.instance)
+        self._retention = Retention(self._keeper, clock)
+        self.captures = captures.Captures(self._keeper, self._retention, clock)
+        self._push = PushServer(self.captures.take)
+        self._fleet = Fleet(self.reader, Slot(slot_fd), self._push, monotonic)
         self._health_news, self._health_told = asyncio.Event(), asyncio.Event()
         self._checks = Checks(self._health_news.set, clock)
         self._checks.inherit(self._fleet.snapshot)
         self.records = Records(self._keeper)
-        self._retention = Retention(self._keeper, clock)
         self._plane = Plane(self.reader, self._fleet, self._keeper, places(launch), clock, monotonic, self._checks)
         self._source = Source(launch.config_path, self._keeper, self._standing)
         self._recovered = False
@@ -109,6 +110,7 @@ class Controller:
             tasks.create_task(self._go_on_by_health())
             tasks.create_task(self._try_again())
             tasks.create_task(self._retention.follow(self._stop))
+            tasks.create_task(self.captures.follow(self._stop))
 
     def stop(self) -> None:
         """Have `run` return."""

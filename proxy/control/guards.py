@@ -1,4 +1,5 @@
-"""From what the file says of rate limits, faults on purpose and the log to what a worker does of it. Pure."""
+"""From what the file says of rate limits, faults on purpose, holds, captures and the log to what a worker does of it.
+Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +7,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from config.access_log import AccessLog
+from config.capture import Capture, steps_of
 from config.fault_injection import FaultInjection
 from config.hold import Hold
 from config.rate_limits import RateLimit
-from proxy import snapshot
+from proxy import capture, snapshot
 from proxy.control.matches import keys_of, match_of
 from proxy.snapshot import CIRCLE
 
@@ -61,4 +63,19 @@ def access_log(log: AccessLog) -> snapshot.AccessLog:
         tuple(name.lower() for name in log.headers),
         log.query,
         log.max_buffer_bytes,
+    )
+
+
+def captured(given: Capture) -> capture.Capture:
+    """Which requests are written down, and by which rules."""
+    return capture.Capture(
+        share=round(given.percent * _PER_PERCENT),
+        disagreements=given.disagreements,
+        errors=given.errors,
+        per_minute=given.per_minute,
+        max_body_bytes=given.max_body_bytes,
+        fields=tuple(capture.Field(steps_of(path), policy) for path, policy in given.fields.items()),
+        other=given.other_fields,
+        path=given.path,
+        headers=tuple((name.lower(), policy) for name, policy in given.headers.items()),
     )

@@ -1,8 +1,8 @@
 """The keys that workers get: made at random when they are first asked for, and kept in the store.
 
-`feedback` seals the names of answers, `labels` is what labels are hashed with. Both outlive every process, since names
-and hashes have to mean the same afterwards. A controller that does not reach its store goes on with the keys that the
-workers have.
+`feedback` seals the names of answers, `labels` is what labels and captured values are hashed with. Both outlive every
+process, since names and hashes have to mean the same afterwards. A controller that does not reach its store goes on
+with the keys that the workers have.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Keys:
         """The snapshot with those that its routes need, and no others."""
         read = [route.predictions.outputs for route in snapshot.routes if route.predictions is not None]
         hashes = any(output.privacy in ("hash", "mask") for outputs in read for output in outputs)
+        hashes |= any(route.capture is not None and route.capture.digests for route in snapshot.routes)
         return replace(
             snapshot,
             feedback_key=self.feedback if any(route.feedback for route in snapshot.routes) else b"",

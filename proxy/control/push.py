@@ -16,6 +16,7 @@ from typing import Final
 
 import structlog
 
+from proxy.capture import Captured
 from proxy.channel import Ack, Frames, Hello, Message, Push, encode
 
 READ_BYTES: Final = 1 << 16
@@ -34,9 +35,10 @@ class Peer:
 
 
 class PushServer:
-    """The controller's end of the channel."""
+    """The controller's end of the channel. `captured` takes the requests that workers captured."""
 
-    def __init__(self) -> None:
+    def __init__(self, captured: Callable[[Captured], None] = lambda _: None) -> None:
+        self._captured = captured
         self._peers: dict[asyncio.StreamWriter, Peer] = {}
         self._server: asyncio.Server | None = None
         self._frame = b""
@@ -102,6 +104,9 @@ class PushServer:
             case Ack(worker, generation):
                 if writer in self._peers:
                     self._peers[writer].generation = generation
+            case Captured():
+                self._captured(message)
+                return
             case Push():
                 raise ValueError("a worker sent a snapshot")
         self._news.set()

@@ -11,6 +11,7 @@ import structlog
 
 from config import schema
 from proxy.control.keeper import Keeper
+from proxy.control.kept_captures import Kept
 from proxy.control.pruning import Limits, Pruned
 from proxy.control.store import Store, StoreError
 
@@ -27,7 +28,12 @@ def limits_of(config: schema.Config) -> Limits:
     """What a configuration says."""
     store = config.store
     kept = store.retention
-    return Limits(kept.journal, kept.evidence, kept.recordings, store.max_bytes)
+    return Limits(kept.journal, kept.evidence, kept.recordings, store.max_bytes, _captures(config))
+
+
+def _captures(config: schema.Config) -> dict[str, Kept]:
+    found = {route.name: route.capture for route in config.routes if route.capture is not None}
+    return {name: Kept(capture.keep, capture.max_records) for name, capture in found.items()}
 
 
 class Retention:

@@ -25,6 +25,7 @@ task, no timer, no regex and no log line.
 
 Where a route asks for it, `limiting` turns requests away, `injection` has them fail, `holding` has them wait, answers
 get a name (`proxy.answer_id`), and `disguise` says what is written in place of labels. Where a log is asked for,
-exchanges are `logged`, `access_log` says what a line has and `log_file` writes it. Where the limits have a least rate,
-`pace` says which bodies come too slowly.
+exchanges are `logged`, `access_log` says what a line has and `log_file` writes it. Where requests are `captured`,
+`capturing` says which and sends them up, and `redaction` what of them. Where the limits have a least rate, `pace` says
+which bodies come too slowly.
 """

@@ -22,6 +22,7 @@ from proxy.data.logged import LoggedExchange
 from proxy.data.patience import MAX_WAITING, READ_BYTES
 from proxy.data.request_head import NO_CONNECT, Refused, read_head, read_trailer, too_large
 from proxy.data.request_line import CHUNKED, RequestLine
+from proxy.data.router import Head
 from proxy.data.routing import Context
 from proxy.data.trust import Caller
 from proxy.data.upgrade import Early, asked, without
@@ -173,9 +174,17 @@ class Intake(Client):
         line.body = CHUNKED if head.chunked else head.length or 0
         self._left_bytes = line.body if line.body >= LONG_BYTES else 0
         context = self._context
-        log = context.access_log
-        self._open = Exchange(self, context, head) if log is None else LoggedExchange(self, context, head, log)
+        self._open = self._noted(head) if context.noted else Exchange(self, context, head)
         self._queue.append(self._open)
+
+    def _noted(self, head: Head) -> Exchange:
+        """An exchange that is noted."""
+        context = self._context
+        if context.captures is None:
+            return LoggedExchange(self, context, head, context.access_log)
+        from proxy.data.captured import CapturedExchange
+
+        return CapturedExchange(self, context, head, context.access_log, context.captures)
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""

@@ -1,6 +1,7 @@
 """An exchange that is noted for the access log.
 
-It is a class of its own, chosen where a log is on: where it is off, nothing of this costs anything.
+It is a class of its own, chosen where a log is on, or requests are captured: where neither is, nothing of this costs
+anything.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class LoggedExchange(Exchange):
 
     __slots__ = ("_asked", "_begun_s", "_bytes_out", "_copies", "_first_byte_s", "_log")
 
-    def __init__(self, client: Client, context: Context, head: Head, log: AccessLog) -> None:
+    def __init__(self, client: Client, context: Context, head: Head, log: AccessLog | None) -> None:
         super().__init__(client, context, head)
         self._log = log
         self._asked = self._bytes_out = 0
@@ -66,19 +67,20 @@ class LoggedExchange(Exchange):
 
     def _finish(self, fault: Fault, keep: bool) -> None:
         super()._finish(fault, keep)
-        if self._log.wants(fault, self._status):
-            self._log.write(self._line(fault, monotonic() - self._begun_s))
+        log = self._log
+        if log is not None and log.wants(fault, self._status):
+            log.write(self._line(log, fault, monotonic() - self._begun_s))
 
-    def _line(self, fault: Fault, duration_s: float) -> Line:
+    def _line(self, log: AccessLog, fault: Fault, duration_s: float) -> Line:
         head, arm = self.head, self._arm
         named = self._sent_s and self._first_byte_s >= self._sent_s
         return Line(
             moment(duration_s),
-            request_id=_request_id(head),
+            request_id=request_id(head),
             trace_id=_trace_id(head),
             client=head.peer,
             method=head.method.decode("latin-1"),
-            path=self._log.path(head.sent or head.target),
+            path=log.path(head.sent or head.target),
             route="" if self._plan is None else self._plan.route.name,
             backend="" if arm is None else arm.upstream.backend.name,
             role="" if arm is None else arm.role,
@@ -91,7 +93,7 @@ class LoggedExchange(Exchange):
             upstream_ms=round((self._first_byte_s - self._sent_s) * 1000, 3) if named else None,
             attempts=self._asked + (0 if self._retrying is None else self._retrying.retries),
             mirrored_to=tuple(self._copies),
-            headers=self._log.values(head.headers),
+            headers=log.values(head.headers),
         )
 
     def _flags(self, fault: Fault) -> str:
@@ -103,7 +105,7 @@ class LoggedExchange(Exchange):
         return ",".join(flags)
 
 
-def _request_id(head: Head) -> str:
+def request_id(head: Head) -> str:
     """What the backend was told, or else what the client has said."""
     told = head.forwarded.rpartition(b"x-request-id: ")[2] if b"x-request-id: " in head.forwarded else None
     value = told.partition(b"\r\n")[0] if told is not None else head.header(b"x-request-id") or b""

@@ -91,7 +91,7 @@ class PredictionReader:
 
     def _values(self, headers: Headers, body: bytes) -> list[list[Any] | None] | None:
         """The raw values of each output (None where it is missing), or None where the body cannot be read."""
-        text = _plain(headers, body, self.max_body_bytes)
+        text = plain(headers, body, self.max_body_bytes)
         if text is None:
             return None
         if self._v2:
@@ -143,7 +143,7 @@ def _decode(decoder: Any, text: bytes) -> Any:
             return _UNREADABLE
 
 
-def _plain(headers: Headers, body: bytes, max_bytes: int) -> bytes | None:
+def plain(headers: Headers, body: bytes, max_bytes: int) -> bytes | None:
     """The body without its content coding, or None where it cannot be undone within the bound."""
     coding = b""
     json_bytes = None

@@ -6,9 +6,9 @@ opens and closes no connection. Exchanges in flight keep the plan that they bega
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.answer_id import Stamp
 from proxy.data.access_log import AccessLog
@@ -26,6 +26,9 @@ from proxy.ledger.guards import DIRECT, Guards, RouteCounts
 from proxy.ledger.row import NOWHERE, Row
 from proxy.ledger.writer import Writer
 from proxy.snapshot import Arm, Backend, Endpoint, Mirror, RateLimit, Route, RowRef, Snapshot
+
+if TYPE_CHECKING:
+    from proxy.data.capturing import CapturePlan, Captures
 
 ASKED_FOR: Final = b"x-understudy-backend"
 """The field with which a client asks for a version by name."""
@@ -97,6 +100,7 @@ class RoutePlan:
     direct: DirectAccess | None = None
     timed: bool = False
     room: Room | None = None
+    capture: CapturePlan | None = None
 
 
 class Routing:
@@ -133,8 +137,18 @@ class Routing:
         if previous is None or not previous.generation:
             writer.guards.begin(route.name for route in snapshot.routes)
         self.rooms: dict[str, Room] = _rooms(snapshot, writer, {} if previous is None else previous.rooms)
-        self.plans = tuple(
-            _plan(route, ordered, writer, limiters, self.stamp, self.rooms.get(route.name), snapshot.label_key)
+        captures = _captures(snapshot, writer, () if previous is None else previous.plans)
+        self.plans: tuple[RoutePlan, ...] = tuple(
+            _plan(
+                route,
+                ordered,
+                writer,
+                limiters,
+                self.stamp,
+                self.rooms.get(route.name),
+                snapshot.label_key,
+                captures.get(route.name),
+            )
             for route in snapshot.routes
         )
 
@@ -192,6 +206,20 @@ def _rooms(snapshot: Snapshot, writer: Writer, before: Mapping[str, Room]) -> di
     return rooms
 
 
+def _captures(snapshot: Snapshot, writer: Writer, before: Sequence[RoutePlan]) -> dict[str, CapturePlan]:
+    """The routes of which requests are captured; what does so is only loaded where there are some."""
+    found: dict[str, CapturePlan] = {}
+    held = {plan.route.name: plan.capture for plan in before}
+    for route in snapshot.routes:
+        if route.capture is not None:
+            from proxy.data.capturing import plan_of
+
+            counts, workers = writer.guards.route(route.name), writer.shape.workers
+            plan = plan_of(route.name, route.capture, snapshot.label_key, counts, workers, held.get(route.name))
+            found[route.name] = plan
+    return found
+
+
 def _plan(
     route: Route,
     upstreams: list[Upstream],
@@ -200,6 +228,7 @@ def _plan(
     stamp: Stamp | None,
     room: Room | None,
     label_key: bytes,
+    capture: CapturePlan | None,
 ) -> RoutePlan:
     outputs = len(route.predictions.outputs) if route.predictions else 0
 
@@ -217,7 +246,10 @@ def _plan(
         arms,
         mirrors,
         PredictionReader(route.predictions, writer, label_key) if route.predictions else None,
-        max((mirror.mirror.max_body_bytes for mirror in mirrors), default=0),
+        max(
+            max((mirror.mirror.max_body_bytes for mirror in mirrors), default=0),
+            0 if capture is None else capture.max_body_bytes,
+        ),
         None if route.retries is None else RetryPlan(route.retries),
         (route.retries and route.retries.try_timeout_s) or route.request_timeout_s,
         _limit(route, writer.guards, limiters) if route.rate_limits else None,
@@ -226,6 +258,7 @@ def _plan(
         _direct(route, upstreams, writer, injector) if route.direct else None,
         route.server_timing,
         room,
+        capture,
     )
 
 
@@ -289,10 +322,18 @@ class Context:
     live: set[Timed] = field(default_factory=set)
     admission: Admission = field(default_factory=Admission)
     access_log: AccessLog | None = None
+    captures: Captures | None = None
+    noted: bool = False
+    """Whether exchanges are, for one of the two."""
     draining: bool = False
     requests: int = 0
     copies: int = 0
     """How many of `live` are copies for a shadow, which no client waits for."""
+
+    def note(self, access_log: AccessLog | None, captures: Captures | None = None) -> None:
+        """Have exchanges from now on noted for these."""
+        self.access_log, self.captures = access_log, captures
+        self.noted = access_log is not None or captures is not None
 
     def request_id(self) -> bytes:
         """A name for a request that came without one: unique to the worker's life and its count."""

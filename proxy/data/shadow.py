@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import random
 from time import monotonic
-from typing import Final
+from typing import Final, Protocol
 
 from proxy.data.bodies import Piece
 from proxy.data.copying import Copy
@@ -28,6 +28,21 @@ _NONE: Final = Fault.NONE
 """Looked up once: see `proxy.data.reply`."""
 
 
+class Watch(Protocol):
+    """Whoever wants to see what becomes of a copy."""
+
+    def shadow(
+        self,
+        context: Context,
+        plan: RoutePlan,
+        copy: MirrorPlan,
+        readings: Sequence[Reading],
+        latency_s: float,
+        triple: Triple | None,
+    ) -> Shadow:
+        """The copy, as one that is seen."""
+
+
 def mirror(
     context: Context,
     plan: RoutePlan,
@@ -37,12 +52,13 @@ def mirror(
     latency_s: float,
     fault: Fault,
     upstream: Upstream | None = None,
+    watch: Watch | None = None,
 ) -> Sequence[str]:
     """Send the copies that a finished request is due; the names of the versions that get one.
 
     `body` is None where it was not kept. `latency_s` is stable's, 0 where stable failed and there is nothing to
     compare with. A `fault` of the client's says that there was no whole request, or nobody to answer it. `upstream` is
-    who answered, and may be asked again.
+    who answered, and may be asked again. `watch` sees every copy.
     """
     gone = fault is not _NONE and FACTS[fault].side is Side.CLIENT and fault is not Fault.BODY_TOO_LARGE
     sent = []
@@ -69,7 +85,7 @@ def mirror(
         elif copy.upstream.copies >= copy.mirror.max_concurrency:
             writer.skip(copy.row, Skip.BUSY)
         else:
-            _send(context, plan, copy, head, b"".join(body), readings, latency_s, upstream)
+            _send(context, plan, copy, head, b"".join(body), readings, latency_s, upstream, watch)
             sent.append(copy.upstream.backend.name)
     return sent
 
@@ -83,6 +99,7 @@ def _send(
     readings: Sequence[Reading],
     latency_s: float,
     upstream: Upstream | None,
+    watch: Watch | None,
 ) -> None:
     """Send one copy, and at times the same to stable again."""
     request = to_shadow(head, len(body), copy.changed, copy.field_lines, context.request_id) + body
@@ -99,7 +116,11 @@ def _send(
     context.writer.arrive(copy.row, arrived_s)
     if triple is not None:
         triple.begin(arrived_s)
-    Shadow(context, plan, copy, readings, latency_s, triple).start(request, arrived_s, timeout_s)
+    if watch is None:
+        shadow = Shadow(context, plan, copy, readings, latency_s, triple)
+    else:
+        shadow = watch.shadow(context, plan, copy, readings, latency_s, triple)
+    shadow.start(request, arrived_s, timeout_s)
     if triple is None or pool is None or upstream is None:
         return
     if triple.pointless:
@@ -111,7 +132,7 @@ def _send(
 class Shadow(Copy):
     """The copy for a version that rehearses, under way."""
 
-    __slots__ = ("_copy", "_latency_s", "_readings", "_triple")
+    __slots__ = ("_compared", "_copy", "_latency_s", "_readings", "_triple")
 
     def __init__(
         self,
@@ -127,6 +148,7 @@ class Shadow(Copy):
         self._readings = readings
         self._latency_s = latency_s
         self._triple = triple
+        self._compared: Compared = ()
 
     def _finish(self, fault: Fault, skip: Skip | None, now_s: float) -> None:
         context, copy, reader = self._context, self._copy, self._plan.reader
@@ -143,6 +165,7 @@ class Shadow(Copy):
                 compared = reader.compare(self._readings, readings)
             if reader is not None and not compared:
                 context.writer.skip(copy.row, Skip.UNREADABLE)
+            self._compared = compared
             context.writer.pair(copy.row, self._arrived_s, now_s, ratio, compared)
         if self._triple is not None:
             self._triple.shadow(compared, now_s)

@@ -17,7 +17,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from time import monotonic, time
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import uvloop
 
@@ -42,6 +42,9 @@ from proxy.ledger.writer import Writer
 from proxy.slot import Slot
 from proxy.snapshot import Snapshot, decode
 
+if TYPE_CHECKING:
+    from proxy.data.capturing import Captures
+
 SWEEP_S: Final = 0.1
 """How often deadlines are looked at; they are exact to this much."""
 DRAIN_LOOK_S: Final = 0.02
@@ -65,6 +68,8 @@ class Worker:
         self._clients: set[ClientConnection] = set()
         self._stop = asyncio.Event()
         self._sweeps = 0
+        self._channel: asyncio.StreamWriter | None = None
+        """The way to the controller, while there is one."""
         self.context = Context(Routing(Snapshot(0), writer, names=Names()), writer, secrets.token_hex(6).encode())
 
     async def run(self, channel_path: str, drain_timeout_s: float) -> None:
@@ -89,7 +94,8 @@ class Worker:
         """Route by this snapshot from now on; the first one opens the doors."""
         routing = Routing(snapshot, self._writer, self.context.routing)
         self.context.routing = routing
-        self.context.access_log = access_log.adopt(snapshot.access_log, self._writer, self.context.access_log)
+        noted = access_log.adopt(snapshot.access_log, self._writer, self.context.access_log)
+        self.context.note(noted, self._captures(snapshot))
         first = not self._acceptors
         if first:
             self._acceptors = [
@@ -100,6 +106,14 @@ class Worker:
         self._writer.set_worker(W_GENERATION, snapshot.generation)  # last: it says that clients are taken
         if first:
             log("info", "serving", generation=snapshot.generation, worker=self._index, compiled=COMPILED)
+
+    def _captures(self, snapshot: Snapshot) -> Captures | None:
+        """Where captured requests wait; none, and nothing of it loaded, where no route asks for any."""
+        if all(route.capture is None for route in snapshot.routes):
+            return None
+        from proxy.data.capturing import Captures
+
+        return self.context.captures or Captures()
 
     async def _listen(self, path: str) -> None:
         """Hold a connection to the controller, and adopt what it pushes."""
@@ -114,6 +128,7 @@ class Worker:
             except (OSError, ValueError, LookupError, re.error) as error:
                 log("warning", "channel failed", error=str(error), worker=self._index)
             finally:
+                self._channel = None
                 writer.close()
             await asyncio.sleep(RECONNECT_S)
 
@@ -121,6 +136,7 @@ class Worker:
         generation = self.context.routing.generation
         writer.write(channel.encode(channel.Hello(self._index, os.getpid(), generation)))
         frames = channel.Frames()
+        self._channel = writer
         while data := await reader.read(1 << 20):
             for message in frames.feed(data):
                 if isinstance(message, channel.Push):
@@ -137,6 +153,7 @@ class Worker:
             client.drain(now_s)
         if context.access_log is not None:
             context.access_log.flush()
+        self._send_captured()
         for upstream in context.routing.upstreams.values():
             while upstream.news:
                 level, event, facts = upstream.news.popleft()
@@ -153,6 +170,12 @@ class Worker:
         writer.set_worker(W_HEARTBEAT, now_s)
         writer.set_worker(W_IN_FLIGHT, len(context.live) - context.copies)
         asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def _send_captured(self) -> None:
+        """Some of what was captured, while there is a controller."""
+        captures, up = self.context.captures, self._channel
+        if captures is not None and up is not None:
+            captures.pump(up.write, up.transport.get_write_buffer_size)
 
     def _tell_endpoints(self) -> None:
         """How endpoints stand, once a second each: a tenth of the backends at a time, as there may be thousands."""
@@ -180,6 +203,7 @@ class Worker:
             await asyncio.sleep(DRAIN_LOOK_S)
         for room in self.context.routing.rooms.values():
             room.clear(monotonic())
+        self._send_captured()
         if self.context.access_log is not None:
             self.context.access_log.close(access_log.CLOSE_S)
         log("info", "stopped", cut=self.context.admission.total, worker=self._index)

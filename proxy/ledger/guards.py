@@ -42,6 +42,9 @@ HOLD_REFUSED: Final = 10
 """Requests that could not wait, for want of room or of time."""
 WAITING: Final = 11
 """How many wait now."""
+CAPTURE_LIMITED: Final = 12
+"""Requests that were not captured: beyond `perMinute`, and for want of room on the way up."""
+CAPTURE_DROPPED: Final = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class GuardTotals:
     left: int = 0
     hold_refused: int = 0
     waiting: int = 0
+    capture_limited: int = 0
+    capture_dropped: int = 0
 
 
 class RouteCounts:
@@ -146,7 +151,7 @@ def totals(cells: memoryview[float], base: int, name: str) -> GuardTotals:
     tag = _tag(xxh3_64_intdigest(name.encode()))
     for at in _places(base, tag):
         if cells[at] == tag:
-            return GuardTotals(*(int(cells[at + cell]) for cell in range(RATE_LIMITED, WAITING + 1)))
+            return GuardTotals(*(int(cells[at + cell]) for cell in range(RATE_LIMITED, CAPTURE_DROPPED + 1)))
         if not cells[at]:
             break
     return GuardTotals()

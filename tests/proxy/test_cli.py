@@ -88,7 +88,7 @@ def test_help_is_quick_and_names_every_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "LOADED []" in done.stdout
-    assert len(app.registered_commands) == 21
+    assert len(app.registered_commands) == 22
     for command in app.registered_commands:
         name = command.callback.__name__
         assert f" {name} " in done.stdout
@@ -527,3 +527,17 @@ def test_validate_warns_of_margins_out_of_reach(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "warning: route fraud: errors needs about" in result.stderr
     assert len(json.loads(run("validate", str(file), "--json").stdout)["warnings"]) == 1
+
+
+def test_captures_are_shown_and_taken_away(admin, controller):
+    """Broken: an engineer reads JSON by hand, or takes away more than was meant."""
+    assert "stable fraud-v1" in run("captures", "fraud", "--kind", "disagreement", "--admin", admin).stdout
+    found = run("captures", "fraud", "--limit", "2", "--before", "9", "--json", "--admin", admin).stdout
+    assert [each["id"] for each in json.loads(found[found.index("{") :])["captures"]] == [8, 7]
+    assert found.isascii(), "a stranger's text reaches the terminal"
+    assert run("captures", "fraud", "--kind", "odd", "--admin", admin).exit_code == 1
+    assert run("captures", "fraud", "--delete", "--kind", "error", "--admin", admin).exit_code == 2
+    assert controller.captures.forgotten == []
+    done = run("captures", "fraud", "--delete", "--admin", admin)
+    assert done.stdout.endswith("4 captured requests are taken away\n")
+    assert len(controller.captures.forgotten) == 1

@@ -20,6 +20,7 @@ from proxy.faults import Fault, Repeat, Retry, Skip
 from proxy.ledger import guards, layout
 from proxy.ledger.reader import Reader, Totals
 from proxy.ledger.writer import Writer
+from tests.support.captures import FakeCaptures
 from tests.support.slices import errors
 
 STARTED_S = 1_800_000_000.0
@@ -53,6 +54,7 @@ class FakeController:
         self.admin: Admin | None = Admin()
         self.contents = NOTHING
         self.feedback = Desk(lambda: (), lambda: FEEDBACK_KEY, lambda: STARTED_S)
+        self.captures = FakeCaptures()
         self.document = route_document()
         self.plain = plain_document()
         self.entries = history_entries()
@@ -147,7 +149,7 @@ class FakeController:
                 "error": self.store_error,
                 "bytes": 4_096_000,
                 "maxBytes": 1 << 30,
-                "removed": {"recordings": 7, "evidence": 0, "configs": 0, "entries": 0},
+                "removed": {"recordings": 7, "evidence": 0, "configs": 0, "entries": 0, "captures": 0},
             },
             "workers": [
                 {"index": i, "pid": 5000 + i, "generation": 7, "connections": 3, "inFlight": 1, "alive": i == 0}

@@ -13,6 +13,7 @@ from proxy.admin.exposition import registry
 from proxy.admin.latency import Latencies
 from proxy.control.rollout import Phase
 from proxy.control.truths import Refusal
+from proxy.ledger.guards import CAPTURE_DROPPED, CAPTURE_LIMITED
 from tests.support.fake_controller import NOW_SLICE_S, FakeController, problem
 
 
@@ -229,3 +230,15 @@ def test_the_document_names_every_metric(controller):
     latencies = Latencies(controller.reader, lambda: NOW_SLICE_S + 1)
     text = generate_latest(registry(controller, latencies)).decode()
     assert listed == set(re.findall(r"^# TYPE (understudy_\w+)", text, re.M))
+
+
+def test_captures_and_what_was_not_captured(controller):
+    """Broken: nobody sees that captures are lost, and takes a few for all."""
+    for writer in controller.writers:
+        writer.guards.route("fraud").add(CAPTURE_LIMITED)
+    controller.writers[1].guards.route("fraud").add(CAPTURE_DROPPED)
+    value = scrape(controller)
+    assert value("understudy_captures_total", route="fraud", kind="sample") == 7
+    found = {reason: value("understudy_captures_dropped_total", route="fraud", reason=reason)
+             for reason in ("limit", "worker", "store")}  # fmt: skip
+    assert found == {"limit": 2, "worker": 1, "store": 3}

@@ -15,6 +15,7 @@ from config import files, schema
 from config.limits import Limits
 from config.listening import Listen
 from proxy import snapshot
+from proxy.capture import Capture, Field
 from proxy.control.compile import ArmShare, compile, layout, listeners, seed
 from proxy.control.places import Place
 from proxy.control.rollout import Phase, State
@@ -328,6 +329,24 @@ def test_each_socket_has_the_listener_of_its_address() -> None:
     assert listeners([c], ["127.0.0.1:9"], before) == before, "its address changed: it goes on as it was"
     assert listeners([c], ["127.0.0.1:9"]) == (listener("127.0.0.1:9", closed=True),), "nothing is known of it"
     assert listeners([a, a], ["127.0.0.1:1"] * 2) == listeners([a, a])
+
+
+def test_captures_reach_the_workers() -> None:
+    """What a file hides would be let out, or a bound of it would hold nowhere."""
+    given = {
+        "percent": 0.5, "disagreements": True, "errors": True, "perMinute": 7, "maxBodyBytes": 4096, "path": "mask",
+        "fields": {"rows[*].name": "hash", "x": "keep"}, "otherFields": "mask", "headers": {"X-Request-ID": "keep"},
+    }  # fmt: skip
+    route = {
+        **canary(),
+        "capture": given,
+        "predictions": {"protocol": "json", "outputs": ({"name": "l", "kind": "category", "path": "x"},)},
+    }
+    assert compile(config(route), {}, {}, {}, 7).routes[0].capture == Capture(
+        5000, True, True, 7, 4096, (Field(("rows", "*", "name"), "hash"), Field(("x",), "keep")), "mask", "mask",
+        (("x-request-id", "keep"),),
+    )  # fmt: skip
+    assert compile(config(canary()), {}, {}, {}, 7).routes[0].capture is None
 
 
 def test_balancing_reaches_the_workers() -> None:

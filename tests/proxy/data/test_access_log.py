@@ -33,14 +33,14 @@ def lines(plane: Plane, clock: Clock, tmp_path: Path, monkeypatch: pytest.Monkey
         log = plane.context.access_log
         assert log is not None
         log.close(10)
-        plane.context.access_log = access_log.AccessLog(log.settings, plane.writer)
+        plane.context.note(access_log.AccessLog(log.settings, plane.writer))
         return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
 
     return written
 
 
 def turn(plane: Plane, settings: AccessLog | None) -> None:
-    plane.context.access_log = access_log.adopt(settings, plane.writer, plane.context.access_log)
+    plane.context.note(access_log.adopt(settings, plane.writer, plane.context.access_log))
 
 
 async def test_a_line_has_the_facts_of_a_request(plane: Plane, lines: Lines) -> None:

@@ -205,7 +205,7 @@ class World:
         plane.context.routing = Routing(snapshot, plane.writer, plane.context.routing)
         self.upstreams.update(plane.context.routing.upstreams.values())
         log = dice.choice((None, AccessLog(str(self.folder / dice.choice("ab")), CIRCLE)))
-        plane.context.access_log = access_log.adopt(log, plane.writer, plane.context.access_log)
+        plane.context.note(access_log.adopt(log, plane.writer, plane.context.access_log))
 
     def say(self, person: Person) -> None:
         """A request of some kind, in pieces; now and then the next one in the same piece."""
