@@ -196,10 +196,8 @@ class Categories(Meter):
         return f"{number(100 * self._margin)} pp for each label, up or down"
 
 
-def _labels(arm: ArmCounts, output: str) -> dict[str, float]:
+def _labels(arm: ArmCounts, output: str) -> Mapping[str, float]:
     """Counts by label, with answers that had none as a label of their own."""
-    labels = dict(arm.labels.get(output, {}))
+    labels = arm.labels.get(output, {})
     absent = arm.missing.get(output, 0.0) + arm.invalid.get(output, 0.0)
-    if absent > 0:
-        labels[MISSING] = labels.get(MISSING, 0.0) + absent
-    return labels
+    return {**labels, MISSING: labels.get(MISSING, 0.0) + absent} if absent > 0 else labels

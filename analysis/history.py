@@ -77,7 +77,7 @@ class History:
 
     def still(self) -> History:
         """The same to be shown later, as it is now."""
-        return copied(self)  # nothing of it is changed in place
+        return copied(self)  # nothing that is shown is changed in place
 
     def stable(self) -> FloatArray:
         """What the stable's latencies have been of late."""
@@ -102,7 +102,14 @@ def tail(histogram: FloatArray) -> FloatArray:
     return sums
 
 
-def exceed(tails: FloatArray, at: Threshold, shift: NDArray[np.int64] | int) -> FloatArray:
+def exceeds(tails: FloatArray, at: Threshold, shift: int) -> float:
+    """The same as `exceed` by one shift: numpy takes ten times as long for one number."""
+    bucket = min(max(at.bucket + shift, 0), len(tails) - 2)
+    higher = tails.item(bucket + 1)
+    return higher + at.above * (tails.item(bucket) - higher)
+
+
+def exceed(tails: FloatArray, at: Threshold, shift: NDArray[np.int64]) -> FloatArray:
     """How many are above the threshold, moved up by whole buckets; the last bucket has no end and stays itself."""
     bucket = np.minimum(np.maximum(at.bucket + shift, 0), len(tails) - 2)
     higher = tails[bucket + 1]

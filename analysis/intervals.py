@@ -108,13 +108,13 @@ class Differences:
             variance: of one value, as known from the past; it tunes the intervals.
             present: whether it is of the present stage, and not told later of an earlier one.
         """
-        added, both = np.empty_like(self._sums), np.maximum(n_c + n_s, 1e-300)
-        information: FloatArray = n_c * n_s / both
+        added, n = np.empty_like(self._sums), np.maximum(n_c + n_s, 1e-300)  # of nothing 0 is what there is to be told
+        information: FloatArray = n_c * n_s / n
         added[0], added[1], added[2] = n_c, n_s, information
         np.multiply(information, m_c, out=added[3])
         np.multiply(information, m_s, out=added[4])
-        np.multiply(information, n_s / both, out=added[5])
-        np.multiply(information, n_c / both, out=added[6])
+        np.multiply(information, n_s / n, out=added[5])
+        np.multiply(information, n_c / n, out=added[6])
         self._sums += added
         if present:
             self._stage += added[2:5]

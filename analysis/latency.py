@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from analysis.engine import HARM, PASS, Table
-from analysis.history import History, exceed, threshold_of
+from analysis.history import History, exceed, exceeds, threshold_of
 from analysis.intervals import Estimate, half_width, rate_variance
 from analysis.meter import Meter, Wealth
 from analysis.plan import Gate
@@ -36,7 +36,6 @@ class Quantile(Meter):
         super().__init__(gate, (table, table._replace(side=PASS)))
         self._history = history
         self._harm_shift, self._pass_shift = shifts(gate.margin_relative or 0.0, history.grid.base)
-        self._shifts = np.array([self._harm_shift, self._pass_shift])
         self._words = self._margins()
         self._above: FloatArray = np.zeros(len(_SHIFTS))  # sum of I pC at each shift
 
@@ -50,10 +49,9 @@ class Quantile(Meter):
         if at is None:
             return np.zeros((2, 4))
         tail_s, tail_c = self._history.tails
-        n_s, n_c = tail_s[0], tail_c[0]
-        x_s = float(exceed(tail_s, at, 0))
-        x_c = exceed(tail_c, at, self._shifts)
-        return np.array([[n_c, x_c[0], n_s, x_s], [n_c, x_c[1], n_s, x_s]])
+        n_s, n_c, x_s = tail_s.item(0), tail_c.item(0), exceeds(tail_s, at, 0)
+        both = self._harm_shift, self._pass_shift
+        return np.array([[n_c, exceeds(tail_c, at, shift), n_s, x_s] for shift in both])
 
     def learn(self, slice_: Slice, stack: Stack) -> None:
         """Add up the candidate's share above at every shift, for the interval; the history learns after all meters."""

@@ -139,7 +139,7 @@ class Pairs(ABC):
         return log_e
 
     def _wealth(self, log_e: FloatArray) -> FloatArray:
-        phi = np.append(np.full(RESTARTS, self._phi[0]), self._phi[1])
+        phi = self._phi[_OF_BANK]
         wealth: FloatArray = self._banks[2] + np.minimum((log_e - self._banks[3]) / phi, BLOCK_CAP)
         return wealth
 
@@ -269,3 +269,5 @@ def _factor(bucket: float) -> float:
 
 
 _LOG_WEIGHTS: Final[FloatArray] = np.log([*(restart_weight(j) for j in range(1, RESTARTS)), 1 / RESTARTS])
+_OF_BANK: Final = np.array([0] * RESTARTS + [1])
+"""Which dispersion divides it: that of harm, or that of pass."""

@@ -9,7 +9,7 @@ from typing import Final, assert_never
 
 from scipy.special import ndtr, ndtri, rel_entr
 
-from analysis.history import exceed, tail, threshold_of
+from analysis.history import exceeds, tail, threshold_of
 from analysis.latency import shifts
 from analysis.pairs import slowdown_shifts
 from analysis.plan import PAIRED, Gate, Plan
@@ -63,7 +63,7 @@ def requests_for_quantile(
     at = threshold_of(histogram, quantile)
     tails = tail(histogram)
     _, passing = shifts(margin, grid.base)
-    distance = 1 - quantile - float(exceed(tails, at, passing)) / float(tails[0])
+    distance = 1 - quantile - exceeds(tails, at, passing) / float(tails[0])
     return requests_for_rate(1 - quantile, distance, share, alpha) if distance > 1e-9 else None
 
 

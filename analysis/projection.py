@@ -27,7 +27,7 @@ _STEPS: Final = 2
 """Of all roots together."""
 _MORE_STEPS: Final = 3
 """Of those that are not there by then, where a rate is near 0 and the pooled one far from the root."""
-_CLOSE: Final = 1e-5
+_CLOSE: Final = 3e-5
 """Where the last step of Newton's method would have been that small, relative to the root, Halley's has left an error
 of its cube: rounding."""
 _BRACKET_STEPS: Final = 80

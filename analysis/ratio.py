@@ -10,7 +10,7 @@ hardly collide; else it is not checked.
 
 from __future__ import annotations
 
-from math import isnan, lgamma, log
+from math import exp, isnan, lgamma, log, log1p
 from typing import Final, Literal
 
 import numpy as np
@@ -54,7 +54,7 @@ def log_evidence(candidate: float, stable: float, share: float) -> float:
         + sum(lgamma(k * of_arm + n) - lgamma(k * of_arm) - n * log(of_arm) for n, of_arm in arms)
         for k in _CONCENTRATIONS
     ]  # fmt: skip
-    return float(np.logaddexp.reduce(found)) - log(2)
+    return _mean(found[0], found[1])
 
 
 class Ratio:
@@ -128,4 +128,9 @@ class Ratio:
         if self._sticky[0] or not 0 < share < 1:
             return 0.0
         found = [log_evidence(float(counts[0]), float(counts[1]), share) for counts in self._counts[:2]]
-        return float(np.logaddexp.reduce(found)) - log(2)
+        return _mean(found[0], found[1])
+
+
+def _mean(one: float, other: float) -> float:
+    """ln of the mean of two e-values."""
+    return max(one, other) + log1p(exp(-abs(one - other))) - log(2)

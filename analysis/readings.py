@@ -131,6 +131,9 @@ class Verdict:
     details: Later[Details]
     abort_evidence: float
     abort_needed: float
+    least_pass: float
+    """E against "worse than the margin" of the guardrail that has the least of it; 0 without one. What is proven by
+    more is further inside its margin, or varies less."""
     ratio: RatioReading
     stage: int
     """The stage of the last slice; -1 before the first."""
@@ -166,12 +169,6 @@ class Verdict:
     def contest_text(self) -> str:
         """What a contest has found so far, in words."""
         return self.details().contest
-
-    @property
-    def least_pass(self) -> float:
-        """E against "worse than the margin" of the guardrail that has the least of it; 0 without one. What is proven by
-        more is further inside its margin, or varies less."""
-        return min((each.evidence_pass for each in self.metrics if each.role == "guardrail"), default=0.0)
 
 
 UNITS: Final[dict[Kind, Unit]] = {

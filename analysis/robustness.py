@@ -137,7 +137,8 @@ class Dispersion:
         count = int(self._slices[0])
         ended = min((count & -count).bit_length(), LEVELS)  # levels whose span ends with this slice
         u, v = self._part[0, :ended], self._part[1, :ended]
-        self._sums[:, :ended] += (u * u, u * v, v * v, v, v > 0)
+        for sums, more in zip(self._sums[:, :ended], (u * u, u * v, v * v, v, v > 0), strict=True):
+            sums += more
         self._part[:, :ended] = 0.0
 
     def phi(self) -> FloatArray:

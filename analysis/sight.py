@@ -1,13 +1,13 @@
 """What there is to be read of a rollout's evidence: of each metric its numbers, and what a promotion still lacks.
 
-None of it decides anything. A look decides by the wealth of the metrics alone, and leaves a `Sight` for those who may
-want to read (`held`): by far most looks change nothing and are read by nobody, and words cost as much as the evidence.
+A look decides by the wealth of the metrics, and only where all of it suffices by what stands against a promotion
+otherwise (`passed`, `doubts`). The rest is for people, and by far most looks change nothing and are read by nobody. So
+a look leaves what it takes to read it later (`held`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from copy import copy
 from dataclasses import dataclass, replace
 from math import inf, log
 from typing import Final, NamedTuple
@@ -57,14 +57,19 @@ class Sight:
     def held(self) -> Sight:
         """The same, and what the Judge sees from now on does not change it."""
         history, sticky = self.history.still(), self.tally.sticky
-        return replace(
-            self,
-            meters={name: meter.still(history, sticky) for name, meter in self.meters.items()},
-            pairs={name: still(pairs) for name, pairs in self.pairs.items()},
-            stack=self.stack.still(),
-            history=history,
-            progress=still(self.progress),
-            tally=copy(self.tally),
+        return Sight(
+            self.plan,
+            self.weights,
+            {name: meter.still(history, sticky) for name, meter in self.meters.items()},
+            {name: still(pairs) for name, pairs in self.pairs.items()},
+            self.stack.still(),
+            history,
+            still(self.progress),
+            replace(self.tally),
+            self.wealth,
+            self.harm,
+            self.ratio,
+            self.share,
         )
 
     def details(self) -> Details:

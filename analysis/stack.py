@@ -143,17 +143,13 @@ def _hypergeometric(counts: FloatArray, odds: FloatArray) -> tuple[FloatArray, F
     """
     n_c, x_c, n_s, x_s = counts.T
     n, x = n_c + n_s, x_c + x_s
-    both = (n_c > 0) & (n_s > 0)
-    expected = n_c * x / np.where(both, n, 1.0)
-    u = np.where(both, x_c - expected, 0.0)
-    both &= n > 1
-    safe_n = np.where(both, n, 2.0)
-    v = np.where(both, expected * n_s * (n - x) / (safe_n * (safe_n - 1)), 0.0)
-    worse = np.flatnonzero(both & (odds > 1) & (x > 0) & (x < n))
+    expected = x * (n_c / np.maximum(n, _NONE))
+    v = np.where(n > 1, expected * n_s * (n - x) / np.maximum(n * (n - 1), _NONE), 0.0)
+    worse = np.flatnonzero((odds > 1) & (v > 0))
     n_c, n_s, n, x, odds = (each[worse] for each in (n_c, n_s, n, x, odds))
     part = (n_c + x) * odds + n_s - x
     rise = 2 * odds * n_c * x
     likely = rise / (part + np.sqrt(np.maximum(part * part - 2 * (odds - 1) * rise, 0.0)))
     cells = np.maximum((likely, n_c - likely, x - likely, n_s - x + likely), 1e-9)
     v[worse] = np.maximum(v[worse], n / ((n - 1) * (1 / cells).sum(axis=0)))
-    return u, np.maximum(v, 0.0)
+    return x_c - expected, np.maximum(v, 0.0)

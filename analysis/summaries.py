@@ -316,8 +316,8 @@ def _check_arm(place: str, arm: ArmCounts, grid: Grid) -> None:
     if arm.latency.shape != (grid.buckets,):
         raise ValueError(f"{place}.latency: {arm.latency.shape} is not the grid's shape ({grid.buckets},)")
     _check_counts(f"{place} (assigned, recorded, answered, failed, latency, groups)", arm.assigned, arm.recorded,
-                  arm.answered, arm.failed, float(arm.latency.sum()), float(arm.latency.min()),
-                  float(arm.group_n.sum()), float(arm.group_failed.sum()))  # fmt: skip
+                  arm.answered, arm.failed, float(np.add.reduce(arm.latency)), float(np.minimum.reduce(arm.latency)),
+                  float(np.add.reduce(arm.group_n)), float(np.add.reduce(arm.group_failed)))  # fmt: skip
     for output, labels in arm.labels.items():
         _check_counts(f"{place}.labels[{output!r}]", *labels.values())
     for output, numbers in arm.numbers.items():

@@ -192,6 +192,7 @@ class Judge:
             details=Later(sight.held().details),
             abort_evidence=sight.harm,
             abort_needed=1 / plan.alpha_abort,
+            least_pass=min((evidence(sight.wealth[gate.name].passing) for gate in plan.guardrails), default=0.0),
             ratio=sight.ratio,
             stage=tally.stage,
             stage_stable=tally.stage_stable,

@@ -7,7 +7,7 @@ from math import log
 import numpy as np
 import pytest
 
-from analysis.history import History, Threshold, exceed, tail, threshold_of
+from analysis.history import History, Threshold, exceed, exceeds, tail, threshold_of
 from analysis.latency import Quantile, shifts
 from analysis.plan import Gate
 from analysis.stack import Stack
@@ -51,7 +51,7 @@ def test_threshold_has_exactly_the_mass_above() -> None:
     latencies = histogram(np.exp(random.normal(np.log(0.05), 0.4, 10_000)))
     for quantile in (0.5, 0.9, 0.99, 0.999):
         at = threshold_of(latencies, quantile)
-        assert float(exceed(tail(latencies), at, 0)) == pytest.approx(10_000 * (1 - quantile), abs=1e-6)
+        assert exceeds(tail(latencies), at, 0) == pytest.approx(10_000 * (1 - quantile), abs=1e-6)
 
 
 def test_threshold_comes_from_the_past_alone() -> None:
@@ -90,7 +90,9 @@ def test_ties_count_by_the_fraction_of_their_bucket() -> None:
     """Broken: a bucket on the threshold counts wholly or not at all."""
     at = Threshold(2, 0.25)
     tails = tail(np.array([1.0, 2.0, 4.0, 8.0]))
-    assert exceed(tails, at, np.array([0, 1, 9, -9])).tolist() == pytest.approx([8 + 1, 2.0, 2.0, 14 + 0.25])
+    wanted = pytest.approx([8 + 1, 2.0, 2.0, 14 + 0.25])
+    assert exceed(tails, at, np.array([0, 1, 9, -9])).tolist() == wanted
+    assert [exceeds(tails, at, shift) for shift in (0, 1, 9, -9)] == wanted
 
 
 @pytest.mark.parametrize(("slower", "harmed"), [(1.3, True), (1.0, False), (0.7, False)])

@@ -155,6 +155,17 @@ def test_info_never_aborts_and_signals_need_not_pass() -> None:
     assert not shown["prediction.label"].passed
 
 
+def test_what_is_proven_least_is_told_of_guardrails_alone() -> None:
+    """Broken: a candidate is promoted before one that is proven better, for a signal that nobody needs to prove; or a
+    margin that is hardly held is hidden by another one that is held well."""
+    signal = replace(SCORE, margin_sd=0.001, role="signal")
+    verdict = run(Judge(replace(PLAN, gates=(ERRORS, LABEL, signal))), traffic(Version(), 60))
+    errors_, label, score = (metric.evidence_pass for metric in verdict.metrics)
+    assert verdict.least_pass == min(errors_, label) > score
+    assert errors_ != label
+    assert run(Judge(replace(PLAN, gates=(signal,))), traffic(Version(), 5)).least_pass == 0
+
+
 def test_no_errors_at_all_are_proven() -> None:
     """Broken: two perfect versions never get their proof, or NaN."""
     plan = Plan((ERRORS,), block_s=2.0)

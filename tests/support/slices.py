@@ -110,5 +110,6 @@ def groups(random: np.random.Generator, n: int, rate_by_user: np.ndarray) -> tup
 
 def whole(verdict: Verdict) -> dict[str, Any]:
     """All that is in a verdict, its details too."""
-    eager = {**asdict(replace(verdict, details=None)), "details": asdict(verdict.details())}  # type: ignore[arg-type]
-    return {**eager, "candidates": {name: whole(own) for name, own in verdict.candidates}}
+    eager = asdict(replace(verdict, details=None, candidates=()))  # type: ignore[arg-type]
+    each = {name: whole(own) for name, own in verdict.candidates}
+    return {**eager, "details": asdict(verdict.details()), "candidates": each}
