@@ -29,7 +29,7 @@ class OneSlot:
 
     def __post_init__(self) -> None:
         self.ports = {name: free_port() for name in self.names}
-        self._lock = threading.Lock()
+        self._lock, self._over = threading.Lock(), False
         self._stopped_s = time.monotonic()
 
     def __enter__(self) -> OneSlot:
@@ -38,6 +38,7 @@ class OneSlot:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
+            self._over = True
             for server in self.running.values():
                 server.stop()
             self.running.clear()
@@ -65,7 +66,7 @@ class OneSlot:
 
     def _run(self, name: str) -> None:
         with self._lock:
-            if name in self.running:
+            if name in self.running or self._over:
                 return
             self.overlaps += [f"{name} beside {other}" for other in self.running]
             self.running[name] = ModelServer(name, self.ports[name])

@@ -27,7 +27,7 @@ class Rank:
     def __post_init__(self) -> None:
         self.places = [f"http://127.0.0.1:{free_port()}" for _ in range(self.count + self.spare)]
         self.least = self.count
-        self._lock = threading.Lock()
+        self._lock, self._over = threading.Lock(), False
 
     def __enter__(self) -> Rank:
         for place in self.places[: self.count]:
@@ -36,6 +36,7 @@ class Rank:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
+            self._over = True
             for _, server in self.running.values():
                 server.stop()
             self.running.clear()
@@ -68,6 +69,8 @@ class Rank:
 
     def _run(self, version: str, place: str) -> None:
         with self._lock:
+            if self._over:
+                return
             if place in self.running:
                 if self.running[place][0] != version:
                     self.clashes.append(f"{version} where {self.running[place][0]} is")
