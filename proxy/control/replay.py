@@ -162,11 +162,11 @@ class Replay:
             self._go_on_to(looked.read_s)
             if self.ended:
                 return
-            if self.state.stage != stage and self.state.race and self._fits(segment):
-                stage = self.state.stage  # a candidate has left, and the others go on as they were recorded
             if self.state.stage != stage and left > STRAGGLERS:
-                self._leave_out(left)
-                return
+                if not (self.state.race and self._fits(segment)):
+                    self._leave_out(left)
+                    return
+                stage = self.state.stage  # a candidate has left, and the others go on as they were recorded
             self._arrive_at(looked)
             self._stages[looked.slice.stage] = stage
             left -= 1

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.control import kept_captures, pruning
 from proxy.control.kept_captures import Kept, KeptCapture
-from proxy.control.pruning import Limits
+from proxy.control.pruning import Limits, Pruned
 from proxy.control.recording import Recording, Row
 from proxy.control.store import Entry, Store
 from tests.proxy.control.test_pruning import STATE
@@ -37,9 +37,13 @@ async def numbers(store: Store, route: str = "fraud", kind: str | None = None) -
     return [int(each.at_s) for each in (await store.captures(route, kind, 1000, None))[0]]
 
 
+async def prune(store: Store, limits: Limits) -> Pruned:
+    return await store.prune(limits, await store.used_bytes())
+
+
 async def pruned(store: Store, limits: Limits) -> int:
     count = 0
-    while (step := await store.prune(limits)).more:
+    while (step := await prune(store, limits)).more:
         count += step.captures
         assert step.captures <= pruning.BATCH
     return count
@@ -93,7 +97,7 @@ async def test_captures_go_by_age_number_and_size(store: Store) -> None:
     assert len(await numbers(store, "gone")) == 50, "it has its time, though it is captured no more"
     assert await pruned(store, replace(FOREVER, captures={"fraud": Kept(1000.0 - 190, 20)})) == 10 + 20 - 0
     assert await numbers(store) == list(range(199, 189, -1))
-    assert not (await store.prune(FOREVER)).more
+    assert not (await prune(store, FOREVER)).more
 
 
 async def test_where_there_is_no_room_captures_go_first(store: Store) -> None:
@@ -103,7 +107,7 @@ async def test_where_there_is_no_room_captures_go_first(store: Store) -> None:
     await store.keep_evidence("fraud", b"", 1, None, Recording((row,)))
     await store.keep_captures([one(number) for number in range(20)])
     full = replace(FOREVER, max_bytes=1)
-    found = [await store.prune(full) for _ in range(4)]
+    found = [await prune(store, full) for _ in range(4)]
     assert [step.captures for step in found] == [7, 7, 6, 0]
     assert found[3].recordings == 1
 
@@ -136,7 +140,7 @@ async def test_nothing_is_left_in_the_file(path: Path) -> None:
     assert not anywhere(b"of-a-person")
     assert anywhere(b"of-another")
     await store.keep_captures([replace(one(1, expires_s=1.0), data=b"of-a-person " * 500)])
-    while (await store.prune(FOREVER)).more:
+    while (await prune(store, FOREVER)).more:
         pass
     await store._database.clear_log()
     assert not anywhere(b"of-a-person"), "nor of what grew too old"

@@ -167,4 +167,4 @@ def test_glances_go_on_until_what_fails_has_failed() -> None:
 def test_the_parts_of_a_second_are_what_has_come_by_each_glance() -> None:
     """Broken: a glance sees requests before they come."""
     found = [[record.t for record in part.records] for part in parts(second(*map(of_v2, (0.1, 0.25, 0.27, 0.87, 0.9))))]
-    assert found == [[0.1, 0.25], [0.27], [], [], [0.87, 0.9]]
+    assert found == [[0.1], [0.25], [0.27], *[[]] * 5, [0.87, 0.9], []]
