@@ -5,15 +5,15 @@
              every place    part knows   parts must
              remembered     of itself    agree upon
 
-Rooms: `problems` (what is wrong, where, and the remedy), `document` and `syntax` (YAML text to values and places, or
-what is wrong with it as YAML), `section` (what all parts share), `durations`, `numbers`, `margins`, `addresses` and
-`names` (values with a notation of their own), `reaching` with `certificates`, `pooling`, `balancing` and `health` (how
-a backend is reached), `matching`, `predictions`, `feedback`, `capture`, `strategy` with `steps`, `ramp`, `takeover`,
-`recreate`, `rolling` and `contest`, `metrics`, `hold`, `webhooks`, `storing` and `schema` (the one definition of every
-setting), `checks` with `dividing` (how several versions share the traffic) and `placing` (what parts must agree upon),
-`wording` (refusals of the schema in plain words), `sketch` (what is readable of a file with mistakes), `jsonschema`
-(for editors), `keys` (which keys are known where), `loader`, `reload` (watch the file; what changed), `reference`
-(docs/configuration.md), `examples`.
+`schema` is the one definition of every setting. Its parts are in folders: `rollouts` (how a candidate takes over, and
+what decides), `routes` (what becomes of requests), `backends`, `listeners` (the proxy itself) and `values` (with a
+notation of their own, and what all parts share). Each folder may use those named after it.
+
+Around it: `document` and `syntax` (YAML text to values and places, or what is wrong with it as YAML), `checks` with
+`dividing` (how several versions share the traffic) and `placing` (endpoints that replace each other), `wording`
+(refusals of the schema in plain words), `sketch` (what is readable of a file with mistakes), `keys` (which keys are
+known where), `jsonschema` (for editors), `reference` (docs/configuration.md), `masking` (secrets), `files` (what the
+configuration names), `reload` (watch the file; what changed), `promoted` (the file after a promotion), `examples`.
 
 The file is intent. The live weight of a rollout is state, kept elsewhere, and no edit of the file resets it by chance.
 """

@@ -9,14 +9,15 @@ from typing import Final
 
 from pydantic.alias_generators import to_camel
 
-from config import capture, dividing, placing
-from config.addresses import Address, SocketPath
-from config.durations import format_duration
-from config.metrics import Metric
-from config.problems import Finding, Loc, shown
+from config import dividing, placing
+from config.rollouts.metrics import Metric
+from config.rollouts.steps import AnalysisStep, Pause, SetMirror
+from config.routes import capture
 from config.schema import BackendRef, Route
 from config.sketch import RouteSketch, Sketch
-from config.steps import AnalysisStep, Pause, SetMirror
+from config.values.addresses import Address, SocketPath
+from config.values.durations import format_duration
+from config.values.problems import Finding, Loc, shown
 
 _ALL_INTERFACES: Final = {"0.0.0.0", "::"}  # noqa: S104  # compared with, not bound to
 

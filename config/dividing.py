@@ -7,9 +7,9 @@ from typing import Final
 
 from pydantic.alias_generators import to_camel
 
-from config.problems import Finding
+from config.rollouts.steps import SetWeight
 from config.schema import Route
-from config.steps import SetWeight
+from config.values.problems import Finding
 
 MOST: Final = 90
 """Percent that the versions beside stable have together, where there are several: stable is what all their users go

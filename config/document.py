@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import yaml
 
-from config.problems import ConfigError, Loc, Problem, dotted
 from config.syntax import not_yaml, odd_character
+from config.values.problems import ConfigError, Loc, Problem, dotted
 
 MAX_BYTES: Final = 4 << 20
 MAX_DEPTH: Final = 40

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from config.listeners.serving import ListenerTls
 from config.schema import Backend, Config
-from config.serving import ListenerTls
 
 
 @dataclass(frozen=True, slots=True)

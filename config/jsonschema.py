@@ -9,7 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from config.schema import Config
-from config.section import Section
+from config.values.section import Section
 
 
 class _Editors(GenerateJsonSchema):

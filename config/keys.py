@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, Final
 
 from config.jsonschema import schema_json
-from config.problems import Loc, dotted
+from config.values.problems import Loc, dotted
 
 _REF: Final = "#/$defs/"
 

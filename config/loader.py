@@ -17,9 +17,9 @@ from config.document import MAX_BYTES, Document, read
 from config.files import NOTHING, Contents, fingerprint
 from config.files import read as read_files
 from config.keys import meant
-from config.problems import ConfigError, Finding, Loc, Problem
 from config.schema import Config
 from config.sketch import partly, whole
+from config.values.problems import ConfigError, Finding, Loc, Problem
 from config.wording import findings_of
 
 

@@ -2,7 +2,7 @@
 
 So a configuration can be read, edited and written back by somebody who never sees what it keeps secret. A mask tells
 secrets apart without a hint of what they are (a keyed digest, whose key dies with the process). What is a secret the
-schema says (`config.section.SECRET`), so that it cannot be forgotten here.
+schema says (`config.values.section.SECRET`), so that it cannot be forgotten here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from config.document import Document, read
 from config.jsonschema import schema_json
-from config.problems import ConfigError, Loc, Problem
+from config.values.problems import ConfigError, Loc, Problem
 
 Place = tuple[str | None, ...]
 """Where something may stand in the file; None is any index or key."""

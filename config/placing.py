@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from config.durations import format_duration
-from config.problems import Finding
-from config.rolling import RollingUpdate
+from config.rollouts.rolling import RollingUpdate
 from config.sketch import RouteSketch, Sketch
+from config.values.durations import format_duration
+from config.values.problems import Finding
 
 
 def findings(item: RouteSketch, sketch: Sketch) -> Iterator[Finding]:

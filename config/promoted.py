@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from config import loader
-from config.problems import ConfigError
+from config.values.problems import ConfigError
 
 WIDTH = 4096
 """Lines are not folded: a file has the lines that people gave it."""

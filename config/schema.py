@@ -13,35 +13,35 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from config.access import Admin
-from config.access_log import AccessLog
-from config.addresses import Endpoint
-from config.answers import ResponseHeaders
-from config.balancing import LoadBalancer
-from config.capture import Capture
-from config.durations import duration, format_duration
-from config.fault_injection import FaultInjection
-from config.feedback import Feedback
-from config.health import HealthCheck, OutlierDetection
-from config.hold import Hold
-from config.limits import Limits
-from config.listening import Listen
-from config.matching import Match, Method, SessionAffinity
-from config.metrics import Analysis
-from config.mirror_headers import MirrorHeaders
-from config.names import Name, Text
-from config.numbers import Percent, whole
-from config.pooling import ConnectionPool
-from config.predictions import Predictions
-from config.problems import Finding
-from config.rate_limits import RateLimit
-from config.reaching import BackendTls, Dns
-from config.repeating import Repeat
-from config.retries import Retries
-from config.section import Section, refusals
-from config.storing import Store
-from config.strategy import Strategy
-from config.webhooks import Webhook
+from config.backends.balancing import LoadBalancer
+from config.backends.health import HealthCheck, OutlierDetection
+from config.backends.pooling import ConnectionPool
+from config.backends.reaching import BackendTls, Dns
+from config.listeners.access import Admin
+from config.listeners.access_log import AccessLog
+from config.listeners.limits import Limits
+from config.listeners.listening import Listen
+from config.listeners.storing import Store
+from config.rollouts.metrics import Analysis
+from config.rollouts.strategy import Strategy
+from config.routes.answers import ResponseHeaders
+from config.routes.capture import Capture
+from config.routes.fault_injection import FaultInjection
+from config.routes.feedback import Feedback
+from config.routes.hold import Hold
+from config.routes.mirror_headers import MirrorHeaders
+from config.routes.predictions import Predictions
+from config.routes.rate_limits import RateLimit
+from config.routes.repeating import Repeat
+from config.routes.retries import Retries
+from config.routes.webhooks import Webhook
+from config.values.addresses import Endpoint
+from config.values.durations import duration, format_duration
+from config.values.matching import Match, Method, SessionAffinity
+from config.values.names import Name, Text
+from config.values.numbers import Percent, whole
+from config.values.problems import Finding
+from config.values.section import Section, refusals
 
 DurationS = Annotated[float, duration(0.001, 86_400)]
 DelayS = Annotated[float, duration(0.0, 3600)]

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from config.access import Admin
-from config.addresses import Endpoint
-from config.listening import Listen
-from config.problems import Loc
+from config.listeners.access import Admin
+from config.listeners.listening import Listen
 from config.schema import Config, Route
+from config.values.addresses import Endpoint
+from config.values.problems import Loc
 
 _ENDPOINTS: Final[TypeAdapter[tuple[Endpoint, ...]]] = TypeAdapter(tuple[Endpoint, ...])
 _STAND_INS: Final[dict[str, Any]] = {"name": "unnamed", "backendRefs": ({"name": "unnamed"},)}

@@ -6,7 +6,7 @@ from typing import Final
 
 import yaml
 
-from config.problems import Problem
+from config.values.problems import Problem
 
 _SYNTAX: Final = (
     ("cannot start any token", "a text cannot begin with this character", "put the text in quotes"),

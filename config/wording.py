@@ -11,8 +11,8 @@ from pydantic_core import ErrorDetails
 from config.document import Document
 from config.keys import homes, known_keys, meant
 from config.masking import is_secret, may_be_meant_as_secret
-from config.problems import Finding, Loc, shown
-from config.section import REFUSED
+from config.values.problems import Finding, Loc, shown
+from config.values.section import REFUSED
 
 _DICT_KEY: Final = "[key]"
 """What pydantic adds to a place to say that a key of a mapping is meant."""

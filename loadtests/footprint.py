@@ -23,8 +23,8 @@ SIDECAR_AT_MOST_MIB: Final = 160.0
 SECONDS: Final = 2
 SMALL_MIB: Final = 0.5
 ROLES: Final = {
-    "supervise": ("proxy.control.supervisor",),
-    "controller": ("proxy.admin.app", "proxy.control.role", "proxy.control.controller"),
+    "supervise": ("proxy.control.process.supervisor",),
+    "controller": ("proxy.admin.app", "proxy.control.process.role", "proxy.control.controller"),
     "worker": ("proxy.data.worker",),
 }
 """The roles, and the modules that the composition root imports for each."""

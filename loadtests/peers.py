@@ -28,7 +28,7 @@ from typing import Final
 from loadtests import procfs, settings
 from loadtests.cases import MODES, TARGET, Mode
 from loadtests.settings import Place
-from proxy.control.child import WORKER_HEAP
+from proxy.control.process.child import WORKER_HEAP
 from proxy.data import worker
 from proxy.ledger import layout
 from proxy.ledger.reader import Reader

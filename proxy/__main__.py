@@ -14,7 +14,7 @@ def main() -> int:
     role, options = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
     match role:
         case "supervise":
-            from proxy.control import supervisor
+            from proxy.control.process import supervisor
 
             return supervisor.main(options)
         case "worker":
@@ -41,8 +41,8 @@ def _controller(options: list[str]) -> int:
     # its time at every full collection later.
     gc.disable()
     from proxy.admin import app
-    from proxy.control import role
     from proxy.control.controller import Controller
+    from proxy.control.process import role
 
     gc.freeze()
     gc.enable()

@@ -11,7 +11,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 Policy = Literal["keep", "mask", "hash", "drop"]
-"""What becomes of a value; each lets out less than the one before. `proxy.data.disguise` says how they look."""
+"""What becomes of a value; each lets out less than the one before. `proxy.data.answers.disguise` says how they look."""
 POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
 Kind = Literal["sample", "disagreement", "error"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -48,7 +48,7 @@ class Capture(msgspec.Struct, frozen=True):
 
 
 class Captured(msgspec.Struct, frozen=True, tag="captured"):
-    """A captured request. `data` is the JSON that people read (`proxy.data.capturing`)."""
+    """A captured request. `data` is the JSON that people read (`proxy.data.routing.capturing`)."""
 
     route: str
     kind: Kind

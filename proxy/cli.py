@@ -103,8 +103,8 @@ def serve(
     checked(config)
     from dataclasses import replace
 
-    from proxy.control.launch import default_runtime_dir, plan_launch
-    from proxy.control.supervisor import role_command
+    from proxy.control.process.launch import default_runtime_dir, plan_launch
+    from proxy.control.process.supervisor import role_command
 
     launch = plan_launch(config)
     if takeover and not launch.admin[1]:
@@ -141,7 +141,7 @@ def validate(file: ConfigFile, as_json: AsJson = False) -> None:
 
     if as_json:
         from config.loader import load
-        from config.problems import ConfigError
+        from config.values.problems import ConfigError
 
         problems: list[dict[str, Any]] = []
         doubts: list[str] = []
@@ -194,7 +194,7 @@ def diff(
     """Say which users an edit moves, and which share, before it is live."""
     from dataclasses import asdict
 
-    from proxy.control.moved import difference
+    from proxy.control.intent.moved import difference
     from proxy.gitops import told
 
     found = difference(checked(old).config, checked(new).config)

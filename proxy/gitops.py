@@ -10,8 +10,8 @@ import typer
 from config.promoted import CannotEditError, promoted
 from proxy.admin import words
 from proxy.admin.client import Client
-from proxy.control.intent import write as write_file
-from proxy.control.moved import Difference, RouteMoves
+from proxy.control.intent.file import write as write_file
+from proxy.control.intent.moved import Difference, RouteMoves
 from proxy.terminal import EXIT_REFUSED
 
 _ALL: Final = 100.0

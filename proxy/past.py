@@ -114,7 +114,7 @@ def backtest(
 ) -> None:
     """Run recorded rollouts again under another configuration: what would have been decided, and when."""
     from proxy.admin import retold
-    from proxy.control import backtest as module
+    from proxy.control.hindsight import backtest as module
 
     if run is not None and route is None:
         raise typer.BadParameter("--run is of one route: name it with --route")

@@ -65,7 +65,7 @@ def asking(admin: str, as_json: bool) -> Iterator[Client]:
 def checked(file: Path, as_json: bool = False) -> Loaded:
     """A configuration file; its problems become lines on stderr (with --json: also JSON on stdout) and an exit."""
     from config import loader
-    from config.problems import ConfigError
+    from config.values.problems import ConfigError
 
     try:
         return loader.load(file)

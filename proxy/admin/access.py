@@ -23,7 +23,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from config.access import Admin, Role
+from config.listeners.access import Admin, Role
 from proxy.admin.endpoints import ENDPOINTS, Needed
 from proxy.admin.handling import CONTROLS, PRINCIPAL
 from proxy.admin.problems import RefusalError

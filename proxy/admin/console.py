@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from config.problems import Problem
+from config.values.problems import Problem
 from proxy.admin import ramping, waiting, words
 
 Json = dict[str, Any]

@@ -14,10 +14,10 @@ from typing import Final
 
 from aiohttp import web
 
-from config.access import is_loopback
+from config.listeners.access import is_loopback
 from proxy.admin.surface import Controls
-from proxy.control.compile import server_tls
-from proxy.data.serving import Serving
+from proxy.control.routing.compile import server_tls
+from proxy.data.routing.serving import Serving
 
 LOOK_S: Final = 0.25
 """How often it is looked whether the configuration is another one."""

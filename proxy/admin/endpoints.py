@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 
-from config.access import Role
+from config.listeners.access import Role
 from proxy.admin import captured, documents, process, recollection, recorded
 from proxy.admin.events import NEWS, stream
 from proxy.admin.feedback import NDJSON, Intake, Taken, Truths
@@ -39,9 +39,9 @@ from proxy.admin.parameters import (
 from proxy.admin.problems import RefusalError, unknown_route
 from proxy.admin.report import markdown
 from proxy.admin.surface import Json
-from proxy.control.intent import Stale
-from proxy.control.rollout import IllegalEvent
-from proxy.control.verbs import Verb
+from proxy.control.intent.file import Stale
+from proxy.control.machine.rollout import IllegalEvent
+from proxy.control.machine.verbs import Verb
 
 REPORT_ENTRIES: Final = 200
 REGISTRY: Final = web.AppKey("registry", CollectorRegistry)

@@ -22,9 +22,9 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from config.access import Admin
+from config.listeners.access import Admin
 from proxy.admin.surface import Controls, Json
-from proxy.control.store import StoreError
+from proxy.control.storage.store import StoreError
 
 LOOK_S: Final = 0.5
 HEARTBEAT_S: Final = 15.0

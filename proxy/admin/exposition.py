@@ -26,8 +26,8 @@ from prometheus_client.registry import Collector
 from proxy.admin import captured
 from proxy.admin.latency import Arm, Latencies
 from proxy.admin.surface import Controls, Json
-from proxy.control.endpoints import STATES as ENDPOINT_STATES
-from proxy.control.rollout import Phase
+from proxy.control.endpoints.standing import STATES as ENDPOINT_STATES
+from proxy.control.machine.rollout import Phase
 from proxy.faults import ATTEMPTED, FACTS, REPEAT_FLAGS, RETRY_FLAGS, SKIP_FLAGS, Fault, Repeat, Retry, Skip
 from proxy.ledger.layout import (
     W_ACCEPTED,

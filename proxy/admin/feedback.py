@@ -20,8 +20,8 @@ from proxy.admin.documents import Count, Document
 from proxy.admin.parameters import Parameters
 from proxy.admin.problems import RefusalError
 from proxy.admin.surface import Json
-from proxy.control.feedback import Desk
-from proxy.control.truths import Refusal, Told
+from proxy.control.evidence.feedback import Desk
+from proxy.control.evidence.truths import Refusal, Told
 
 NDJSON: Final = "application/x-ndjson"
 MOST_RECORDS: Final = 10_000

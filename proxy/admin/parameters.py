@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from config.described import Described
+from config.values.described import Described
 from proxy.admin.problems import RefusalError
 
 HISTORY_LIMIT: Final = 100

@@ -21,7 +21,7 @@ def planned(config: Config, route: str, rate: float | None, times: float) -> Jso
     Raises:
         ValueError: there is no such route, or no traffic is known.
     """
-    from proxy.control.outlook import outlook
+    from proxy.control.evidence.outlook import outlook
 
     found = _found({each.name: each for each in config.routes}, route)
     return outlook(found, _traffic(rate, None, found), None, times, config.backends)
@@ -34,7 +34,7 @@ def planned_live(client: Client, route: str, rate: float | None, times: float, n
     Raises:
         ValueError: no traffic is known.
     """
-    from proxy.control.outlook import measured_rate, outlook
+    from proxy.control.evidence.outlook import measured_rate, outlook
 
     known, status = client.route(route), client.status()
     live = Config.model_validate(read(client.config_text(), "live").data)
@@ -47,7 +47,7 @@ def unprovable(config: Config) -> Iterator[str]:
     """Margins that cannot be proven in time at the rates that a file expects."""
     for route in config.routes:
         if route.analysis.expected_rate:
-            from proxy.control.outlook import warnings
+            from proxy.control.evidence.outlook import warnings
 
             yield from warnings(route, route.analysis.expected_rate, None, config.backends)
 

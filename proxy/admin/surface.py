@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from config.access import Admin
 from config.files import Contents
-from proxy.control.feedback import Desk
-from proxy.control.verbs import Verb
+from config.listeners.access import Admin
+from proxy.control.evidence.feedback import Desk
+from proxy.control.machine.verbs import Verb
 from proxy.ledger.reader import Reader, Totals
 
 Json = dict[str, Any]

@@ -24,29 +24,34 @@ from typing import Any, Final
 import structlog
 
 from config import loader, reload
-from config.access import Admin
 from config.files import NOTHING, Contents
+from config.listeners.access import Admin
 from config.loader import Loaded
 from config.masking import Masks
-from config.problems import ConfigError, Problem
-from proxy.control import captures, drift, endpoints, intent, outlook, views
-from proxy.control.evidence import TICK_AFTER_S
-from proxy.control.feedback import Desk
-from proxy.control.fleet import Fleet
-from proxy.control.glance import GLANCES
-from proxy.control.health import Checks
-from proxy.control.keeper import Keeper
-from proxy.control.launch import places, restart_needed
-from proxy.control.lending import Loan
+from config.values.problems import ConfigError, Problem
+from proxy.control.endpoints import standing as endpoints
+from proxy.control.endpoints.health import Checks
+from proxy.control.evidence import outlook
+from proxy.control.evidence.feedback import Desk
+from proxy.control.evidence.glance import GLANCES
+from proxy.control.evidence.lending import Loan
+from proxy.control.evidence.tracks import TICK_AFTER_S
+from proxy.control.hindsight.records import Records
+from proxy.control.intent import file as intent
+from proxy.control.intent.source import Source, listed, unwritable
+from proxy.control.machine.state import State
+from proxy.control.machine.verbs import Verb, event_of
 from proxy.control.plane import Plane
-from proxy.control.push import PushServer
-from proxy.control.records import Records
-from proxy.control.retention import Retention, limits_of
-from proxy.control.source import Source, listed, unwritable
-from proxy.control.state import State
-from proxy.control.store import Entry, StoreError
-from proxy.control.supervisor import Launch
-from proxy.control.verbs import Verb, event_of
+from proxy.control.process.launch import places, restart_needed
+from proxy.control.process.supervisor import Launch
+from proxy.control.routing.fleet import Fleet
+from proxy.control.routing.push import PushServer
+from proxy.control.storage import captures
+from proxy.control.storage.keeper import Keeper
+from proxy.control.storage.retention import Retention, limits_of
+from proxy.control.storage.store import Entry, StoreError
+from proxy.control.views import drift
+from proxy.control.views import routes as views
 from proxy.ledger.reader import Reader, Totals
 from proxy.slot import Slot
 

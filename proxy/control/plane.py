@@ -16,22 +16,24 @@ from msgspec.structs import replace as changed
 
 from config import schema
 from config.loader import Loaded
-from proxy.control import compile as compiler
-from proxy.control import glance, holdings, journaling, rollout, swaps, tally, views
-from proxy.control.compile import layout
-from proxy.control.feedback import Desk
-from proxy.control.fleet import Fleet
-from proxy.control.health import Checks
-from proxy.control.hooks import Hooks
-from proxy.control.isolation import alone
-from proxy.control.keeper import Keeper, holder
-from proxy.control.keys import Keys
-from proxy.control.lending import Lending, Loan
-from proxy.control.rollout import Action, Applied, Ask, Checked, Event, Record, Route, State
-from proxy.control.smoke import Smokes
-from proxy.control.store import Kept, Letter, Store, StoreError
-from proxy.control.subject import Collected, Subject
-from proxy.control.swapping import Swapper
+from proxy.control.endpoints.health import Checks
+from proxy.control.endpoints.smoke import Smokes
+from proxy.control.endpoints.swapping import Swapper
+from proxy.control.evidence import glance, holdings, tally
+from proxy.control.evidence.feedback import Desk
+from proxy.control.evidence.isolation import alone
+from proxy.control.evidence.lending import Lending, Loan
+from proxy.control.evidence.subject import Collected, Subject
+from proxy.control.hindsight import journaling
+from proxy.control.machine import rollout, swaps
+from proxy.control.machine.rollout import Action, Applied, Ask, Checked, Event, Record, Route, State
+from proxy.control.routing import compile as compiler
+from proxy.control.routing.fleet import Fleet
+from proxy.control.storage.keeper import Keeper, holder
+from proxy.control.storage.keys import Keys
+from proxy.control.storage.store import Kept, Letter, Store, StoreError
+from proxy.control.views import routes as views
+from proxy.control.webhooks.hooks import Hooks
 from proxy.ledger.reader import Reader, Totals
 
 _LOG = structlog.get_logger("understudy.plane")
@@ -114,8 +116,7 @@ class Plane:
         self._loaded = loaded
         self.hooks.follow(loaded.config.routes)
         self._tell()
-        kinds = {subject.name: holdings.output_kinds(subject.route).items() for subject in subjects}
-        wanted = {(name, *output) for name, outputs in kinds.items() for output in outputs}
+        wanted = {(each.name, *output) for each in subjects for output in holdings.output_kinds(each.route).items()}
         self.lending.keep_tables(wanted, self._monotonic())
         for backend in views.unverified(loaded.config):
             _LOG.warning("backend is not verified: whoever answers in its place is believed", **backend)
@@ -234,7 +235,7 @@ class Plane:
         kept = self.kept.get(route.name)
         if new.plan is None or kept is None:
             new.collected = Collected(
-                holdings=holdings.from_slot(route, layout(route, None), self._inherited, self.lending)
+                holdings=holdings.from_slot(route, compiler.layout(route, None), self._inherited, self.lending)
                 if new.plan is None
                 else holdings.Holdings()
             )

@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Final, cast
 import uvloop
 
 from proxy import channel
-from proxy.data import access_log, exchange
-from proxy.data.acceptor import Acceptor
-from proxy.data.downstream import ClientConnection
-from proxy.data.notices import log
-from proxy.data.resolving import Names
-from proxy.data.routing import Context, Routing
+from proxy.data.backends.resolving import Names
+from proxy.data.clients.acceptor import Acceptor
+from proxy.data.clients.downstream import ClientConnection
+from proxy.data.exchanges import exchange
+from proxy.data.logs import access_log
+from proxy.data.logs.notices import log
+from proxy.data.routing.routing import Context, Routing
 from proxy.ledger import endpoints
 from proxy.ledger.layout import (
     W_GENERATION,
@@ -43,7 +44,7 @@ from proxy.slot import Slot
 from proxy.snapshot import Snapshot, decode
 
 if TYPE_CHECKING:
-    from proxy.data.capturing import Captures
+    from proxy.data.routing.capturing import Captures
 
 SWEEP_S: Final = 0.1
 """How often deadlines are looked at; they are exact to this much."""
@@ -111,7 +112,7 @@ class Worker:
         """Where captured requests wait; none, and nothing of it loaded, where no route asks for any."""
         if all(route.capture is None for route in snapshot.routes):
             return None
-        from proxy.data.capturing import Captures
+        from proxy.data.routing.capturing import Captures
 
         return self.context.captures or Captures()
 

@@ -15,9 +15,9 @@ from msgspec import UNSET
 from analysis.feedback import log_loss
 from config import schema
 from proxy.answer_id import AnswerId
-from proxy.control.lending import Loan
-from proxy.control.truths import Told
-from proxy.data.predictions import label_of
+from proxy.control.evidence.lending import Loan
+from proxy.control.evidence.truths import Told
+from proxy.data.answers.predictions import label_of
 from proxy.simulation.records import Record
 
 MOST_ANSWERS: Final = 500_000

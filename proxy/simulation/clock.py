@@ -19,16 +19,17 @@ import numpy as np
 from msgspec import UNSET
 
 from config import schema
-from proxy.control import compile as compiler
-from proxy.control import glance, holdings, steps, tally
-from proxy.control.drive import Drive, Moment
-from proxy.control.evidence import TICK_AFTER_S, Track
-from proxy.control.lending import QUARANTINE_S, Lending, Loan
-from proxy.control.rollout import Action, Route, State
-from proxy.control.rollout import Record as Entry
-from proxy.control.subject import Subject
-from proxy.control.truths import SPANS
-from proxy.data.disguise import KEY_BYTES
+from proxy.control.evidence import glance, holdings, tally
+from proxy.control.evidence.lending import QUARANTINE_S, Lending, Loan
+from proxy.control.evidence.subject import Subject
+from proxy.control.evidence.tracks import TICK_AFTER_S, Track
+from proxy.control.evidence.truths import SPANS
+from proxy.control.hindsight.drive import Drive, Moment
+from proxy.control.machine import steps
+from proxy.control.machine.rollout import Action, Route, State
+from proxy.control.machine.rollout import Record as Entry
+from proxy.control.routing import compile as compiler
+from proxy.data.answers.disguise import KEY_BYTES
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
 from proxy.simulation import glances, stages

@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from analysis.summaries import FloatArray
-from proxy.data.predictions import HUGE, compared, read_category, read_number
+from proxy.data.answers.predictions import HUGE, compared, read_category, read_number
 from proxy.ledger.labels import LabelTable
 from proxy.ledger.layout import GRACE_S, NUMBER_BUCKETS
 from proxy.ledger.writer import Reading

@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from analysis.summaries import FloatArray
-from proxy.control.lending import Loan
-from proxy.control.subject import Subject
+from proxy.control.evidence.lending import Loan
+from proxy.control.evidence.subject import Subject
 from proxy.simulation.answers import Answers
 from proxy.simulation.columns import Columns
 from proxy.simulation.records import Pair, Record, RefusedError, Side

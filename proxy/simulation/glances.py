@@ -17,8 +17,8 @@ from math import ceil, inf
 from operator import attrgetter
 from typing import Any, Final
 
-from proxy.control.evidence import TICK_AFTER_S
-from proxy.control.glance import GLANCES
+from proxy.control.evidence.glance import GLANCES
+from proxy.control.evidence.tracks import TICK_AFTER_S
 from proxy.ledger.layout import GRACE_S
 from proxy.simulation.order import Second
 from proxy.simulation.records import Record

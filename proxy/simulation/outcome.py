@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.admin import report, words
-from proxy.control import views
+from proxy.control.views import routes as views
 from proxy.simulation.clock import Simulation
 
 Json = dict[str, Any]

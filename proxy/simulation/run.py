@@ -13,9 +13,9 @@ from typing import IO, Final
 import typer
 
 from config.loader import Loaded
-from config.problems import Problem
 from config.schema import Route
-from proxy.control import holdings
+from config.values.problems import Problem
+from proxy.control.evidence import holdings
 from proxy.simulation.clock import Simulation
 from proxy.simulation.order import seconds
 from proxy.simulation.records import Lines, RefusedError

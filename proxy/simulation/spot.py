@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from proxy.control.holdings import Arm
-from proxy.control.lending import Loan
+from proxy.control.evidence.holdings import Arm
+from proxy.control.evidence.lending import Loan
 from proxy.simulation.stages import Stage
 
 

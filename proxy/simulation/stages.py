@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
-from proxy.control import steps
-from proxy.control.cohorts import compared_share
-from proxy.control.rollout import Phase, State
+from proxy.control.machine import steps
+from proxy.control.machine.rollout import Phase, State
+from proxy.control.routing.cohorts import compared_share
 from proxy.simulation.order import Second
 from proxy.simulation.records import Record, RefusedError
 from proxy.snapshot import CIRCLE

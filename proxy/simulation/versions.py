@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from config import schema
-from proxy.control.steps import Plan
+from proxy.control.machine.steps import Plan
 from proxy.simulation.order import Second
 from proxy.simulation.records import RefusedError
 

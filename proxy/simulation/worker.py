@@ -16,9 +16,9 @@ from typing import Any, Final
 import numpy as np
 
 from analysis.summaries import FloatArray
-from proxy.control.lending import Loan
-from proxy.data import disguise
-from proxy.data.router import place as place_of
+from proxy.control.evidence.lending import Loan
+from proxy.data.answers import disguise
+from proxy.data.requests.router import place as place_of
 from proxy.ledger import layout as at
 from proxy.ledger.row import Row
 from proxy.ledger.writer import Writer

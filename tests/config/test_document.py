@@ -3,7 +3,7 @@
 import pytest
 
 from config.document import read
-from config.problems import ConfigError
+from config.values.problems import ConfigError
 
 
 def test_scalars_are_those_of_yaml_1_2() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.loader import load, loads
-from config.problems import ConfigError, Problem
+from config.values.problems import ConfigError, Problem
 
 GOLDEN = Path(__file__).with_name("golden")
 LINE = "-" * 40 + "\n"

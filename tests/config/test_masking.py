@@ -14,7 +14,7 @@ from config.document import read
 from config.jsonschema import schema_json
 from config.loader import loads
 from config.masking import Masks, Place, leaves, secret_places
-from config.problems import ConfigError
+from config.values.problems import ConfigError
 
 DIGESTS = ("ab" * 32, "cd" * 32)
 TEXT = f"""\
@@ -180,7 +180,7 @@ def free_texts() -> set[str]:
 def test_whatever_looks_like_a_secret_is_one_or_is_known_not_to_be():
     """Broken: somebody adds a setting that takes a credential, and it is shown to whoever may look.
 
-    A new place: give its type `config.section.SECRET`, or name it in SHOWN with the reason.
+    A new place: give its type `config.values.section.SECRET`, or name it in SHOWN with the reason.
     """
     secret = {told(place) for place in secret_places()}
     doubtful = {place for place in free_texts() if LOOKS_SECRET.search(place) and not COMPARED.search(place)}

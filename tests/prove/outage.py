@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from analysis.breaker import Breaker
 from analysis.summaries import ArmCounts, Cut, FloatArray, Grid, Slice, SoFar
-from proxy.control.evidence import TICK_AFTER_S
-from proxy.control.glance import GLANCES
+from proxy.control.evidence.glance import GLANCES
+from proxy.control.evidence.tracks import TICK_AFTER_S
 from tests.prove.result import alarms
 from tests.support.rollouts import ALPHA
 
@@ -88,7 +88,7 @@ def drawn(
 
 def out_s(breaker: Breaker, second: Second, from_s: float = 0.0) -> float:
     """When in a second and the moment after it workers have heard that the candidate is out; it is glanced at from
-    when the second before it is complete. What `proxy.control.glance` does, with no ledger."""
+    when the second before it is complete. What `proxy.control.evidence.glance` does, with no ledger."""
     cut: Cut | None = None
     for glance_s in GLANCES_S:
         ours, theirs = second.seen(glance_s, True), second.seen(glance_s, False)

@@ -29,7 +29,7 @@ RUNGS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2
 LOOK_AFTER_S, HEARD_AFTER_S = 0.06, 0.02
 TIMEOUT_S = 10.0
 REACTION_S = 1.0 + TIMEOUT_S + LOOK_AFTER_S + 1.0 + 0.25
-"""As `proxy.control.judging` has it, with the default of `timeouts.request`."""
+"""As `proxy.control.evidence.judging` has it, with the default of `timeouts.request`."""
 LONGEST_S = 3 * 3600
 NOTHING = ArmCounts.empty(Grid(buckets=4))
 

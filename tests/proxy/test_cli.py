@@ -18,7 +18,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from analysis.windows import kept
-from config.access import Admin
+from config.listeners.access import Admin
 from config.reference import EXAMPLES
 from proxy.admin.app import start
 from proxy.admin.client import actor

@@ -15,8 +15,8 @@ import yaml
 
 from proxy.channel import Ack, Frames, Hello, Push, encode
 from proxy.control.controller import Controller
-from proxy.control.launch import plan_launch
-from proxy.control.supervisor import Launch
+from proxy.control.process.launch import plan_launch
+from proxy.control.process.supervisor import Launch
 from proxy.faults import Fault
 from proxy.ledger import layout as at
 from proxy.ledger.writer import Reading, Writer

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from config.access import Admin
 from config.files import NOTHING
-from proxy.control import rollout
-from proxy.control.feedback import Desk
-from proxy.control.intent import Stale
-from proxy.control.recording import Recorder
-from proxy.control.store import StoreError
+from config.listeners.access import Admin
+from proxy.control.evidence.feedback import Desk
+from proxy.control.intent.file import Stale
+from proxy.control.machine import rollout
+from proxy.control.storage.recording import Recorder
+from proxy.control.storage.store import StoreError
 from proxy.faults import Fault, Repeat, Retry, Skip
 from proxy.ledger import guards, layout
 from proxy.ledger.reader import Reader, Totals

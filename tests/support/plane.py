@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.data.connection import Connection
-from proxy.data.downstream import ClientConnection
-from proxy.data.routing import Context, Routing
+from proxy.data.backends.connection import Connection
+from proxy.data.clients.downstream import ClientConnection
+from proxy.data.routing.routing import Context, Routing
 from proxy.ledger.layout import create
 from proxy.ledger.reader import Reader, Totals
 from proxy.ledger.writer import Writer

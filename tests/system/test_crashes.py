@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from proxy.control.recording import decode
-from proxy.control.store import Store
+from proxy.control.storage.recording import decode
+from proxy.control.storage.store import Store
 from tests.support.control_plane import World, config
 from tests.support.killed import Killed
 

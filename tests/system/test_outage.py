@@ -16,8 +16,8 @@ from itertools import cycle
 
 import pytest
 
-from proxy.control.compile import seed
-from proxy.data.router import place
+from proxy.control.routing.compile import seed
+from proxy.data.requests.router import place
 from proxy.snapshot import CIRCLE
 from tests.support.load import Load, users
 from tests.support.system import canary, models, understudy, wait_for

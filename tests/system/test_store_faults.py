@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.control.recording import decode
+from proxy.control.storage.recording import decode
 from tests.support import postgres
 from tests.support.load import Load
 from tests.support.system import canary, fetch, models, understudy, wait_for

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from config.access import Admin
 from config.files import Contents
 from config.files import digest as digest_of
+from config.listeners.access import Admin
 from proxy.admin.access import FAILURES, FORGIVEN_S, MOST_ADDRESSES, Failures
 from proxy.admin.app import start
 from proxy.admin.endpoints import ENDPOINTS

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from config.access import Admin
+from config.listeners.access import Admin
 from proxy.admin import events
 from proxy.admin.app import start
 from tests.support.fake_controller import FakeController

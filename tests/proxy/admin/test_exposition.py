@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.admin.exposition import registry
 from proxy.admin.latency import Latencies
-from proxy.control.rollout import Phase
-from proxy.control.truths import Refusal
+from proxy.control.evidence.truths import Refusal
+from proxy.control.machine.rollout import Phase
 from proxy.ledger.guards import CAPTURE_DROPPED, CAPTURE_LIMITED
 from tests.support.fake_controller import NOW_SLICE_S, FakeController, problem
 

@@ -18,8 +18,8 @@ from proxy.admin.feedback import MOST_RECORDS, MOST_WAITING, NDJSON, Intake, Tru
 from proxy.admin.problems import RefusalError
 from proxy.admin.telling import BATCH_RECORDS, tell
 from proxy.answer_id import Stamp
-from proxy.control.feedback import Desk
-from proxy.control.truths import Told
+from proxy.control.evidence.feedback import Desk
+from proxy.control.evidence.truths import Told
 from tests.support.fake_controller import FEEDBACK_KEY, STARTED_S, FakeController
 
 PATH = "/api/v1/feedback"

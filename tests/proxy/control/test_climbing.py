@@ -11,17 +11,30 @@ from analysis.plan import Plan as Question
 from analysis.readings import RampReading
 from analysis.verdict import Judge
 from config.loader import loads
-from proxy.control import judging, rollout, steps
-from proxy.control.gates import Answers
-from proxy.control.lending import Lending
-from proxy.control.outlook import outlook
-from proxy.control.outlook import warnings as doubts
-from proxy.control.recording import Looked
-from proxy.control.replay import Replay, Segment
-from proxy.control.rollout import Ask, IllegalEvent, Look, Pause, Phase, Promote, Record, Resume, Retry, Route, State
-from proxy.control.subject import Subject
+from proxy.control.evidence import judging
+from proxy.control.evidence.lending import Lending
+from proxy.control.evidence.outlook import outlook
+from proxy.control.evidence.outlook import warnings as doubts
+from proxy.control.evidence.subject import Subject
+from proxy.control.hindsight.replay import Replay, Segment
+from proxy.control.machine import rollout, steps
+from proxy.control.machine.gates import Answers
+from proxy.control.machine.rollout import (
+    Ask,
+    IllegalEvent,
+    Look,
+    Pause,
+    Phase,
+    Promote,
+    Record,
+    Resume,
+    Retry,
+    Route,
+    State,
+)
+from proxy.control.storage.recording import Looked
 from proxy.snapshot import CIRCLE
-from tests.proxy.control.test_rollout import HARM, Ratio, Verdict, plan, play
+from tests.proxy.control.machine.test_rollout import HARM, Ratio, Verdict, plan, play
 from tests.support.slices import errors
 
 RUNGS = (10_000, 50_000, 100_000, 500_000)

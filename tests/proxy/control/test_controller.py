@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from config.problems import ConfigError
-from proxy.control import controller, health
-from proxy.control.rollout import IllegalEvent
-from proxy.control.store import StoreError
+from config.values.problems import ConfigError
+from proxy.control import controller
+from proxy.control.endpoints import health
+from proxy.control.machine.rollout import IllegalEvent
+from proxy.control.storage.store import StoreError
 from proxy.snapshot import Snapshot
 from tests.support.certificates import Authority
 from tests.support.control_plane import STEPS, World, config

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proxy.control import smoke
+from proxy.control.endpoints import smoke
 from proxy.snapshot import Backend
 from tests.support.control_plane import config, playing
 

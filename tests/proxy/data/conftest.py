@@ -6,7 +6,10 @@ import asyncio
 
 import pytest
 
-from proxy.data import attempt, copying, downstream, exchange, intake, pool, reply, shadow, tunnel, upstream
+from proxy.data.backends import pool, upstream
+from proxy.data.clients import downstream, intake
+from proxy.data.copies import copying, shadow
+from proxy.data.exchanges import attempt, exchange, reply, tunnel
 from tests.support.plane import Clock, Network, Plane
 
 

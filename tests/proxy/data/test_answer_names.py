@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from proxy.answer_id import AnswerId, read
-from proxy.data.routing import Routing
+from proxy.data.routing.routing import Routing
 from proxy.snapshot import CIRCLE, Key, Retries, Segment, Snapshot
 from tests.support.plane import ROWS, Plane, answer, request, split
 from tests.support.transports import settle

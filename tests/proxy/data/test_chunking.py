@@ -9,7 +9,7 @@ import httptools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.data.bodies import LONG_BYTES
+from proxy.data.wire.bodies import LONG_BYTES
 from tests.support.plane import Clock, Network, Plane, answer, chunked, request
 from tests.support.transports import settle
 

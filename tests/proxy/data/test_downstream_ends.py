@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.data.patience import LINGER_BYTES, LINGER_S
+from proxy.data.routing.patience import LINGER_BYTES, LINGER_S
 from proxy.faults import Fault
 from tests.support import malformed
 from tests.support.plane import Plane, PlayedClient, answer, chunked, request, split

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.data.bodies import LONG_BYTES
-from proxy.data.patience import MAX_WAITING
+from proxy.data.routing.patience import MAX_WAITING
+from proxy.data.wire.bodies import LONG_BYTES
 from tests.support.plane import Plane, PlayedClient, answer, chunked, request, split
 from tests.support.transports import settle
 

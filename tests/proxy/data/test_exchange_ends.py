@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.data.attempt import PENDING_BYTES, REPLAY_BYTES
-from proxy.data.pool import STALE_AFTER_S
+from proxy.data.backends.pool import STALE_AFTER_S
+from proxy.data.exchanges.attempt import PENDING_BYTES, REPLAY_BYTES
 from proxy.faults import Fault, Retry
 from proxy.snapshot import CIRCLE, Mirror
 from tests.support.plane import ROWS, Plane, answer, chunked, request, split

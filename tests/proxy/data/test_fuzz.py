@@ -9,7 +9,7 @@ import h11
 import httptools
 import pytest
 
-from proxy.data.bodies import LONG_BYTES
+from proxy.data.wire.bodies import LONG_BYTES
 from tests.support import malformed
 from tests.support.plane import Clock, Network, Plane, answer, chunked, request
 from tests.support.transports import settle

@@ -17,10 +17,10 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from proxy.data import access_log
-from proxy.data.resolving import Names
-from proxy.data.routing import Routing
-from proxy.data.upstream import Upstream
+from proxy.data.backends.resolving import Names
+from proxy.data.backends.upstream import Upstream
+from proxy.data.logs import access_log
+from proxy.data.routing.routing import Routing
 from proxy.snapshot import (
     CIRCLE,
     AccessLog,

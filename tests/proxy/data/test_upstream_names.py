@@ -6,10 +6,10 @@ import asyncio
 
 import msgspec
 
-from proxy.data.connection import Connection
-from proxy.data.resolving import Names
-from proxy.data.routing import Routing
-from proxy.data.upstream import Upstream
+from proxy.data.backends.connection import Connection
+from proxy.data.backends.resolving import Names
+from proxy.data.backends.upstream import Upstream
+from proxy.data.routing.routing import Routing
 from proxy.faults import Fault
 from proxy.snapshot import Backend, Balancing, Endpoint, Snapshot
 from tests.support.plane import Network, Plane

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from config.loader import loads
-from proxy.control.lending import Loan
+from proxy.control.evidence.lending import Loan
 from proxy.simulation import answers
 from proxy.simulation.answers import Answers
 from tests.support.records import config

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from proxy.data.router import place
+from proxy.data.requests.router import place
 from proxy.simulation.records import RefusedError
 from tests.support.records import CANDIDATE, STABLE, Span, Version, config, requests, simulate
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from proxy.control.evidence import TICK_AFTER_S
-from proxy.control.glance import GLANCES
+from proxy.control.evidence.glance import GLANCES
+from proxy.control.evidence.tracks import TICK_AFTER_S
 from proxy.faults import Fault
 from proxy.simulation.glances import Glances, parts
 from proxy.simulation.order import Second

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from proxy.control.rollout import Phase, begin
-from proxy.control.steps import Analysis, Followed, Pause, Plan, SetMirror, SetWeight
+from proxy.control.machine.rollout import Phase, begin
+from proxy.control.machine.steps import Analysis, Followed, Pause, Plan, SetMirror, SetWeight
 from proxy.simulation.records import Record
 from proxy.simulation.stages import Setting, Stages, follow, followed, settings
 from proxy.snapshot import CIRCLE

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from proxy.control.evidence import Track, groups
-from proxy.control.lending import Lending, Loan
-from proxy.data.predictions import compared, read_category, read_number
-from proxy.data.router import place
+from proxy.control.evidence.lending import Lending, Loan
+from proxy.control.evidence.tracks import Track, groups
+from proxy.data.answers.predictions import compared, read_category, read_number
+from proxy.data.requests.router import place
 from proxy.faults import Fault
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
@@ -225,7 +225,7 @@ def test_a_slice_that_goes_on_is_as_a_live_worker_has_it(requests: Any, pairs: A
 
 
 def comparing(both: Both, arrived_s: float, stable: dict[str, Any], shadow: dict[str, Any]) -> Any:
-    """What the shadow of a live worker does before its end: `proxy.data.shadow`."""
+    """What the shadow of a live worker does before its end: `proxy.data.copies.shadow`."""
 
     def before(row: Any, now_s: float) -> None:
         if stable.get("error") or shadow.get("error"):

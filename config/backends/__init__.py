@@ -1,0 +1,1 @@
+"""How a backend is reached, balanced, pooled and watched."""

@@ -1,9 +1,0 @@
-"""What Alembic runs for each command: the migrations, on the connection that `upgrade` hands over."""
-
-from alembic import context
-
-from proxy.control.tables import METADATA
-
-context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
-with context.begin_transaction():
-    context.run_migrations()
