@@ -28,7 +28,7 @@ from proxy.admin.handling import CONTROLS
 from proxy.admin.latency import GATHER_EVERY_S, Latencies
 from proxy.admin.problems import MAX_BODY_BYTES, RefusalError, one_shape
 from proxy.admin.surface import Controls
-from proxy.control.storage.store import StoreError
+from proxy.control.storage.errors import StoreError
 
 SHUTDOWN_TIMEOUT_S: Final = 2.0
 """What a stopping controller waits for admin requests; the data plane does not notice it."""

@@ -24,7 +24,7 @@ from aiohttp import web
 
 from config.listeners.access import Admin
 from proxy.admin.surface import Controls, Json
-from proxy.control.storage.store import StoreError
+from proxy.control.storage.errors import StoreError
 
 LOOK_S: Final = 0.5
 HEARTBEAT_S: Final = 15.0

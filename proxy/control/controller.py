@@ -47,9 +47,10 @@ from proxy.control.process.supervisor import Launch
 from proxy.control.routing.fleet import Fleet
 from proxy.control.routing.push import PushServer
 from proxy.control.storage import captures
+from proxy.control.storage.entries import Entry
+from proxy.control.storage.errors import StoreError
 from proxy.control.storage.keeper import Keeper
 from proxy.control.storage.retention import Retention, limits_of
-from proxy.control.storage.store import Entry, StoreError
 from proxy.control.views import drift
 from proxy.control.views import routes as views
 from proxy.ledger.reader import Reader, Totals

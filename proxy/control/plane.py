@@ -29,9 +29,10 @@ from proxy.control.machine import rollout, swaps
 from proxy.control.machine.rollout import Action, Applied, Ask, Checked, Event, Record, Route, State
 from proxy.control.routing import compile as compiler
 from proxy.control.routing.fleet import Fleet
+from proxy.control.storage.errors import StoreError
 from proxy.control.storage.keeper import Keeper, holder
 from proxy.control.storage.keys import Keys
-from proxy.control.storage.store import Kept, Letter, Store, StoreError
+from proxy.control.storage.store import Kept, Letter, Store
 from proxy.control.views import routes as views
 from proxy.control.webhooks.hooks import Hooks
 from proxy.ledger.reader import Reader, Totals

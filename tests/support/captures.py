@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from proxy.control.storage.store import StoreError
+from proxy.control.storage.errors import StoreError
 
 STARTED_S: Final = 1_800_000_000.0
 HOSTILE: Final = "\x1b[31mred\x07 \u202eback\x9b2J [bold]<script>alert(1)</script>"

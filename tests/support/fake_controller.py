@@ -14,8 +14,8 @@ from config.listeners.access import Admin
 from proxy.control.evidence.feedback import Desk
 from proxy.control.intent.file import Stale
 from proxy.control.machine import rollout
+from proxy.control.storage.errors import StoreError
 from proxy.control.storage.recording import Recorder
-from proxy.control.storage.store import StoreError
 from proxy.faults import Fault, Repeat, Retry, Skip
 from proxy.ledger import guards, layout
 from proxy.ledger.reader import Reader, Totals

@@ -15,7 +15,7 @@ from config.routes.feedback import Feedback
 from proxy import answer_id
 from proxy.control.evidence.subject import Subject
 from proxy.control.evidence.truths import Refusal, Told
-from proxy.control.storage.store import StoreError
+from proxy.control.storage.errors import StoreError
 
 OUTCOMES: Final = ("right", "wrong", "loss")
 """What an accepted truth said; loss: nothing but a log-loss."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import structlog
 
 from proxy.control.evidence.subject import Subject
-from proxy.control.storage.store import StoreError
+from proxy.control.storage.errors import StoreError
 
 _LOG = structlog.get_logger("understudy.plane")
 

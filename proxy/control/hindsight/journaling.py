@@ -8,7 +8,7 @@ from proxy.control.evidence.subject import Subject
 from proxy.control.hindsight import why
 from proxy.control.machine.rollout import Phase, Record, State
 from proxy.control.machine.swaps import HELD
-from proxy.control.storage.store import Basis, Entry
+from proxy.control.storage.entries import Basis, Entry
 from proxy.snapshot import CIRCLE
 
 _DECIDED: Final = frozenset({Phase.PROMOTING, *HELD})

@@ -17,7 +17,7 @@ from analysis import contest
 from analysis.contest import Bench
 from analysis.plan import Plan as Question
 from analysis.verdict import Verdict
-from proxy.control.storage.journal import Basis, Decision, Entry
+from proxy.control.storage.entries import Basis, Decision, Entry
 from proxy.control.views import routes as views
 
 Json = dict[str, Any]

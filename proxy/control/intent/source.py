@@ -12,8 +12,8 @@ from config.loader import Loaded
 from config.values.problems import ConfigError, Problem
 from proxy.control.intent import vacated
 from proxy.control.machine.state import State
+from proxy.control.storage.errors import StoreError
 from proxy.control.storage.keeper import Keeper
-from proxy.control.storage.store import StoreError
 
 Json = dict[str, Any]
 

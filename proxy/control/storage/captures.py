@@ -16,11 +16,12 @@ import msgspec
 import structlog
 
 from proxy.capture import Captured
-from proxy.control.storage.journal import Entry
+from proxy.control.storage.entries import Entry
+from proxy.control.storage.errors import StoreError
 from proxy.control.storage.keeper import Keeper
 from proxy.control.storage.kept_captures import Kept, KeptCapture
 from proxy.control.storage.retention import Retention
-from proxy.control.storage.store import Store, StoreError
+from proxy.control.storage.store import Store
 
 Json = dict[str, Any]
 WAITING: Final = 512

@@ -15,7 +15,8 @@ from typing import Final, TypeVar
 
 import structlog
 
-from proxy.control.storage.store import INSTANCE, Store, StoreError
+from proxy.control.storage.errors import StoreError
+from proxy.control.storage.store import INSTANCE, Store
 
 SLOW_S: Final = 1.0
 """A no that took longer is not asked for again at once."""

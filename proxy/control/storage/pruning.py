@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from proxy.control.storage import journal, kept_captures
 from proxy.control.storage.chain import CHECKPOINT
 from proxy.control.storage.database import Database
-from proxy.control.storage.journal import Entry
+from proxy.control.storage.entries import Entry
 from proxy.control.storage.kept_captures import Kept
 from proxy.control.storage.tables import CAPTURES, CHECKPOINTS, CONFIGS, JOURNAL, ROLLOUTS, SLICES, VERDICTS
 

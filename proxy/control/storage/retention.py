@@ -10,10 +10,11 @@ from typing import Any, Final
 import structlog
 
 from config import schema
+from proxy.control.storage.errors import StoreError
 from proxy.control.storage.keeper import Keeper
 from proxy.control.storage.kept_captures import Kept
 from proxy.control.storage.pruning import Limits, Pruned
-from proxy.control.storage.store import Store, StoreError
+from proxy.control.storage.store import Store
 
 Json = dict[str, Any]
 EVERY_S: Final = 60.0

@@ -29,7 +29,8 @@ from proxy.control.machine.state import State
 from proxy.control.storage import journal, kept_captures, kept_seen, post, pruning, slices
 from proxy.control.storage.chain import Verified
 from proxy.control.storage.database import MIGRATING, Database, connect, remedy
-from proxy.control.storage.journal import Basis, Decision, Entry
+from proxy.control.storage.entries import Basis, Decision, Entry
+from proxy.control.storage.errors import StoreError
 from proxy.control.storage.kept_captures import KeptCapture
 from proxy.control.storage.migrations import upgrade as migrations
 from proxy.control.storage.post import Letter
@@ -47,10 +48,6 @@ INSTANCE: Final = "understudy"
 
 _NEW: Final = {"rollouts": {"run": 0}}
 """What a row begins with that an update leaves as it is."""
-
-
-class StoreError(Exception):
-    """The store cannot be opened, read or written; the text names the database and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)

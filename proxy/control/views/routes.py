@@ -29,7 +29,7 @@ from proxy.control.machine import moves, rolls, steps
 from proxy.control.machine.rollout import TAKEN_OVER
 from proxy.control.process.supervisor import Launch
 from proxy.control.routing.fleet import is_alive
-from proxy.control.storage.journal import Entry
+from proxy.control.storage.entries import Entry
 from proxy.control.views import held
 from proxy.control.views.contrast import distances
 from proxy.control.views.paired import front, pairs

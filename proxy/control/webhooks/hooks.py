@@ -14,8 +14,9 @@ from config import schema
 from config.routes.webhooks import Webhook
 from proxy.control.machine.gates import UNASKED, Answers
 from proxy.control.machine.state import State
+from proxy.control.storage.entries import Entry
 from proxy.control.storage.keeper import Keeper
-from proxy.control.storage.store import Entry, Letter
+from proxy.control.storage.store import Letter
 from proxy.control.webhooks import messages
 from proxy.control.webhooks.outbox import Outbox
 from proxy.control.webhooks.questions import Questions

@@ -15,7 +15,8 @@ import msgspec
 from config.rollouts.recreate import SwapHook
 from config.routes.webhooks import Webhook
 from proxy.control.machine.rollout import TERMINAL, State
-from proxy.control.storage.store import Entry, Letter
+from proxy.control.storage.entries import Entry
+from proxy.control.storage.store import Letter
 from proxy.snapshot import CIRCLE
 
 Json = dict[str, Any]

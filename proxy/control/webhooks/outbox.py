@@ -18,8 +18,10 @@ import structlog
 
 from config.routes.webhooks import Webhook
 from config.values.durations import format_duration
+from proxy.control.storage.entries import Entry
+from proxy.control.storage.errors import StoreError
 from proxy.control.storage.keeper import Keeper
-from proxy.control.storage.store import Entry, Letter, StoreError
+from proxy.control.storage.store import Letter
 from proxy.control.webhooks.sending import Sender
 
 Key = tuple[str, str]

@@ -18,7 +18,7 @@ from config.values.problems import ConfigError
 from proxy.control import controller
 from proxy.control.endpoints import health
 from proxy.control.machine.rollout import IllegalEvent
-from proxy.control.storage.store import StoreError
+from proxy.control.storage.errors import StoreError
 from proxy.snapshot import Snapshot
 from tests.support.certificates import Authority
 from tests.support.control_plane import STEPS, World, config

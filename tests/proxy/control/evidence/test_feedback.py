@@ -10,7 +10,7 @@ import pytest
 
 from proxy.answer_id import Stamp
 from proxy.control.evidence.truths import Refusal, Told
-from proxy.control.storage.store import StoreError
+from proxy.control.storage.errors import StoreError
 from tests.support.control_plane import World
 from tests.support.control_plane import config as document
 

@@ -12,7 +12,7 @@ import pytest
 from analysis.plan import Gate, Plan
 from analysis.verdict import Judge
 from proxy.control.hindsight import why
-from proxy.control.storage.journal import Decision, Entry
+from proxy.control.storage.entries import Decision, Entry
 from tests.support.control_plane import STEPS, World, config
 from tests.support.slices import errors
 

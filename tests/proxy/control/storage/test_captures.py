@@ -13,11 +13,11 @@ from config.loader import loads
 from proxy.capture import Captured
 from proxy.control.storage import captures as module
 from proxy.control.storage.captures import Captures
+from proxy.control.storage.errors import StoreError
 from proxy.control.storage.keeper import Keeper
 from proxy.control.storage.kept_captures import Kept
 from proxy.control.storage.pruning import Limits
 from proxy.control.storage.retention import Retention, limits_of
-from proxy.control.storage.store import StoreError
 from tests.support.control_plane import config
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from proxy.control.storage.errors import StoreError
 from proxy.control.storage.keeper import MOST_S, SLOW_S, Keeper
-from proxy.control.storage.store import Store, StoreError
+from proxy.control.storage.store import Store
 
 
 class Locked:

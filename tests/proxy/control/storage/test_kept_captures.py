@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from proxy.control.storage import kept_captures, pruning
+from proxy.control.storage.entries import Entry
 from proxy.control.storage.kept_captures import Kept, KeptCapture
 from proxy.control.storage.pruning import Limits, Pruned
 from proxy.control.storage.recording import Recording, Row
-from proxy.control.storage.store import Entry, Store
+from proxy.control.storage.store import Store
 from tests.proxy.control.storage.test_pruning import STATE
 from tests.support.postgres import Place
 

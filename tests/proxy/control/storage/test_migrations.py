@@ -11,8 +11,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
+from proxy.control.storage.errors import StoreError
 from proxy.control.storage.migrations import upgrade as migrations
-from proxy.control.storage.store import Store, StoreError
+from proxy.control.storage.store import Store
 from proxy.control.storage.tables import METADATA
 
 

@@ -10,9 +10,11 @@ import pytest
 from proxy.control.machine import rollout, steps
 from proxy.control.machine.rollout import Plan
 from proxy.control.storage import pruning
+from proxy.control.storage.entries import Basis, Entry
+from proxy.control.storage.errors import StoreError
 from proxy.control.storage.pruning import Limits, Pruned
 from proxy.control.storage.recording import Recording, Row
-from proxy.control.storage.store import Basis, Entry, Store, StoreError
+from proxy.control.storage.store import Store
 from tests.support.postgres import Place
 
 PLAN = Plan("fraud", "v1", "v2", "c2", "p1", (steps.SetWeight(50_000),), 10, 5.0, 100.0, "pause")

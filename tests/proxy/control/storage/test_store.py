@@ -20,8 +20,10 @@ import pytest
 
 from proxy.control.machine import rollout, state_codec, steps
 from proxy.control.machine.rollout import Phase, Plan
+from proxy.control.storage.entries import Basis, Entry
+from proxy.control.storage.errors import StoreError
 from proxy.control.storage.seen import Changes, Chunk
-from proxy.control.storage.store import Basis, Entry, Kept, Letter, Store, StoreError
+from proxy.control.storage.store import Kept, Letter, Store
 from tests.support.postgres import Place
 
 ROOT = Path(__file__).parents[4]
@@ -509,7 +511,8 @@ WRITER = """
 import asyncio, json, sys
 from dataclasses import replace
 from proxy.control.machine import state_codec
-from proxy.control.storage.store import Basis, Entry, Store
+from proxy.control.storage.entries import Basis, Entry
+from proxy.control.storage.store import Store
 
 async def main(url, state):
     store = await Store.open(url)

@@ -9,7 +9,7 @@ from typing import Any
 from config.routes.webhooks import Webhook
 from proxy.control.machine.rollout import Phase, State
 from proxy.control.machine.state import Runner
-from proxy.control.storage.store import Entry
+from proxy.control.storage.entries import Entry
 from proxy.control.webhooks import messages
 
 STATE = State(

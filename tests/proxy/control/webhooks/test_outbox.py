@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from config.routes.webhooks import Webhook
+from proxy.control.storage.entries import Entry
 from proxy.control.storage.keeper import Keeper
-from proxy.control.storage.store import Entry, Letter
+from proxy.control.storage.store import Letter
 from proxy.control.webhooks.outbox import MAX_WAITING, Outbox
 from proxy.control.webhooks.sending import Sender
 from tests.proxy.control.webhooks.test_messages import STATE, entry, hook
