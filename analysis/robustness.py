@@ -9,7 +9,7 @@
   alone. For harm, a candidate that has become worse is not noise: if its effect rose by CHANGE standard
   errors (at the dispersion found without a change) at one of the last marks, phi is that around two effects, one
   before and one after. Else a regression after a calm hour would be divided by its own surprise: errors that doubled
-  after 12.5 minutes were found by none of 40 rollouts within 15 minutes, and are now by 8 of 10
+  after 12.5 minutes were found by none of 40 rollouts within 15 minutes, and are now by 19 of 20
   (`python -m tests.prove --only onset`). The price is measured there as well (`--only bursts`, `--only noise`).
 - Restarts, for harm. A bet that collected "all fine" for an hour would need as long to turn round, so the wealth is
   split over bets that start anew every RESTART_BLOCKS blocks, with weights 1/(j(j+1)), which sum to 1; a bet that has
