@@ -62,7 +62,8 @@ class Worker:
         self._bytes = np.frombuffer(memory, dtype=np.uint8)
         self._seed = seed
         self._outputs = Outputs(outputs, [disguise.table(self._writer, output, label_key) for output in outputs])
-        self._draws: dict[str | int | None, tuple[int, int]] = {}
+        self._draws: dict[str | int | None, int] = {}
+        """Slot and group of each user in one number, _ANONYMOUS where there is none."""
         self._open: list[_Open] = []
         self._late: list[tuple[float, float, int, int, bool]] = []
         """When it finishes, when it arrived, row, tenant, failed."""
@@ -223,19 +224,27 @@ class Worker:
     # --- users
     def groups(self, users: Sequence[str | int | None] | None, length: int) -> list[int]:
         """The group of each user that was counted; -1 where it is not known."""
-        return [_ANONYMOUS] * length if users is None else [self._draws[user][1] for user in users]
+        return [_ANONYMOUS] * length if users is None else [*map(int, self._drawn(users)[1])]
 
     def _users(self, row: Row, users: Sequence[str | int | None]) -> Ints:
         """Mark the users of a row; the group of each, or _ANONYMOUS."""
+        slots, groups = self._drawn(users)
+        self._bytes[row.users + slots[slots >= 0]] = 1
+        return groups
+
+    def _drawn(self, users: Sequence[str | int | None]) -> tuple[Ints, Ints]:
+        """Slot and group of each user; both _ANONYMOUS where there is none."""
         draws = self._draws
         if len(draws) > _USERS_KNOWN:
             draws.clear()
-        for user in {*users} - draws.keys():
-            draw = None if user is None or user == "" else place_of(self._seed, _bytes(user))
-            draws[user] = (_ANONYMOUS, _ANONYMOUS) if draw is None else (draw.user, draw.group)
-        found: Ints = np.array([draws[user] for user in users], dtype=np.int64).reshape(-1, 2)
-        self._bytes[row.users + found[found[:, 0] >= 0, 0]] = 1
-        return found[:, 1]
+        found = [*map(draws.get, users)]
+        if None in found:
+            for user in {user for user, draw in zip(users, found, strict=True) if draw is None}:
+                draw = None if user is None or user == "" else place_of(self._seed, _bytes(user))
+                draws[user] = _ANONYMOUS if draw is None else draw.user * at.GROUPS + draw.group
+            found = [*map(draws.get, users)]
+        packed: Ints = np.array(found, dtype=np.int64)
+        return packed // at.GROUPS, np.where(packed < 0, _ANONYMOUS, packed % at.GROUPS)
 
     def _group(self, base: int, lane: int, buckets: Ints, groups: Ints, failed: Bools) -> None:
         cells, known = self._cells, groups >= 0
