@@ -130,9 +130,8 @@ class Plane:
             with alone(subject):
                 subject.read(self._reader, now_s, self._clock())
         self._sweep(now_s)
-        for subject in self.subjects.values():
-            if not subject.active or self._frozen:
-                self._smokes.forget(subject.name)
+        for subject in [each for each in self.subjects.values() if self._frozen or not each.active]:
+            self._smokes.forget(subject.name)
         going = (each for each in self.subjects.values() if each.active and not self._frozen)
         await self._go_on(going, now_s, int(now_s))
         await self._swap()
