@@ -26,3 +26,8 @@ def _nothing_is_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patched.setitem(os.environ, "TMPDIR", str(folder))
         yield
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of whole systems first: they wait much and compute little, and so they run beside those that compute."""
+    items.sort(key=lambda item: "system" not in item.path.parts)
