@@ -183,12 +183,13 @@ class Judge:
         tally, plan, sight = self._tally, self.plan, self._sight()
         proven = bool(tally.slices) and not tally.decided_by and all(map(sight.passed, plan.guardrails))
         proven = proven and next(sight.doubts(), None) is None
+        late = elapsed_s >= plan.horizon_s
         return Verdict(
             abort=bool(tally.decided_by),
             decided_by=tally.decided_by,
             reason=tally.reason,
             proven=proven,
-            inconclusive=not (proven or tally.decided_by) and (elapsed_s >= plan.horizon_s or self._futile(elapsed_s)),
+            inconclusive=not (proven or tally.decided_by) and (late or self._futile(sight, elapsed_s)),
             details=Later(sight.held().details),
             abort_evidence=sight.harm,
             abort_needed=1 / plan.alpha_abort,
@@ -203,9 +204,9 @@ class Judge:
             ramp=None if self._spending is None else self._spending.reading(),
         )
 
-    def _futile(self, elapsed_s: float) -> bool:
+    def _futile(self, sight: Sight, elapsed_s: float) -> bool:
         futile = self._progress.futile(self._tally.clock_s, elapsed_s, self.plan.horizon_s)
-        return futile and max(self._sight().waits(), default=0.0) > 0
+        return futile and max(sight.waits(), default=0.0) > 0
 
     def _sight(self) -> Sight:
         wealth = self._wealth()
