@@ -7,10 +7,10 @@ sent, or not compared, is counted by reason: what was skipped is part of what th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import random
 from time import monotonic
-from typing import Final, Protocol
+from typing import Final
 
 from proxy.data.backends.pool import Pool
 from proxy.data.backends.upstream import Upstream
@@ -27,20 +27,8 @@ from proxy.snapshot import CIRCLE
 _NONE: Final = Fault.NONE
 """Looked up once: see `proxy.data.exchanges.reply`."""
 
-
-class Watch(Protocol):
-    """Whoever wants to see what becomes of a copy."""
-
-    def shadow(
-        self,
-        context: Context,
-        plan: RoutePlan,
-        copy: MirrorPlan,
-        readings: Sequence[Reading],
-        latency_s: float,
-        triple: Triple | None,
-    ) -> Shadow:
-        """The copy, as one that is seen."""
+Make = Callable[[Context, RoutePlan, MirrorPlan, Sequence[Reading], float, Triple | None], "Shadow"]
+"""Whoever makes a copy, of what `Shadow` is made of."""
 
 
 def mirror(
@@ -52,13 +40,13 @@ def mirror(
     latency_s: float,
     fault: Fault,
     upstream: Upstream | None = None,
-    watch: Watch | None = None,
+    make: Make | None = None,
 ) -> Sequence[str]:
     """Send the copies that a finished request is due; the names of the versions that get one.
 
     `body` is None where it was not kept. `latency_s` is stable's, 0 where stable failed and there is nothing to
     compare with. A `fault` of the client's says that there was no whole request, or nobody to answer it. `upstream` is
-    who answered, and may be asked again. `watch` sees every copy.
+    who answered, and may be asked again. `make` makes other copies than `Shadow` does.
     """
     gone = fault is not _NONE and FACTS[fault].side is Side.CLIENT and fault is not Fault.BODY_TOO_LARGE
     sent = []
@@ -85,7 +73,7 @@ def mirror(
         elif copy.upstream.copies >= copy.mirror.max_concurrency:
             writer.skip(copy.row, Skip.BUSY)
         else:
-            _send(context, plan, copy, head, b"".join(body), readings, latency_s, upstream, watch)
+            _send(context, plan, copy, head, b"".join(body), readings, latency_s, upstream, make)
             sent.append(copy.upstream.backend.name)
     return sent
 
@@ -99,7 +87,7 @@ def _send(
     readings: Sequence[Reading],
     latency_s: float,
     upstream: Upstream | None,
-    watch: Watch | None,
+    make: Make | None,
 ) -> None:
     """Send one copy, and at times the same to stable again."""
     request = to_shadow(head, len(body), copy.changed, copy.field_lines, context.request_id) + body
@@ -116,10 +104,10 @@ def _send(
     context.writer.arrive(copy.row, arrived_s)
     if triple is not None:
         triple.begin(arrived_s)
-    if watch is None:
+    if make is None:
         shadow = Shadow(context, plan, copy, readings, latency_s, triple)
     else:
-        shadow = watch.shadow(context, plan, copy, readings, latency_s, triple)
+        shadow = make(context, plan, copy, readings, latency_s, triple)
     shadow.start(request, arrived_s, timeout_s)
     if triple is None or pool is None or upstream is None:
         return

@@ -7,6 +7,7 @@ are kept as the pieces that are passed on, and are nobody's but the exchange's u
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic, time
 from typing import Final
 
@@ -66,10 +67,7 @@ class CapturedExchange(LoggedExchange):
         super().response_body(data)
         taped = self._taped
         if taped is not None and self._plan is not None and self._plan.capture is not None:
-            if self._bytes_out > self._plan.capture.max_body_bytes:
-                self._taped = None
-            else:
-                gather(taped, data)
+            self._taped = gathered(taped, data, self._bytes_out, self._plan.capture)
 
     def _take_back(self) -> None:
         super()._take_back()
@@ -81,7 +79,8 @@ class CapturedExchange(LoggedExchange):
             return super()._mirror(plan, readings, latency_s, fault)
         body = self._kept if self._request_complete else None
         beside = Beside(capture, self._captures, self.head, self._request(capture), self._answer_of(fault))
-        self._copies = mirror(self._context, plan, self.head, body, readings, latency_s, fault, arm.upstream, beside)
+        make = partial(CapturedShadow, beside=beside)
+        self._copies = mirror(self._context, plan, self.head, body, readings, latency_s, fault, arm.upstream, make)
         return self._copies
 
     def _finish(self, fault: Fault, keep: bool) -> None:
@@ -90,7 +89,7 @@ class CapturedExchange(LoggedExchange):
         capture = None if plan is None else plan.capture
         if capture is None or arm is None or self._draw is None or not arm.judged or self._status == _SWITCHED:
             return
-        failed = self._retrying is not None or _failed(fault, self._status)
+        failed = self._retrying is not None or counts_against(fault, self._status)
         kind: Kind = "error" if failed and capture.settings.errors else "sample"
         if kind == "error" or self._drawn:
             attempts = 1 if self._retrying is None else 1 + self._retrying.retries
@@ -125,18 +124,6 @@ class Beside:
         self.body = body
         self.answer = answer
 
-    def shadow(
-        self,
-        context: Context,
-        plan: RoutePlan,
-        copy: MirrorPlan,
-        readings: Sequence[Reading],
-        latency_s: float,
-        triple: Triple | None,
-    ) -> Shadow:
-        """The copy, which keeps its answer's body too."""
-        return CapturedShadow(context, plan, copy, readings, latency_s, triple, self)
-
 
 class CapturedShadow(Shadow):
     """A copy that may be captured, with the live answer beside its own."""
@@ -170,17 +157,14 @@ class CapturedShadow(Shadow):
         super().response_body(data)
         self._bytes += len(data)
         if self._taped is not None:
-            if self._bytes > self._beside.capture.max_body_bytes:
-                self._taped = None
-            else:
-                gather(self._taped, data)
+            self._taped = gathered(self._taped, data, self._bytes, self._beside.capture)
 
     def _finish(self, fault: Fault, skip: Skip | None, now_s: float) -> None:
         super()._finish(fault, skip, now_s)
         beside = self._beside
         wanted = beside.capture.settings
         differs = self._differs()
-        kind: Kind = "error" if _failed(fault, self._status) else "disagreement"
+        kind: Kind = "error" if counts_against(fault, self._status) else "disagreement"
         if kind == "error" and not wanted.errors:
             return
         if kind == "disagreement" and not (wanted.disagreements and differs):
@@ -201,5 +185,9 @@ class CapturedShadow(Shadow):
         return [predictions.outputs[output].name for output, differ, _ in self._compared if differ]
 
 
-def _failed(fault: Fault, status: int) -> bool:
-    return status >= 500 if fault is _NONE else counts_against(fault, status)
+def gathered(taped: list[Piece], data: Piece, length: int, capture: CapturePlan) -> list[Piece] | None:
+    """A body with another piece, so long by now; None where that is longer than what may be kept."""
+    if length > capture.max_body_bytes:
+        return None
+    gather(taped, data)
+    return taped
