@@ -86,7 +86,7 @@ def captures(
     as_json: AsJson = False,
 ) -> None:
     """Show captured requests with both answers side by side, as far as the file lets them be kept."""
-    from proxy.admin import beside
+    from proxy.admin import side_by_side
 
     if delete and (kind, before) != (None, None):
         raise typer.BadParameter("--delete takes all that was captured of a route away: leave --kind and --before out")
@@ -97,7 +97,7 @@ def captures(
     elif delete:
         typer.echo(f"{answer['removed']} captured requests are taken away")
     else:
-        show(answer, False, beside.captures)
+        show(answer, False, side_by_side.captures)
 
 
 def backtest(

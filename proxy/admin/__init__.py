@@ -7,7 +7,7 @@
     exposition   Prometheus metrics, read from the ledger at each scrape
     latency      the latency histogram since start, gathered from the ledger's lanes
     feedback     truths of answers, as requests bring them; `telling` sends a file of them
-    captured     captured requests, for operators; `beside` shows them on a terminal
+    captured     captured requests, for operators; `side_by_side` shows them on a terminal
     report       a rollout as a Markdown report, in `markdown`, with `pairs` and `waiting` (requests that are held)
     words        readings and times as people read them
     ramping      a weight that follows the evidence, for report and command line

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from proxy.admin import beside, captured, words
+from proxy.admin import captured, side_by_side, words
 from tests.proxy.admin.test_access import SETTINGS, TOKENS, bearer, serve, status
 from tests.support.captures import HOSTILE, KINDS
 from tests.support.fake_controller import FakeController
@@ -78,7 +78,7 @@ async def test_a_store_that_is_away_is_said(http, controller):
 
 def shown(page, columns=200):
     console = Console(file=(out := io.StringIO()), width=columns, force_terminal=True, color_system=None)
-    console.print(beside.captures(page))
+    console.print(side_by_side.captures(page))
     return out.getvalue()
 
 
@@ -117,4 +117,4 @@ def test_a_long_body_is_cut_on_the_terminal():
     """Broken: one body of a thousand lines hides all the others."""
     page = {"captures": [FakeController().captures.found["fraud"][1]], "nextBefore": None}
     page["captures"][0]["request"]["body"]["value"] = list(range(1000))
-    assert f"{1002 - beside.LINES} more lines: --json" in shown(page)
+    assert f"{1002 - side_by_side.LINES} more lines: --json" in shown(page)
