@@ -24,7 +24,8 @@ and a lane whose grace is over is only written as `LATE`. A row that changes its
 The ordinary sample (on time, status 200, no fault) is four cells. Whatever can be derived is not stored: the totals of
 a row are what was carried out of its cleared lanes plus what its lanes hold, and status 200 is what remains.
 
-Rooms: `layout` (where every cell is), `row` (a worker's hold on one), `writer` (a worker's side), `repeats` (what was
-asked of stable twice, a worker's side), `labels` (texts of labels), `reader` (the controller's side), `guards` (what
-guards routes, both sides), `endpoints` (gauges of the endpoints of backends, both sides).
+Rooms: `layout` (where every cell is), `row` (a worker's hold on one), `writer` (a worker's side), `reading` (what
+an answer says in one output), `repeats` (what was asked of stable twice, a worker's side), `labels` (texts of labels),
+`reader` (the controller's side), `guards` (what guards routes, both sides), `endpoints` (gauges of the endpoints of
+backends, both sides).
 """

@@ -97,6 +97,8 @@ R_FAULTS: Final = 24
 """First of 32 cells: outcomes by fault (NONE is never counted)."""
 R_CUT: Final = 56
 """Tunnels that were cut: they finished when they were opened, and have failed since."""
+R_RETRYING: Final = 57
+"""Requests whose first attempt has failed, which is counted, and which have no answer yet: they are tried again."""
 R_STATUSES: Final = 64
 """First of 512 cells: answers by status, status 100 first; 200 is never counted, `Reader.totals` derives it.
 Outcomes without an answer count at NO_STATUS."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from proxy.faults import Fault, Repeat, Retry, Skip
@@ -35,6 +35,7 @@ from proxy.ledger.layout import (
     R_LANES,
     R_REPEATS,
     R_RETRIES,
+    R_RETRYING,
     R_SKIPS,
     R_STATUSES,
     R_TENANT,
@@ -67,16 +68,24 @@ class Totals:
     """Answers by status; 0 counts outcomes without an answer."""
     repeats: dict[Repeat, int] = field(default_factory=dict)
     """Of a shadow: requests that stable was asked twice, by what became of it."""
+    retrying: int = 0
+    """Requests that have failed once, which `finished` and `failed` count, and which are tried again."""
 
     @property
     def failed_to_clients(self) -> int:
-        """Failures that clients saw: `failed` counts first attempts, and some requests had an answer of a later one."""
-        return max(0, self.failed - self.retries.get(Retry.SUCCEEDED, 0))
+        """Failures that clients saw: `failed` counts first attempts, and some requests had an answer of a later one or
+        may have one yet."""
+        return max(0, self.failed - self.retries.get(Retry.SUCCEEDED, 0) - self.retrying)
 
     @property
     def in_flight(self) -> int:
-        """Requests that are neither finished nor lost."""
-        return max(0, self.arrived - self.finished - self.lost)
+        """Requests without an end: neither finished nor lost, or about to be tried again."""
+        return max(0, self.arrived - self.finished - self.lost) + self.retrying
+
+    @property
+    def over(self) -> Totals:
+        """The same once nobody will write of it any more: what is in flight is lost."""
+        return replace(self, lost=max(self.lost, self.arrived - self.finished), retrying=0)
 
 
 class Counted(NamedTuple):
@@ -137,6 +146,7 @@ class Reader:
             faults={fault: int(head[R_FAULTS + fault]) for fault in Fault if head[R_FAULTS + fault]},
             statuses=statuses,
             repeats={repeat: int(head[R_REPEATS + repeat]) for repeat in Repeat if head[R_REPEATS + repeat]},
+            retrying=int(head[R_RETRYING]),
         )
 
     def confusion(self, worker: int, row: int, tenant: int, output: int) -> array[float] | None:

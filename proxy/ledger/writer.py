@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import log
 from typing import Final, SupportsIndex
 
@@ -60,6 +59,7 @@ from proxy.ledger.layout import (
     R_LANES,
     R_LOST,
     R_RETRIES,
+    R_RETRYING,
     R_SKIPS,
     R_STATUSES,
     R_TENANT,
@@ -69,50 +69,13 @@ from proxy.ledger.layout import (
     W_REFUSED,
     attach,
 )
+from proxy.ledger.reading import Reading
 from proxy.ledger.repeats import Repeats
 from proxy.ledger.row import Row
 
 _CLEARING: Final = -1.0
 """The tenant of a row that is being cleared: a worker that dies meanwhile leaves a row that is not taken for empty."""
 _ZEROS: Final = memoryview(bytes(8 * max(LANE_CELLS, R_LANES))).cast("d")
-_NO_SLOTS: Final[list[int]] = []
-_NO_NUMBERS: Final[list[float]] = []
-"""Of readings that have none: nobody adds to the lists of a reading."""
-
-
-@dataclass(init=False)
-class Reading:
-    """One output of one answer: its label slots or its numbers, already clipped, and what was wrong with it.
-
-    Its values are in lists: any other sequence costs compiled code an iterator. It has no `__slots__`: a compiled class
-    has its fields in place anyway, and of one that is a dataclass with slots there is no subclass.
-    """
-
-    output: int
-    labels: list[int]
-    numbers: list[float]
-    number_buckets: list[int]
-    missing: int
-    invalid: int
-    clipped: int
-
-    def __init__(  # written out: the one that `dataclass` makes is never compiled
-        self,
-        output: int,
-        labels: list[int] | None = None,
-        numbers: list[float] | None = None,
-        number_buckets: list[int] | None = None,
-        missing: int = 0,
-        invalid: int = 0,
-        clipped: int = 0,
-    ) -> None:
-        self.output = output
-        self.labels = _NO_SLOTS if labels is None else labels
-        self.numbers = _NO_NUMBERS if numbers is None else numbers
-        self.number_buckets = _NO_SLOTS if number_buckets is None else number_buckets
-        self.missing = missing
-        self.invalid = invalid
-        self.clipped = clipped
 
 
 class Writer:
@@ -146,6 +109,7 @@ class Writer:
             )
             # In total: what ended late was not lost, and what outlived its lane was.
             cells[row.base + R_LOST] += arrived - on_time - late - lost
+            cells[row.base + R_RETRYING] = 0.0  # their clients saw the failure, or nothing
         cells[self._slab + W_CONNECTIONS] = 0
         cells[self._slab + W_IN_FLIGHT] = 0
 
@@ -374,6 +338,11 @@ class Writer:
         """Count what became of an attempt after the first, or why none was made."""
         if row.live:
             _add(self._cells, row.base + R_RETRIES + result, 1.0)
+
+    def retrying(self, row: Row, change: float) -> None:
+        """Count a request that is to be tried again (1), or which was and has ended (-1)."""
+        if row.live:
+            _add(self._cells, row.base + R_RETRYING, change)
 
     def labels(self, index: int, tenant: int, disguise: Callable[[str], str] | None = None) -> LabelTable:
         """The one hold on a table of label texts for its tenant, with what is in it already. A tenant has one way in

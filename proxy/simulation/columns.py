@@ -20,7 +20,7 @@ from analysis.summaries import FloatArray
 from proxy.data.answers.predictions import HUGE, compared, read_category, read_number
 from proxy.ledger.labels import LabelTable
 from proxy.ledger.layout import GRACE_S, NUMBER_BUCKETS
-from proxy.ledger.writer import Reading
+from proxy.ledger.reading import Reading
 from proxy.simulation.records import Ints, Record, Side
 from proxy.snapshot import Output
 

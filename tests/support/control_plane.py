@@ -19,7 +19,8 @@ from proxy.control.process.launch import plan_launch
 from proxy.control.process.supervisor import Launch
 from proxy.faults import Fault
 from proxy.ledger import layout as at
-from proxy.ledger.writer import Reading, Writer
+from proxy.ledger.reading import Reading
+from proxy.ledger.writer import Writer
 from proxy.slot import Slot
 from proxy.snapshot import Arm, Mirror, Route, Snapshot, decode
 

@@ -244,6 +244,30 @@ async def test_what_is_under_way_ends_before_its_version_is_stopped(tmp_path: Pa
     assert not steady.lost
 
 
+async def test_what_is_to_be_tried_again_ends_before_its_version_is_stopped(tmp_path: Path) -> None:
+    """If this fails, whoever waits for a second attempt when a swap begins is sent to a version that is gone."""
+    with OneSlot(0.5) as slot, Receiver() as receiver:
+        receiver.acts["/swap"] = slot.told
+        slot.running["v1"].control(failEvery=2)
+        config = confirmed(swapping(slot, receiver.url("/swap")), receiver)
+        config["routes"][0]["retries"] = {
+            "attempts": 10, "retryOn": [500], "retriableMethods": ["POST"],
+            "backoff": {"baseInterval": "1s", "maxInterval": "1s"},
+            "budget": {"percent": 100, "minRetryConcurrency": 1000},
+        }  # fmt: skip
+        with understudy(tmp_path, config) as system:
+            async with Steady(system.port, 20.0) as steady:
+                await phase(system, "Waiting")
+                await serves(steady, "v1", 30)
+                receiver.answers["/begin"] = 200
+                await phase(system, "Succeeded")
+            arms = {arm["backend"]: arm for arm in system.route()["arms"]}
+    assert arms["v1"]["failed"] > 10
+    assert (arms["v1"]["inFlight"], arms["v1"]["failedToClients"]) == (0, 0)
+    assert set(steady.statuses) == {200}
+    assert not steady.lost
+
+
 async def test_a_bake_without_news_ends_well_and_its_old_version_gets_nobody(tmp_path: Path) -> None:
     """If this fails, a swap that went well never comes to an end, or is undone for nothing; or an edit that still calls
     the old version stable sends every client to what is stopped, at once or at the next start."""

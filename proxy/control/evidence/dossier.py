@@ -156,12 +156,12 @@ def keep_arm(backend: str, role: str, tally: ArmTally) -> KeptArm:
 
 
 def revive_arm(kept: KeptArm) -> ArmTally:
-    """An arm's past as it was."""
+    """An arm's past as it was. Nobody writes of it any more: what was in flight then is lost."""
     slots = np.unpackbits(np.frombuffer(kept.users, dtype=np.uint8), count=USER_SLOTS).astype(np.bool_)
     confusion = {
         output: {(stable, shadow): count for stable, shadow, count in pairs} for output, pairs in kept.confusion.items()
     }
-    return ArmTally(kept.totals, slots, confusion)
+    return ArmTally(kept.totals.over, slots, confusion)
 
 
 def _keep_counts(counts: ArmCounts) -> KeptCounts:

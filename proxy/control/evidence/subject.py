@@ -221,7 +221,7 @@ class Subject:
         rows = self.collected.holdings.rows
         if loan not in rows:
             return
-        arm = (loan.backend, loan.role)
+        arm, counted = (loan.backend, loan.role), replace(counted, totals=counted.totals.over)
         past = dict(self.collected.past)
         past[arm] = past[arm] + counted if arm in past else counted
         left = tuple(row for row in rows if row != loan)

@@ -74,6 +74,7 @@ def add_totals(left: Totals, right: Totals) -> Totals:
         faults=merged(left.faults, right.faults),
         statuses=merged(left.statuses, right.statuses),
         repeats=merged(left.repeats, right.repeats),
+        retrying=left.retrying + right.retrying,
     )
 
 

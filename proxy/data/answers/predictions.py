@@ -21,7 +21,8 @@ from proxy.data.answers import disguise, open_inference
 from proxy.data.wire.http1 import Headers
 from proxy.ledger.labels import LabelTable
 from proxy.ledger.layout import NUMBER_BUCKETS
-from proxy.ledger.writer import Reading, Writer
+from proxy.ledger.reading import Reading
+from proxy.ledger.writer import Writer
 from proxy.snapshot import Output, Predictions
 
 MAX_ITEMS: Final = 1024

@@ -100,6 +100,7 @@ class Retrying:
         self.retries = 0
         """How many were begun."""
         upstream.retrying += 1
+        writer.retrying(row, 1.0)
 
     def wait(self, wait_s: float, begin: Callable[[], None], tried: Pool | None) -> None:
         """The attempt under way has failed; the next begins after a wait."""
@@ -136,6 +137,7 @@ class Retrying:
                 self._count(Retry.FAILED)
             else:
                 self._count(Retry.SUCCEEDED if FACTS[fault].side is not Side.CLIENT else Retry.ABANDONED)
+        self._writer.retrying(self._row, -1.0)
 
     def _count(self, result: Retry) -> None:
         self._under_way = False

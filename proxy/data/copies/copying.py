@@ -13,7 +13,7 @@ from proxy.data.wire.bodies import Piece
 from proxy.data.wire.gathering import gather
 from proxy.data.wire.http1 import Headers, ResponseHead
 from proxy.faults import Fault, Skip
-from proxy.ledger.writer import Reading
+from proxy.ledger.reading import Reading
 
 _NONE: Final = Fault.NONE
 """Looked up once: see `proxy.data.exchanges.reply`."""

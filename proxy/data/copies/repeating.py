@@ -17,9 +17,9 @@ from proxy.data.backends.upstream import Upstream
 from proxy.data.copies.copying import Copy
 from proxy.data.routing.routing import Context, MirrorPlan, RoutePlan
 from proxy.faults import Fault, Repeat, Skip
+from proxy.ledger.reading import Reading
 from proxy.ledger.repeats import Repeats
 from proxy.ledger.row import Row
-from proxy.ledger.writer import Reading
 
 Compared = Sequence[tuple[int, bool, Sequence[tuple[int, int]]]]
 """What `PredictionReader.compare` found: (output, whether it differs, label pairs)."""

@@ -21,7 +21,7 @@ from proxy.data.requests.router import Head
 from proxy.data.routing.routing import Context, MirrorPlan, RoutePlan
 from proxy.data.wire.bodies import Piece
 from proxy.faults import FACTS, Fault, Repeat, Side, Skip, counts_against
-from proxy.ledger.writer import Reading
+from proxy.ledger.reading import Reading
 from proxy.snapshot import CIRCLE
 
 _NONE: Final = Fault.NONE

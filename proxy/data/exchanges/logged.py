@@ -19,7 +19,7 @@ from proxy.data.routing.routing import Context, RoutePlan
 from proxy.data.wire.bodies import Piece
 from proxy.data.wire.http1 import ResponseHead
 from proxy.faults import ENVOY_FLAGS, FACTS, Fault, counts_against
-from proxy.ledger.writer import Reading
+from proxy.ledger.reading import Reading
 
 _DELAYED: Final = "DI"
 _EXHAUSTED: Final = "URX"

@@ -21,8 +21,8 @@ from proxy.data.wire.bodies import Piece
 from proxy.data.wire.gathering import gather
 from proxy.data.wire.http1 import LAST_CHUNK, Headers, ResponseHead, chunk, refusal
 from proxy.faults import FACTS, Fault, counts_against
+from proxy.ledger.reading import Reading
 from proxy.ledger.row import NOWHERE
-from proxy.ledger.writer import Reading
 
 _NONE: Final = Fault.NONE
 _GONE: Final = Fault.CLIENT_GONE

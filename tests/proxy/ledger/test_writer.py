@@ -40,9 +40,10 @@ from proxy.ledger.layout import (
     latency_bucket,
     ratio_bucket,
 )
-from proxy.ledger.reader import Reader
+from proxy.ledger.reader import Reader, Totals
+from proxy.ledger.reading import Reading
 from proxy.ledger.row import NOWHERE
-from proxy.ledger.writer import Reading, Writer
+from proxy.ledger.writer import Writer
 from tests.support.book import Book
 
 
@@ -278,9 +279,10 @@ def test_old_hold_writes_nothing(book: Book) -> None:
     book.writer.pair(old, 5.0, 5.1, 1.0, [])
     book.writer.skip(old, Skip.BUSY)
     book.writer.retry(old, Retry.RESENT)
+    book.writer.retrying(old, -1.0)
     totals = book.reader.totals(0, 0, 8)
     assert totals is not None
-    assert (totals.arrived, totals.finished, totals.skips, totals.retries) == (0, 0, {}, {})
+    assert totals == Totals(0, 0, 0, 0, 0, {}, {}, {}, {})
     assert new.live
     book.writer.arrive(NOWHERE, 5.0)
     book.writer.finish(NOWHERE, 5.0, 5.1, True, 500, 4)
@@ -348,6 +350,18 @@ def test_late_requests_of_a_dead_worker_are_not_lost_twice(book: Book) -> None:
     assert totals is not None
     assert (totals.arrived, totals.finished, totals.lost) == (3, 1, 2)
     assert book.reader.complete(0, 0, 7, 5)
+
+
+def test_requests_that_a_dead_worker_was_to_try_again_have_failed(book: Book) -> None:
+    """Else they hang in the figures for ever, and a swap waits for them."""
+    book.writer.arrive(book.row, 5.0)
+    book.writer.retrying(book.row, 1.0)
+    book.writer.finish(book.row, 5.0, 5.1, True, 503, 0)
+    for in_flight, failed_to_clients in ((1, 0), (0, 1)):
+        totals = book.reader.totals(0, 0, 7)
+        assert totals is not None
+        assert (totals.failed, totals.in_flight, totals.failed_to_clients) == (1, in_flight, failed_to_clients)
+        book.restart()
 
 
 def test_requests_whose_lane_was_recycled_are_lost_too(book: Book) -> None:

@@ -18,7 +18,8 @@ from proxy.data.requests.router import place
 from proxy.faults import Fault
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
-from proxy.ledger.writer import Reading, Writer
+from proxy.ledger.reading import Reading
+from proxy.ledger.writer import Writer
 from proxy.simulation.records import Lines, Record
 from proxy.simulation.worker import Worker
 from proxy.snapshot import Output

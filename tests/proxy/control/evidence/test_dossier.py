@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import msgspec
 import numpy as np
@@ -85,6 +85,15 @@ def test_everything_comes_back() -> None:
     past = dossier.revive_arm(after.past[0])
     assert (past.totals, past.confusion) == (totals, {"a": {("x", "y"): 2.0}})
     assert np.array_equal(past.users, users)
+
+
+def test_what_was_in_flight_when_everything_ended_is_lost() -> None:
+    """Else a swap after a crash waits for answers that nobody can give any more."""
+    totals = Totals(9, 6, 2, 1, 0, {}, {}, {}, {}, retrying=1)
+    kept = dossier.keep_arm("v1", "stable", replace(ArmTally.empty(), totals=totals))
+    assert kept.totals.in_flight == 3
+    past = dossier.revive_arm(kept).totals
+    assert (past.in_flight, past.lost, past.failed_to_clients) == (0, 3, 2)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from proxy.control.evidence.tracks import CLOSE_AFTER_S, OTHER_LABEL, Track, cou
 from proxy.faults import Fault, Repeat
 from proxy.ledger import layout as at
 from proxy.ledger.reader import Reader
+from proxy.ledger.reading import Reading
 from proxy.ledger.row import Row
-from proxy.ledger.writer import Reading, Writer
+from proxy.ledger.writer import Writer
 
 T = 1000
 """The slice that the tests are about; its first moment in seconds."""

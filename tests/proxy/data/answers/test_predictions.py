@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from proxy.data.answers.predictions import MAX_ITEMS, PredictionReader
 from proxy.ledger.layout import LABELS, NUMBER_BUCKETS, OTHER, create
 from proxy.ledger.reader import Reader
-from proxy.ledger.writer import Reading, Writer
+from proxy.ledger.reading import Reading
+from proxy.ledger.writer import Writer
 from proxy.snapshot import Output, Predictions, TableRef
 
 LABEL = Output("label", "category", ("label",), table=TableRef(0, 5))

@@ -471,6 +471,8 @@ async def test_a_retry_hides_nothing_from_the_verdict(plane: Plane) -> None:
     plane.backend().answer(answer(status=503))
     lane = plane.lane(at_s=plane.clock.now_s - 0.3)
     assert (lane[L_ARRIVED], lane[L_ON_TIME], lane[L_FAILED]) == (1, 1, 1)
+    totals = plane.totals()
+    assert (totals.failed, totals.failed_to_clients, totals.in_flight) == (1, 0, 1), "its client has seen nothing yet"
     await settle()
     plane.clock.move(5)
     plane.backend().answer(answer(b"yes"))
@@ -506,6 +508,7 @@ async def test_how_a_retry_ends_is_counted_once(plane: Plane, end: str) -> None:
     totals = plane.totals()
     assert totals.retries == expected[end]
     assert (totals.arrived, totals.finished, totals.failed, totals.failed_to_clients) == (1, 1, 1, 1)
+    assert totals.in_flight == 0, "a row that seems in use is never lent again"
     assert totals.faults == {Fault.UPSTREAM_RESET: 1}
     assert (upstream(plane).retrying, len(plane.context.live)) == (0, 0)
 
