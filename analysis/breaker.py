@@ -91,6 +91,7 @@ class Breaker:
         self._alarms: FloatArray = np.array([0.0, 1.0, HIGHEST_SCORE])
         """Alarms so far but for the start, whether there is one (1 or 0), and the score."""
         self._recent: FloatArray = np.zeros(4)
+        """Counts (nC, xC, nS, xS) of the looks that the last alarm has bet on."""
         self._before: FloatArray = np.zeros(2)
         """Of stable while it had live traffic: requests and failures, the older the less."""
 
@@ -140,8 +141,7 @@ class Breaker:
         alarmed = bool(self._alarms[1])
         if alarmed:
             self._wealth += self._against_before(n_c, x_c) if alone else self._against_stable(counts, share)
-        self._recent *= 0.9
-        self._recent += counts
+            self._recent += counts
         found = self._reason(alone) if alarmed and self._log_evidence() >= log(1 / self._alpha) else ""
         self._look_out(n_c, x_c)
         return found
@@ -186,6 +186,7 @@ class Breaker:
             number, alarmed = number + 1, 1.0
             stake = (1 - START) * 6 / ((2 * number + 1) * (2 * number + 3))
             self._wealth[:] = np.logaddexp(self._wealth, np.log(stake * PRIOR))
+            self._recent[:] = 0.0
         elif score == 0:
             alarmed = 0.0
         self._alarms[:] = number, alarmed, score
@@ -198,8 +199,8 @@ class Breaker:
         else:
             other = f"{percent(x_s / n_s if n_s else 0.0)} of the stable's"
         return (
-            f"the breaker: {percent(x_c / n_c)} of the candidate's recent requests failed, {other}, which is more than "
-            f"{percent(self._above)[:-2]} pp above; evidence {odds(evidence(self._log_evidence()))}, "
+            f"the breaker: {percent(x_c / n_c)} of the candidate's last {count(n_c)} requests failed, {other}, which "
+            f"is more than {percent(self._above)[:-2]} pp above; evidence {odds(evidence(self._log_evidence()))}, "
             f"{count(1 / self._alpha)} : 1 trips it"
         )
 

@@ -100,7 +100,7 @@ class Ratio:
             why = "the candidate's share is not known" if isnan(share) else "the candidate is only mirrored"
             return RatioReading(1.0, False, None, None, "not checked", f"no split to check: {why}")
         if not self._sticky[0]:
-            return self._reading("requests", self._counts[0], float(self._settled[0]) + self._of_requests())
+            return self._of_lost() or self._reading("requests", self._counts[0], self._of_all())
         users = self._counts[2]
         if not 0 < users.sum() < USERS_MAX:
             why = (
@@ -116,11 +116,35 @@ class Ratio:
         found, flagged = evidence(log_e), log_e >= log(FLAG_AT)
         observed = float(counts[0]) / total if total > 0 else None
         said = f"{percent(observed)} of {count(total)} {unit}" if observed is not None else f"no {unit} yet"
-        against = f"evidence against the split {odds(found)}, {count(FLAG_AT)} : 1 flags it"
+        earlier = ", most of it of stages before this one" if self._settled[0] > log_e - self._settled[0] else ""
+        against = f"evidence against the split {odds(found)}, {count(FLAG_AT)} : 1 flags it{earlier}"
         text = f"{said} met the candidate, {percent(share)} expected; {against}"
         if flagged:
             text = f"comparison unreliable: {text}"
         return RatioReading(found, flagged, share, observed, unit, text)
+
+    def _of_lost(self) -> RatioReading | None:
+        """The reading where it is flagged for requests that have no outcome, and not for how they were split."""
+        share, log_e = self.share, self._of_all()
+        arrived, known = self._counts[:2].tolist()
+        split = log_evidence(arrived[0], arrived[1], share)
+        if log_e < log(FLAG_AT) or log_evidence(known[0], known[1], share) <= max(split, 0.0):
+            return None
+        outcomes = "; ".join(
+            f"{count(known[arm])} of {count(arrived[arm])} of the {whose} requests"
+            for arm, whose in enumerate(("candidate's", "stable's"))
+        )
+        observed = known[0] / sum(known)
+        text = (
+            f"comparison unreliable: the versions do not lose the same share of their requests: outcomes are known of "
+            f"{outcomes}; so {percent(observed)} of what is compared is the candidate's, {percent(share)} expected; "
+            f"evidence against the split {odds(evidence(log_e))}, {count(FLAG_AT)} : 1 flags it"
+        )
+        return RatioReading(evidence(log_e), True, share, observed, "requests", text)
+
+    def _of_all(self) -> float:
+        """ln E of all stages."""
+        return float(self._settled[0]) + self._of_requests()
 
     def _of_requests(self) -> float:
         """ln E of this stage: the mean of what arrived and what is accounted for, 0 where requests are no sample."""

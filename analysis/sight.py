@@ -7,7 +7,7 @@ a look leaves what it takes to read it later (`held`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import inf, log
 from typing import Final, NamedTuple
@@ -82,9 +82,10 @@ class Sight:
             if not readings[gate.name].passed
         ]
         longest = max(waits, default=inf)
+        silent = {name for name, reading in readings.items() if reading.candidate is None and not reading.passed}
         return Details(
             metrics=tuple(readings.values()),
-            missing=(*missing, *self.doubts()),
+            missing=(*missing, *self.doubts(silent)),
             forecast_s=longest if longest < inf else None,
         )
 
@@ -97,8 +98,9 @@ class Sight:
         """Whether a metric is proven to be within its margin."""
         return self.wealth[gate.name].passing >= log(1 / self.plan.alpha_promote)
 
-    def doubts(self) -> Iterator[str]:
-        """What stands against a promotion beside evidence that is too small."""
+    def doubts(self, silent: Container[str] = ()) -> Iterator[str]:
+        """What stands against a promotion beside evidence that is too small. Of the metrics in `silent` it is said
+        already that they have no data."""
         if not self.plan.guardrails:
             yield "no metric is a guardrail, so nothing can prove this candidate; promote it by hand"
         if self.harm >= HARM_UNSETTLED:
@@ -110,7 +112,7 @@ class Sight:
             inside = self.meters[gate.name].inside(self.stack) if pairs is None else pairs.inside()
             if inside is False:
                 yield f"{gate.name}: this stage alone is outside {self._facts(gate).margin}"
-            elif inside is None and gate.kind not in (*PAIRED, *TOLD_LATER):
+            elif inside is None and gate.kind not in (*PAIRED, *TOLD_LATER) and gate.name not in silent:
                 # Pairs may all come from earlier stages, and so may truths, which are late.
                 yield f"{gate.name}: this stage alone has no data yet"
 

@@ -102,9 +102,20 @@ def test_it_says_what_it_saw() -> None:
     reason = ""
     while not reason:
         reason = breaker.observe(errors(95, 1, 5, 5))
-    assert "100 % of the candidate's recent requests failed, 1.05 % of the stable's" in reason
+    assert "100 % of the candidate's last 10 requests failed, 1.05 % of the stable's" in reason
     assert "more than 20 pp above" in reason
     assert "1,000 : 1 trips it" in reason
+
+
+def test_it_says_what_it_saw_of_an_outage_after_a_calm_time() -> None:
+    """Broken: the calm before dilutes an outage to a share that is not above what is allowed."""
+    breaker, reason = Breaker(0.20, 0.001), ""
+    for _ in range(100):
+        assert not breaker.observe(errors(142, 3, 8, 0))
+    while not reason:
+        reason = breaker.observe(errors(142, 3, 8, 8))
+    assert "100 % of the candidate's last " in reason
+    assert ", 2.11 % of the stable's" in reason
 
 
 def test_a_stable_that_fails_as_well_is_no_outage_of_the_candidate() -> None:
@@ -162,7 +173,7 @@ def test_an_alarm_in_the_middle_of_a_slice_bets_on_the_rest_of_it() -> None:
     cut = replace(whole, cut=Cut(SoFar(20, 0, 0), SoFar(2, 2, 0)))
     assert breaker.trips([cut])
     assert not breaker.trips([whole])
-    assert "% of the candidate's recent requests failed" in breaker.observe(cut)
+    assert "% of the candidate's last 10 requests failed" in breaker.observe(cut)
 
 
 def test_a_cut_with_nothing_after_it_is_none() -> None:

@@ -59,6 +59,9 @@ def test_requests_that_are_not_accounted_for_flag() -> None:
     for _ in range(300):
         ratio.observe(look(stable, lossy, share=0.05))
     assert ratio.reading().flagged is True
+    assert "of 12,000 of 15,000 of the candidate's requests; 285,000 of 285,000 of the stable's" in ratio.reading().text
+    assert "4.04 % of what is compared is the candidate's, 5 % expected" in ratio.reading().text
+    assert ratio.reading().observed_share == pytest.approx(12 / 297)
     whole = Ratio()
     for _ in range(300):
         whole.observe(look(stable, full, share=0.05))
@@ -70,7 +73,8 @@ def test_evidence_of_stages_adds_and_weights_may_change() -> None:
     ratio = Ratio()
     for _ in range(100):
         split(ratio, 60, 940)
-    before = ratio.reading().evidence
+    wrong_now = ratio.reading()
+    before = wrong_now.evidence
     ratio.begin_stage()
     for _ in range(100):
         ratio.observe(look(arm(500), arm(500), share=0.5))
@@ -79,6 +83,8 @@ def test_evidence_of_stages_adds_and_weights_may_change() -> None:
     assert after.observed_share == 0.5
     assert before > 10
     assert before / 30 < after.evidence < before * 1.01
+    assert ", most of it of stages before this one" in after.text
+    assert ", most of it" not in wrong_now.text
 
 
 def test_sticky_routes_are_checked_by_users_or_not_at_all() -> None:

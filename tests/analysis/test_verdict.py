@@ -128,7 +128,6 @@ def test_a_metric_without_data_blocks_the_others() -> None:
     assert not verdict.proven
     assert [missing for missing in verdict.missing if "evidence" not in missing] == [
         "prediction.label: no data yet; silence proves nothing",
-        "prediction.label: this stage alone has no data yet",
     ]
 
 
