@@ -10,9 +10,9 @@ on nothing is simulated. Slices are read, judged and acted upon by the code of t
 
 Rooms: `stream` (bytes to lines, plain or gzip), `records` (lines to typed records, or what is wrong with one),
 `order` (whole seconds of them, in time order), `versions` (whom records may name), `columns` (the sides of many
-requests as arrays), `worker` (counts them into the ledger), `spot` (where the records of a stage are counted),
-`counting` (requests, copies and truths, each where they belong), `stages` (which stage a record belongs to, and which
-one is the last), `answers` (what truths are held against), `glances` (which seconds the breaker looks into), `clock`
-(the rollout, second by second), `outcome` (what came of it: JSON, report), `run` (from the first record to the
-outcome), `command` (what a person types).
+requests as arrays), `users` (who has asked), `worker` (counts them into the ledger), `spot` (where the records of a
+stage are counted), `counting` (requests, copies and truths, each where they belong), `stages` (which stage a record
+belongs to, and which one is the last), `answers` (what truths are held against), `glances` (which seconds the breaker
+looks into), `clock` (the rollout, second by second), `outcome` (what came of it: JSON, report), `run` (from the first
+record to the outcome), `command` (what a person types).
 """

@@ -11,24 +11,20 @@ import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from analysis.summaries import FloatArray
 from proxy.control.evidence.lending import Loan
 from proxy.data.answers import disguise
-from proxy.data.requests.router import place as place_of
 from proxy.ledger import layout as at
 from proxy.ledger.row import Row
 from proxy.ledger.writer import Writer
 from proxy.simulation.columns import Bools, Columns, Outputs, Values
 from proxy.simulation.records import Ints, Record, Side
+from proxy.simulation.users import ANONYMOUS, drawn
 from proxy.snapshot import Output
-
-_USERS_KNOWN: Final = 500_000
-"""Users whose place is remembered; then they are hashed anew."""
-_ANONYMOUS: Final = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,8 +58,6 @@ class Worker:
         self._bytes = np.frombuffer(memory, dtype=np.uint8)
         self._seed = seed
         self._outputs = Outputs(outputs, [disguise.table(self._writer, output, label_key) for output in outputs])
-        self._draws: dict[str | int | None, int] = {}
-        """Slot and group of each user in one number, _ANONYMOUS where there is none."""
         self._open: list[_Open] = []
         self._late: list[tuple[float, float, int, int, bool]] = []
         """When it finishes, when it arrived, row, tenant, failed."""
@@ -223,28 +217,14 @@ class Worker:
 
     # --- users
     def groups(self, users: Sequence[str | int | None] | None, length: int) -> list[int]:
-        """The group of each user that was counted; -1 where it is not known."""
-        return [_ANONYMOUS] * length if users is None else [*map(int, self._drawn(users)[1])]
+        """The group of each user; -1 where it is not known."""
+        return [ANONYMOUS] * length if users is None else drawn(self._seed, users)[1].tolist()
 
     def _users(self, row: Row, users: Sequence[str | int | None]) -> Ints:
-        """Mark the users of a row; the group of each, or _ANONYMOUS."""
-        slots, groups = self._drawn(users)
+        """Mark the users of a row; the group of each, or ANONYMOUS."""
+        slots, groups = drawn(self._seed, users)
         self._bytes[row.users + slots[slots >= 0]] = 1
         return groups
-
-    def _drawn(self, users: Sequence[str | int | None]) -> tuple[Ints, Ints]:
-        """Slot and group of each user; both _ANONYMOUS where there is none."""
-        draws = self._draws
-        if len(draws) > _USERS_KNOWN:
-            draws.clear()
-        found = [*map(draws.get, users)]
-        if None in found:
-            for user in {user for user, draw in zip(users, found, strict=True) if draw is None}:
-                draw = None if user is None or user == "" else place_of(self._seed, _bytes(user))
-                draws[user] = _ANONYMOUS if draw is None else draw.user * at.GROUPS + draw.group
-            found = [*map(draws.get, users)]
-        packed: Ints = np.array(found, dtype=np.int64)
-        return packed // at.GROUPS, np.where(packed < 0, _ANONYMOUS, packed % at.GROUPS)
 
     def _group(self, base: int, lane: int, buckets: Ints, groups: Ints, failed: Bools) -> None:
         cells, known = self._cells, groups >= 0
@@ -295,8 +275,3 @@ def _said(values: Values, category: bool) -> tuple[FloatArray, Ints]:
             said = np.concatenate((said, [float(value) for value, _ in more]))
             places = np.concatenate((places, [place for _, place in more]))
     return said, places
-
-
-def _bytes(user: str | int) -> bytes:
-    """What is hashed. JSON may have half of a character, which UTF-8 has not."""
-    return str(user).encode("utf-8", "surrogatepass")
