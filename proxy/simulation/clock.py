@@ -12,6 +12,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from math import floor, nan
 from typing import Any, Final
 
@@ -141,7 +142,8 @@ class Simulation:
         while self._offset_s + self._second < second.second and not self.ended:
             self._pass(None)
         if not self.ended:
-            self._pass(second, plain=self._check(second))
+            self._check(second)
+            self._pass(second)
 
     def finish(self) -> None:
         """Let the clock run until all records have ended, and look once more."""
@@ -169,20 +171,20 @@ class Simulation:
         self._drive.move_to(first_s)
         self._drive.begin()
 
-    def _pass(self, second: Second | None, plain: bool = True) -> None:
-        """A second with its records, to its end and the tick. `plain` says that all of them are requests."""
+    def _pass(self, second: Second | None) -> None:
+        """A second with its records, to its end and the tick."""
         self._counting.second = self._second
         number = self._offset_s + self._second
         if self._glances.find_something(number, second):
             found = glances.parts(second or Second(number, (), np.zeros(0, dtype=np.int64)))
             for after_s, part in zip((*glances.MOMENTS_S, None), found, strict=True):
-                self._count(part, plain)
+                self._count(part)
                 if after_s is not None:
                     self._glance(self._second + after_s)
                 if self.ended:
                     return
         elif second is not None:
-            self._count(second, plain)
+            self._count(second)
         self._tick()
 
     def _glance(self, now_s: float) -> None:
@@ -239,37 +241,37 @@ class Simulation:
                 track.share = share
 
     # --- the records of a second
-    def _check(self, second: Second) -> bool:
-        """Whether all of them are requests.
+    def _check(self, second: Second) -> None:
+        """See to it that all of them can be of this route.
 
         Raises:
-            RefusedError: one of them cannot be of this route.
+            RefusedError: one of them cannot.
         """
-        backends = {record.backend for record in second.records}
-        self._versions.refuse_strangers(second, backends)
+        self._versions.refuse_strangers(second, {record.backend for record in second.records})
         if self.subject.question.budget is not None:
             stages.refuse_unweighted(self.subject.name, second)
-        return None not in backends
 
-    def _count(self, second: Second, plain: bool) -> None:
+    def _count(self, second: Second) -> None:
         if not second.records:
             return
         self.records += len(second.records)
-        told = [at for at, record in enumerate(second.records) if record.truth is not UNSET]
+        told = [] if second.plain else [at for at, one in enumerate(second.records) if one.truth is not UNSET]
         rest = second
         if told:
             kept = [record for record in second.records if record.truth is UNSET]
             rest = Second(second.second, kept, np.delete(second.lines, told))
-        for place, records in self._by_place(rest, plain):
-            self._counting.count(place, records, plain)
+        for place, records in self._by_place(rest):
+            self._counting.count(place, records, rest.plain)
         for at_ in told:
             self._counting.tell(int(second.lines[at_]), second.records[at_])
 
-    def _by_place(self, second: Second, plain: bool) -> Iterator[tuple[Spot, Sequence[Record[Any]]]]:
+    def _by_place(self, second: Second) -> Iterator[tuple[Spot, Sequence[Record[Any]]]]:
         """The records by stage, in the order of stages; what was assigned is told in between."""
         records = second.records
-        usual = {(record.stage, record.weight) for record in records}
-        if usual <= self._usual and (plain or not any(record.assigned is not None for record in records)):
+        usual = {*product({record.stage for record in records}, {record.weight for record in records})}
+        if not usual <= self._usual:  # sooner found than the pairs that there are, which are fewer
+            usual = {(record.stage, record.weight) for record in records}
+        if usual <= self._usual and (second.plain or not any(record.assigned is not None for record in records)):
             yield self._here, records
             return
         here: list[Record[Any]] = []

@@ -116,7 +116,7 @@ class Outputs:
         """Of what failed, or came after the grace, nothing is read."""
         latency_s = np.array([side.latency_ms for side in sides], dtype=np.float64) / 1000.0
         errors = [side.error for side in sides]
-        failed = np.array(errors, dtype=np.bool_)  # None is False
+        failed = np.fromiter(errors, np.bool_, len(errors))  # None is False
         read = ~failed & ~(latency_s > GRACE_S)
         answers = [side.outputs for side in sides]
         if not read.all():
@@ -164,7 +164,7 @@ class Outputs:
         if known is None:  # True and 1 are one key of a dictionary, and two labels
             one = np.full(len(found), _ASK, dtype=np.float64)
         else:
-            one = np.array([*map(known.get, found, repeat(_ASK))], dtype=np.float64)
+            one = np.fromiter(map(known.get, found, repeat(_ASK)), np.float64, len(found))
         odd: dict[int, Reading] = {}
         for place in map(int, np.flatnonzero(one == _ASK)):
             value, one[place] = found[place], NOTHING
@@ -200,6 +200,6 @@ class Outputs:
 
 def _floats(found: Sequence[Any]) -> FloatArray:
     try:
-        return np.array(found, dtype=np.float64)
+        return np.fromiter(found, np.float64, len(found))
     except OverflowError:  # JSON has integers that are no float
         return np.array([np.inf if value >= HUGE or value <= -HUGE else value for value in found], dtype=np.float64)

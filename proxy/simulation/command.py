@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +25,20 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Tell what a rollout would have come to on recorded requests (NDJSON; see docs/simulate.md)."""
-    loaded = checked(config, as_json)
-    from proxy.simulation.run import simulate as on_records
+    with _uncollected():
+        loaded = checked(config, as_json)
+        from proxy.simulation.run import simulate as on_records
 
-    on_records(loaded, route, samples, last_stage, as_json)
+        on_records(loaded, route, samples, last_stage, as_json)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Neither modules nor records are garbage in cycles: looking for such is a tenth of the time, for nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -123,7 +123,7 @@ class Counting:
 
     def _times(self, records: Sequence[Record[Any]]) -> FloatArray:
         """Arrivals by the clock of the ledger."""
-        return np.array([record.t for record in records]) - self.offset_s
+        return np.fromiter([record.t for record in records], np.float64, len(records)) - self.offset_s
 
     def _users(self, records: Sequence[Record[Any]]) -> list[str | int | None] | None:
         return None if self._subject.route.session_affinity is None else [record.user for record in records]

@@ -83,4 +83,4 @@ def parts(second: Second) -> Iterator[Second]:
     """The records up to each glance, and those after the last one."""
     ends = [bisect_left(second.records, second.second + each, key=attrgetter("t")) for each in MOMENTS_S]
     for begin, end in pairwise([0, *ends, len(second.records)]):
-        yield Second(second.second, second.records[begin:end], second.lines[begin:end])
+        yield Second(second.second, second.records[begin:end], second.lines[begin:end], second.plain)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import floor
 from typing import Any, Final
 
 import numpy as np
@@ -26,11 +25,13 @@ MOST_GAP_S: Final = 7 * 86_400.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Second:
-    """The records that arrived in a second, by their arrival, with the numbers of their lines."""
+    """The records that arrived in a second, by their arrival, with the numbers of their lines. `plain` says that all of
+    them are requests and nothing else; what is not known to be so is not plain."""
 
     second: int
     records: Sequence[Record[Any]]
     lines: Ints
+    plain: bool = False
 
 
 def seconds(blocks: Iterable[tuple[int, bytes]], reader: Lines) -> Iterator[Second]:
@@ -39,41 +40,66 @@ def seconds(blocks: Iterable[tuple[int, bytes]], reader: Lines) -> Iterator[Seco
     Raises:
         RefusedError: of the first record that is refused, once all that is complete before it was answered.
     """
-    records: list[Record[Any]] = []
-    lines: Ints = np.zeros(0, dtype=np.int64)
+    waiting = _Waiting()
     newest = -np.inf
     for first_line, text in blocks:
-        more, numbers, refused = reader.decode(first_line, text)
-        times = np.array([record.t for record in more])
+        more, numbers, refused, plain = reader.decode(first_line, text)
+        times = np.fromiter([record.t for record in more], np.float64, len(more))
         before = np.maximum.accumulate(np.concatenate(([newest], times)))
         astray = np.flatnonzero((times < before[:-1] - LATENESS_S) | (times > _latest(before[:-1])))
         if astray.size:
             at = int(astray[0])
             refused = _astray(int(numbers[at]), float(times[at]), float(before[at]))
-            more, numbers, before = more[:at], numbers[:at], before[: at + 1]
+            more, numbers, times, before = more[:at], numbers[:at], times[:at], before[: at + 1]
         newest = float(before[-1])
-        records, lines = records + more, np.concatenate((lines, numbers))
+        waiting.add(more, times, numbers, plain)
+        yield from waiting.ended(newest - LATENESS_S)
         if refused is not None:
-            yield from _groups(records, lines, newest - LATENESS_S)[0]
             raise refused
-        ended, records, lines = _groups(records, lines, newest - LATENESS_S)
-        yield from ended
-    yield from _groups(records, lines, np.inf)[0]
+    yield from waiting.ended(np.inf)
 
 
-def _groups(records: list[Record[Any]], lines: Ints, until: float) -> tuple[list[Second], list[Record[Any]], Ints]:
-    """The seconds that end before a time, and what is left."""
-    if not records:
-        return [], records, lines
-    times = np.array([record.t for record in records])
-    if np.any(times[1:] < times[:-1]):
-        order = np.argsort(times, kind="stable")
-        records, lines, times = [records[i] for i in order], lines[order], times[order]
-    whole = np.floor(times)
-    last = int(np.searchsorted(whole, floor(until) if np.isfinite(until) else np.inf))
-    starts = [0, *(np.flatnonzero(whole[1:last] > whole[: last - 1]) + 1).tolist(), last] if last else [0]
-    found = [Second(int(whole[start]), records[start:end], lines[start:end]) for start, end in pairwise(starts)]
-    return found, records[last:], lines[last:]
+class _Waiting:
+    """Records whose second has not ended."""
+
+    def __init__(self) -> None:
+        self._records: list[Record[Any]] = []
+        self._times: list[FloatArray] = []
+        self._lines: list[Ints] = []
+        self._first = np.inf
+        self._mixed = -np.inf
+        """The last arrival that was read together with what is no request."""
+
+    def add(self, records: Sequence[Record[Any]], times: FloatArray, lines: Ints, plain: bool) -> None:
+        """Take in what was read next."""
+        if records:
+            self._records += records
+            self._times.append(times)
+            self._lines.append(lines)
+            self._first = min(self._first, float(times.min()))
+            if not plain:
+                self._mixed = max(self._mixed, float(times.max()))
+
+    def ended(self, until: float) -> list[Second]:
+        """The seconds that end before a time. Until there is one nothing that waits is touched: of many records in a
+        second each block would look at all."""
+        until = float(np.floor(until))
+        if not self._first < until:
+            return []
+        records, times, lines = self._records, np.concatenate(self._times), np.concatenate(self._lines)
+        if np.any(times[1:] < times[:-1]):
+            order = np.argsort(times, kind="stable")
+            records, times, lines = [records[at] for at in order], times[order], lines[order]
+        whole = np.floor(times)
+        last = int(np.searchsorted(whole, until))
+        starts = [0, *(np.flatnonzero(whole[1:last] > whole[: last - 1]) + 1).tolist(), last]
+        found = [
+            Second(int(whole[start]), records[start:end], lines[start:end], bool(whole[start] > self._mixed))
+            for start, end in pairwise(starts)
+        ]
+        self._records, self._times, self._lines = records[last:], [times[last:]], [lines[last:]]
+        self._first = float(times[last]) if last < len(times) else np.inf
+        return found
 
 
 def _latest(before: FloatArray) -> FloatArray:

