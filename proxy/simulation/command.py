@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,7 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Tell what a rollout would have come to on recorded requests (NDJSON; see docs/simulate.md)."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no matrix here is large: more threads only take time to start
     with _uncollected():
         loaded = checked(config, as_json)
         from proxy.simulation.run import simulate as on_records

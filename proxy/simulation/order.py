@@ -20,7 +20,7 @@ from proxy.simulation.records import Ints, Lines, Record, RefusedError
 LATENESS_S: Final = 1.0
 """How much older than the newest record before it a record may be."""
 MOST_GAP_S: Final = 7 * 86_400.0
-"""How long the records may be silent: some minutes of computing."""
+"""How long the records may be silent: a quarter of an hour of computing, since the judge is shown each second of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
