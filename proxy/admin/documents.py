@@ -42,35 +42,6 @@ class Problem(Described):
     """The path that was asked for."""
 
 
-class ConfigProblem(Document):
-    """One thing that is wrong with a configuration."""
-
-    source: str
-    line: Count
-    column: Count
-    path: str
-    message: str
-    remedy: str
-
-
-class Validation(Document):
-    """What is wrong with a configuration."""
-
-    valid: bool
-    problems: list[ConfigProblem]
-
-
-class Reloaded(Document):
-    """What is live after a configuration was read."""
-
-    ok: Literal[True]
-    generation: Count
-    workers: Count
-    workers_acknowledged: Count
-    problems: list[ConfigProblem]
-    restart_needed: list[str]
-
-
 class Health(Document):
     """That all is well."""
 
@@ -335,10 +306,19 @@ class Ramp(Document):
     text: str
 
 
+class Bound(Document):
+    """Effects of a metric beyond which it is harm, in its unit; null for a side that does none."""
+
+    low: float | None
+    high: float | None
+
+
 class Evidence(Document):
     """What the evidence says of a candidate."""
 
     metrics: list[Metric]
+    bounds: dict[str, Bound]
+    """By the name of the metric."""
     ratio: Ratio | None
     missing: list[str]
     forecast_seconds: float | None
@@ -360,6 +340,17 @@ class Candidate(Evidence):
     reason: str
     left_at: Moment | None
     pairs: Pairs | None
+
+
+class Offer(Document):
+    """A command that the rollout's phase allows, and that would change something."""
+
+    verb: Literal["promote", "abort", "pause", "resume", "retry", "undo"]
+    full: bool
+    candidate: str
+    """Of several candidates the one that is meant; empty for none in particular."""
+    text: str
+    """What would come of it, in words."""
 
 
 class Route(Summary, Evidence):
@@ -390,6 +381,7 @@ class Route(Summary, Evidence):
     """Null where nothing holds the route, or ever has."""
     distances: list[Distance]
     error: str
+    commands: list[Offer]
     webhooks: list[Webhook]
 
 

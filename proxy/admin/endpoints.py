@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 
 from config.listeners.access import Role
-from proxy.admin import captured, documents, process, recollection, recorded
+from proxy.admin import captured, configured, documents, process, recollection, recorded
 from proxy.admin.events import NEWS, stream
 from proxy.admin.feedback import NDJSON, Intake, Taken, Truths
 from proxy.admin.handling import CONTROLS, actor, answer, known, names
@@ -314,7 +314,7 @@ ENDPOINTS: Final = (
     ),
     Endpoint(
         "PUT", "/api/v1/config", _replace, "write the configuration file; If-Match says which one it replaces",
-        documents.Reloaded, takes=YAML, problems=(412, 422, 428), role="admin",
+        configured.Reloaded, takes=YAML, problems=(412, 422, 428), role="admin",
     ),
     Endpoint(
         "GET",
@@ -329,7 +329,7 @@ ENDPOINTS: Final = (
         "/api/v1/config/validate",
         _validate,
         "every problem of the configuration in the body",
-        documents.Validation,
+        configured.Validation,
         takes=YAML,
         role="admin",
     ),
@@ -338,7 +338,7 @@ ENDPOINTS: Final = (
         "/api/v1/config/reload",
         _reload,
         "read the file again and say which generation workers hold",
-        documents.Reloaded,
+        configured.Reloaded,
         body=NoOptions,
         problems=(422,),
         role="admin",

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from proxy.admin.documents import ConfigProblem, Count, Document, Moment, Summary
+from config.listeners.access import Role
+from proxy.admin.configured import ConfigProblem
+from proxy.admin.documents import Count, Document, Moment, Summary
+
+
+class Me(Document):
+    """Who asks."""
+
+    name: str
+    """Of the token or the certificate; empty where none is asked for."""
+    role: Role
+    actor: str
+    """What the journal calls whoever gives a command like this."""
 
 
 class LastError(Document):

@@ -223,7 +223,7 @@ class Plane:
 
     def view(self, subject: Subject) -> views.Json:
         """All that is known of a route, for people and programs."""
-        return views.route(subject, self._reader) | {"webhooks": self.hooks.view(subject.route)}
+        return views.route(subject, self._reader, self._clock()) | {"webhooks": self.hooks.view(subject.route)}
 
     # --- one route
     def _subject(self, config: schema.Config, route: schema.Route) -> Subject:

@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 def document(simulation: Simulation) -> Json:
     """The outcome. What is not finite, or not known, is null; times are seconds since the first record."""
-    route = views.route(simulation.subject, simulation.reader)
+    route = views.route(simulation.subject, simulation.reader, simulation.took_s)
     return {
         "route": route["name"],
         "stable": route["stable"],
@@ -57,7 +57,7 @@ def _metric(reading: Json) -> Json:
 
 def markdown(simulation: Simulation) -> str:
     """The report: the conclusion, what it rests on, and what happened when."""
-    route = views.route(simulation.subject, simulation.reader)
+    route = views.route(simulation.subject, simulation.reader, simulation.took_s)
     entries = [
         {"at": moment.at_s, "kind": moment.what.kind, "actor": "records", "text": moment.what.text}
         for moment in reversed(simulation.moments)

@@ -423,6 +423,11 @@ def route_document() -> dict[str, Any]:
             metric("pair.label", "pair", "%", role="signal", stable=None, margin="1%", effectiveMargin="1%",
                    low=0.6, high=2.3),
         ],
+        "bounds": {
+            "errors": {"low": None, "high": 0.24}, "latency.p99": {"low": None, "high": 10.5},
+            "prediction.label": {"low": -2.0, "high": 2.0}, "prediction.score": {"low": -0.05, "high": 0.05},
+            "pair.label": {"low": None, "high": 1.0},
+        },
         "ratio": {
             "evidence": 1.4, "flagged": False, "expectedShare": 0.05, "observedShare": 0.0503, "checked": "users",
             "text": "101 of 2,001 users met the candidate",
@@ -435,6 +440,10 @@ def route_document() -> dict[str, Any]:
         "ramp": None,
         "candidates": [],
         "error": "",
+        "commands": [
+            {"verb": "abort", "full": False, "candidate": "", "text": "All traffic goes to fraud-v1."},
+            {"verb": "pause", "full": False, "candidate": "", "text": "fraud-v2 gets 5 % of the traffic."},
+        ],
         "webhooks": [
             {"name": "chat", "type": "event", "answer": "", "answeredAt": None, "waiting": 1, "told": 7, "givenUp": 2}
         ],
@@ -486,6 +495,7 @@ def plain_document() -> dict[str, Any]:
         "arms": [arm("fraud-v1", "stable", weight=100.0, labels={}, numbers={}, users=None)],
         "endpoints": [],
         "metrics": [],
+        "bounds": {},
         "ratio": None,
         "missing": [],
         "forecastSeconds": None,
@@ -495,6 +505,7 @@ def plain_document() -> dict[str, Any]:
         "ramp": None,
         "candidates": [],
         "error": "",
+        "commands": [],
         "webhooks": [],
         "pairs": None,
         "feedback": None,

@@ -31,7 +31,9 @@ from proxy.control.process.supervisor import Launch
 from proxy.control.routing.fleet import is_alive
 from proxy.control.storage.entries import Entry
 from proxy.control.views import held
+from proxy.control.views.bounds import all_bounds
 from proxy.control.views.contrast import distances
+from proxy.control.views.offers import offers
 from proxy.control.views.paired import front, pairs
 from proxy.faults import FACTS, REPEAT_FLAGS, RETRY_FLAGS, SKIP_FLAGS
 from proxy.ledger import layout as at
@@ -87,8 +89,8 @@ def summary(subject: Subject) -> Json:
     return {key: document[key] for key in _SUMMARY}
 
 
-def route(subject: Subject, reader: Reader) -> Json:
-    """All that is known of a route."""
+def route(subject: Subject, reader: Reader, now_s: float) -> Json:
+    """All that is known of a route. `now_s` is wall clock time."""
     tallies = subject.tallies(reader)
     found = kept_verdict(subject) or {}
     if not subject.active or (subject.state and subject.state.phase in TAKEN_OVER):  # no proof is awaited any more
@@ -98,12 +100,14 @@ def route(subject: Subject, reader: Reader) -> Json:
         "arms": _arms(subject, tallies),
         "endpoints": _endpoints(subject),
         **{key: found.get(key, value) for key, value in _NO_VERDICT.items()},
+        "bounds": all_bounds(found.get("metrics") or []),
         "candidates": _candidates(subject, tallies, found),
         "pairs": pairs(subject, tallies, front(subject)),
         "feedback": _feedback(subject),
         "held": held.view(subject.route, reader),
         "distances": distances([track for track in subject.tracks if track.rival == front(subject)]),
         "error": subject.error,
+        "commands": offers(subject, now_s),
     }
 
 
@@ -335,6 +339,7 @@ def _candidates(subject: Subject, tallies: Mapping[Arm, ArmTally], found: Json) 
             "reason": runner.reason,
             "leftAt": runner.left_s,
             **{key: own.get(runner.name, {}).get(key, value) for key, value in _OF_CANDIDATE.items()},
+            "bounds": all_bounds(own.get(runner.name, {}).get("metrics") or []),
             "pairs": pairs(subject, tallies, runner.name),
         })  # fmt: skip
     return documents

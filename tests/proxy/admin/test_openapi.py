@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from proxy.admin import documents, process
+from proxy.admin import configured, documents, process
 from proxy.admin.endpoints import ENDPOINTS
 from proxy.admin.openapi import document
 from tests.support.fake_controller import FakeController, history_entries, problem
@@ -53,7 +53,7 @@ def test_operations_have_names_of_their_own():
         (documents.Route, lambda fake: fake.document),
         (documents.Route, lambda fake: fake.plain),
         (documents.Entry, lambda _: history_entries()[0]),
-        (documents.ConfigProblem, lambda _: problem()),
+        (configured.ConfigProblem, lambda _: problem()),
     ],
 )
 def test_the_fake_answers_as_described(model: type[BaseModel], value):
