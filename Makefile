@@ -44,14 +44,14 @@ check: .venv/ready  ## Import contracts, lint, format, types
 
 # Real programs that the tests run. RUNLEVEL=1 keeps Debian from starting them as services.
 servers:
-	@PATH="$$PATH:/usr/sbin"; command -v curl && command -v nginx && ls /usr/lib/postgresql/*/bin/initdb || \
-	  $(call apt,curl nginx-light postgresql)
+	@PATH="$$PATH:/usr/sbin"; command -v curl && command -v nginx && command -v chromium && \
+	  ls /usr/lib/postgresql/*/bin/initdb || $(call apt,curl nginx-light chromium postgresql)
 
 wheel: build/shipped/ready  ## Build build/dist/*.whl, its request path compiled to C by mypyc
 	@ls build/dist/*.whl
 
 # The wheel is built from the source distribution, so that nothing compiled is ever left among the sources.
-build/shipped/ready: .venv/ready $(shell find proxy config analysis -name '*.py')
+build/shipped/ready: .venv/ready $(shell find proxy config analysis -name '*.py' -o -path '*/static/*')
 	@command -v gcc && $(BIN)/python -c 'import sys, sysconfig, pathlib; \
 	  sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' || \
 	  $(call apt,gcc libc6-dev python3-dev)

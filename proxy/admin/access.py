@@ -1,8 +1,10 @@
 """Who may do what: the credential of a request, the role that it has, and what browsers are kept from.
 
     who can be asked for a credential   a token (`Authorization: Bearer`) or a client certificate must name a role
-    who cannot                          all on this machine are admins, except pages that a browser shows: they come by
-                                        a name of their own (DNS rebinding), or cannot leave `Origin` out (CSRF)
+    who cannot                          all on this machine are admins, but for pages that come by a name of their own
+                                        (DNS rebinding)
+    pages that a browser shows          the dashboard's alone, which come from the address that they ask (`pages`):
+                                        a browser is believed by what it has, whatever page it shows (CSRF)
 
 A token is looked for by its digest, among all of them and in constant time. Addresses that fail too often are not
 listened to for a while, whatever they send. The settings are read anew with every configuration.
@@ -25,7 +27,8 @@ from aiohttp import web
 
 from config.listeners.access import Admin, Role
 from proxy.admin.endpoints import ENDPOINTS, Needed
-from proxy.admin.handling import CONTROLS, PRINCIPAL
+from proxy.admin.handling import CONTROLS, PRINCIPAL, ROLE
+from proxy.admin.pages import refuse_foreign_page
 from proxy.admin.problems import RefusalError
 
 SHORTEST_TOKEN: Final = 16
@@ -94,14 +97,14 @@ class Access:
         path = "" if resource is None else resource.canonical
         method = "GET" if request.method == "HEAD" else request.method
         needed = _NEEDS.get((method, path), "viewer")
-        _no_browser(request)
+        refuse_foreign_page(request)
         if needed == "public":
             return await handler(request)
         principal = self._principal(request)
         if not _may(principal.role, needed):
             detail = f"{principal.name} is {_article(principal.role)}; this needs {_article(needed)}"
             raise RefusalError(403, "role", detail)
-        request[PRINCIPAL] = principal.name
+        request[PRINCIPAL], request[ROLE] = principal.name, principal.role
         return await handler(request)
 
     def _principal(self, request: web.Request) -> Principal:
@@ -175,14 +178,6 @@ def _by_certificate(request: web.Request, settings: Admin) -> Principal | None:
         names = {value for part in shown.get("subject", ()) for key, value in part if key == "commonName"}
     found = [Principal(client.subject, client.role) for client in settings.clients if client.subject in names]
     return max(found, key=lambda principal: _RANK[principal.role], default=None)
-
-
-def _no_browser(request: web.Request) -> None:
-    """No page may command: what it sends has an Origin, also where it does not want to."""
-    if request.method not in ("GET", "HEAD") and "Origin" in request.headers:
-        raise RefusalError(
-            403, "browser", "commands from web pages are refused; use `understudy`, or curl, without Origin"
-        )
 
 
 def _no_foreign_name(request: web.Request) -> None:

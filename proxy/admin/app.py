@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from functools import cache
 from typing import Any, Final
@@ -26,7 +27,10 @@ from proxy.admin.exposition import registry
 from proxy.admin.feedback import Intake
 from proxy.admin.handling import CONTROLS
 from proxy.admin.latency import GATHER_EVERY_S, Latencies
+from proxy.admin.overview import OVERVIEW, Overview
+from proxy.admin.pages import PLAIN
 from proxy.admin.problems import MAX_BODY_BYTES, RefusalError, one_shape
+from proxy.admin.pulse import Pulse
 from proxy.admin.surface import Controls
 from proxy.control.storage.errors import StoreError
 
@@ -43,7 +47,7 @@ def application(controls: Controls, environ: Mapping[str, str] = os.environ) -> 
     )
     app[CONTROLS], app[NEWS], app[INTAKE] = controls, News(controls), Intake(controls.feedback)
     latencies = Latencies(controls.reader)
-    app[REGISTRY] = registry(controls, latencies)
+    app[REGISTRY], app[OVERVIEW] = registry(controls, latencies), Overview(controls, pulse := Pulse())
     # Written when somebody asks for it, which few ever do: it takes a thirtieth of the time in which this starts.
     described: Callable[[], openapi.Json] = cache(lambda: openapi.document(ENDPOINTS, controls.status()["version"]))
     app[OPENAPI] = described
@@ -52,7 +56,7 @@ def application(controls: Controls, environ: Mapping[str, str] = os.environ) -> 
         if endpoint.method == "GET":
             app.router.add_head(endpoint.path, endpoint.handler)
     app.on_response_prepare.append(_common_headers)
-    app.cleanup_ctx.append(_beside(lambda: _gather(controls, latencies)))
+    app.cleanup_ctx.append(_beside(lambda: _gather(controls, latencies, pulse)))
     app.cleanup_ctx.append(_beside(app[NEWS].follow))
     app.on_shutdown.append(_end_streams)
     return app
@@ -83,8 +87,14 @@ async def _store_refusals(
 
 
 async def _common_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.setdefault("Cache-Control", "no-store")
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    """No page of another origin may hold, embed or read what is answered, and no cache keeps it."""
+    headers = response.headers
+    headers.setdefault("Cache-Control", "no-store")
+    headers.setdefault("Content-Security-Policy", PLAIN)
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    headers["Referrer-Policy"] = "same-origin"
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["X-Frame-Options"] = "DENY"
 
 
 def _beside(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[web.Application], AsyncIterator[None]]:
@@ -101,10 +111,11 @@ def _beside(work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[web.Appl
     return beside
 
 
-async def _gather(controls: Controls, latencies: Latencies) -> None:
+async def _gather(controls: Controls, latencies: Latencies, pulse: Pulse) -> None:
     """Gather latencies from the ledger between scrapes: its lanes hold the last 16 seconds only."""
     while True:
         latencies.gather(controls.rows())
+        pulse.beat(time.time(), latencies.take(), controls.routes())
         await asyncio.sleep(GATHER_EVERY_S)
 
 

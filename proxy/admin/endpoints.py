@@ -1,6 +1,6 @@
 """The one table of endpoints, and their thin handlers.
 
-Routes are made from the table, `GET /` shows it, the OpenAPI document is written from it, a test holds
+Routes are made from the table, `GET /api/v1` shows it, the OpenAPI document is written from it, a test holds
 `docs/admin-api.md` to it, and `access` reads in it which role a request needs.
 """
 
@@ -17,10 +17,11 @@ from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 
 from config.listeners.access import Role
-from proxy.admin import captured, configured, documents, process, recollection, recorded
+from proxy.admin import captured, configured, documents, glancing, overview, process, recollection, recorded
+from proxy.admin.dashboard import serving
 from proxy.admin.events import NEWS, stream
 from proxy.admin.feedback import NDJSON, Intake, Taken, Truths
-from proxy.admin.handling import CONTROLS, actor, answer, known, names
+from proxy.admin.handling import CONTROLS, PRINCIPAL, ROLE, actor, answer, known, names
 from proxy.admin.parameters import (
     AbortOptions,
     EventsQuery,
@@ -38,6 +39,7 @@ from proxy.admin.parameters import (
 )
 from proxy.admin.problems import RefusalError, unknown_route
 from proxy.admin.report import markdown
+from proxy.admin.report_page import ALONE, html_page
 from proxy.admin.surface import Json
 from proxy.control.intent.file import Stale
 from proxy.control.machine.rollout import IllegalEvent
@@ -82,6 +84,7 @@ async def _index(_request: web.Request) -> web.Response:
     lines = "".join(f"<tr><td>{e.method}<td>{_link(e)}<td>{html.escape(e.text)}" for e in ENDPOINTS)
     return web.Response(
         text=f"<!doctype html><html lang=en><meta charset=utf-8><title>Understudy</title><h1>Understudy: admin API</h1>"
+        f'<p><a href="/">To the dashboard</a></p>'
         f"<table><tr><th>Method<th>Path<th>Answers{lines}</table></html>",
         content_type="text/html",
     )
@@ -90,6 +93,10 @@ async def _index(_request: web.Request) -> web.Response:
 def _link(endpoint: Endpoint) -> str:
     path = html.escape(endpoint.path)
     return f'<a href="{path}">{path}</a>' if endpoint.method == "GET" and "{" not in path else path
+
+
+async def _me(request: web.Request) -> web.Response:
+    return answer({"name": request[PRINCIPAL], "role": request[ROLE], "actor": actor(request)})
 
 
 async def _openapi(request: web.Request) -> web.Response:
@@ -114,6 +121,8 @@ async def _report(request: web.Request) -> web.Response:
     entries = await request.app[CONTROLS].records.history(route["name"], REPORT_ENTRIES, None)
     if form == "markdown":
         return web.Response(text=markdown(route, entries), content_type="text/markdown", charset="utf-8")
+    if form == "html":
+        return web.Response(text=html_page(route, entries), content_type="text/html", charset="utf-8", headers=ALONE)
     return answer({**route, "history": entries})
 
 
@@ -238,7 +247,11 @@ _COMMANDS: Final[dict[Verb, tuple[str, type[Parameters]]]] = {
 }
 _ROUTE: Final = "/api/v1/routes/{name}"
 ENDPOINTS: Final = (
-    Endpoint("GET", "/", _index, "this list", "text/html"),
+    Endpoint("GET", "/", serving.shell, "the dashboard", "text/html", role="public"),
+    Endpoint("GET", "/dashboard/{file}", serving.file, "its files, without data", "text/javascript",
+             also=("text/css", "text/html", "image/svg+xml"), role="public"),
+    Endpoint("GET", "/api/v1", _index, "this list", "text/html"),
+    Endpoint("GET", "/api/v1/me", _me, "who asks, and what they may do", process.Me),
     Endpoint("GET", "/api/v1/openapi.json", _openapi, "this API as an OpenAPI document", "application/json"),
     Endpoint(
         "GET",
@@ -247,19 +260,21 @@ ENDPOINTS: Final = (
         "the process, its workers, the endpoints of backends, a summary of each route",
         process.Status,
     ),
+    Endpoint(
+        "GET", "/api/v1/overview", overview.overview,
+        "all routes at a glance, those that need somebody first, and what is wrong", glancing.Overview,
+    ),
     Endpoint("GET", "/api/v1/routes", _routes, "a summary of each route, in order of precedence", documents.Routes),
     Endpoint(
         "GET", _ROUTE, _route, "one route: rollout, arms, metrics with evidence, sample ratio, pairs", documents.Route
     ),
     Endpoint(
-        "GET",
-        f"{_ROUTE}/report",
-        _report,
-        "the same with its history; ?format=json (default) or markdown",
-        documents.Report,
-        query=ReportQuery,
-        also=("text/markdown",),
-        problems=(503,),
+        "GET", f"{_ROUTE}/report", _report, "the same with its history; ?format=json (default), markdown or html",
+        documents.Report, query=ReportQuery, also=("text/markdown", "text/html"), problems=(503,),
+    ),
+    Endpoint(
+        "GET", f"{_ROUTE}/course", overview.course, "weight, requests, errors and p99 since the controller began",
+        glancing.CourseDocument,
     ),
     Endpoint(
         "GET",

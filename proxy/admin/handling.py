@@ -13,6 +13,8 @@ from proxy.admin.surface import Controls, Json
 CONTROLS: Final = web.AppKey("controls", Controls)
 PRINCIPAL: Final = web.RequestKey("principal", str)
 """The name of the credential that a request came with."""
+ROLE: Final = web.RequestKey("role", str)
+"""What whoever sent it may do."""
 ACTOR_HEADER: Final = "x-understudy-actor"
 MAX_ACTOR_CHARS: Final = 120
 

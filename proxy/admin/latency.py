@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from proxy.admin.surface import RowView
 from proxy.ledger.layout import (
     GRACE_S,
+    L_FAILED,
     L_LATE,
+    L_LATE_FAILED,
     L_LATENCY,
     L_ON_TIME,
     LANES,
@@ -47,16 +49,23 @@ Arm = tuple[str, str, str]
 
 @dataclass(slots=True)
 class Histogram:
-    """Latencies of one arm: counts by ledger bucket, and how many were late."""
+    """Latencies of one arm: counts by ledger bucket, how many were late, and how many of all failed."""
 
     counts: NDArray[np.float64] = field(default_factory=lambda: np.zeros(LATENCY_BUCKETS))
     late: float = 0.0
+    failed: float = 0.0
 
     def buckets(self) -> list[tuple[str, float]]:
         """Cumulative counts by upper edge in seconds, `+Inf` last, as Prometheus wants them."""
         below = np.concatenate(([0.0], np.cumsum(self.counts)))
         edges = [(repr(edge), float(below[first])) for edge, first in zip(EDGES_S, _FIRST_ABOVE, strict=True)]
         return [*edges, ("+Inf", float(below[-1]) + self.late)]
+
+    def add(self, gained: NDArray[np.float64]) -> None:
+        """Add the cells that lanes gained."""
+        self.counts += gained[L_LATENCY:]
+        self.late += float(gained[L_LATE])
+        self.failed += float(gained[L_FAILED] + gained[L_LATE_FAILED])
 
     def total_s(self) -> float:
         """Sum of all latencies in seconds."""
@@ -70,6 +79,7 @@ class Latencies:
         self._reader = reader
         self._monotonic_s = monotonic_s
         self._arms: dict[Arm, Histogram] = {}
+        self._gained: dict[Arm, Histogram] = {}
         self._seen: dict[tuple[int, int, int], dict[int, NDArray[np.float64]]] = {}
 
     def gather(self, rows: Sequence[RowView]) -> dict[Arm, Histogram]:
@@ -78,14 +88,20 @@ class Latencies:
         seen = self._seen
         self._seen = {}
         for row in rows:
-            histogram = self._arms.setdefault((row.route, row.backend, row.role), Histogram())
+            arm = (row.route, row.backend, row.role)
+            self._arms.setdefault(arm, Histogram())
             for worker in self._reader.workers():
                 key = (worker, row.index, row.tenant)
-                self._seen[key] = self._gather_row(key, seen.get(key, {}), newest, histogram)
+                self._seen[key] = self._gather_row(key, seen.get(key, {}), newest, arm)
         return self._arms
 
+    def take(self) -> dict[Arm, Histogram]:
+        """What was gathered since the last time that this was asked; arms without any are not there."""
+        gained, self._gained = self._gained, {}
+        return gained
+
     def _gather_row(
-        self, key: tuple[int, int, int], seen: dict[int, NDArray[np.float64]], newest: int, into: Histogram
+        self, key: tuple[int, int, int], seen: dict[int, NDArray[np.float64]], newest: int, arm: Arm
     ) -> dict[int, NDArray[np.float64]]:
         # The oldest lane is left out: its writer may clear it for the next slice while it is read.
         now: dict[int, NDArray[np.float64]] = {}
@@ -100,6 +116,7 @@ class Latencies:
                 now[slice_] = before  # what is half written now counts when its ON_TIME says that it is whole
                 continue
             gained = cells if before is None else cells - before
-            into.counts += gained[L_LATENCY:]
-            into.late += float(gained[L_LATE])
+            if gained[L_ON_TIME] or gained[L_LATE]:
+                self._arms[arm].add(gained)
+                self._gained.setdefault(arm, Histogram()).add(gained)
         return now

@@ -114,5 +114,7 @@ def _present(value: Json) -> Json:
 
 
 def _operation_id(endpoint: Endpoint) -> str:
+    if endpoint.path == "/":
+        return "get-dashboard"
     words = [word for word in re.split(r"[^a-zA-Z0-9]+", endpoint.path) if word not in ("", "api", "v1")]
     return "-".join([endpoint.method.lower(), *words]) if words else "get-index"

@@ -52,8 +52,8 @@ class EventsQuery(Parameters):
 class ReportQuery(Parameters):
     """How a report is written."""
 
-    format: Literal["json", "markdown"] = "json"
-    """For machines or for people."""
+    format: Literal["json", "markdown", "html"] = "json"
+    """For machines, or for people: as text, or as a page of its own to keep."""
 
 
 class WhyQuery(Parameters):

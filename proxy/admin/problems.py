@@ -70,7 +70,7 @@ def _of_http(request: web.Request, error: web.HTTPException) -> RefusalError:
             allowed = ", ".join(sorted(error.allowed_methods))
             return RefusalError(405, "method", f"{request.path} does not answer {request.method}; it answers {allowed}")
         case web.HTTPNotFound():
-            return RefusalError(404, "not-found", f"nothing is at {request.path}; GET / names the endpoints")
+            return RefusalError(404, "not-found", f"nothing is at {request.path}; GET /api/v1 names the endpoints")
         case _:
             return RefusalError(error.status, "http", error.text or error.reason)
 

@@ -69,7 +69,7 @@ def bearer(token: str) -> dict[str, str]:
 async def test_every_endpoint_asks_for_its_role(serve, endpoint):
     """Broken: an endpoint is open to strangers, or a viewer can promote."""
     session = await serve(SETTINGS)
-    path = endpoint.path.replace("{name}", "fraud")
+    path = endpoint.path.replace("{name}", "fraud").replace("{file}", "index.html")
     # Truths move rollouts, which a viewer does not; who tells them does nothing else.
     needed = 0 if endpoint.role == "public" else 2 if endpoint.role == "feedback" else 1 + ROLES.index(endpoint.role)
     found, body = await status(session, endpoint.method, path)

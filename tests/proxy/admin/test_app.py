@@ -258,8 +258,8 @@ async def test_readiness_fails_once_a_drain_begins(http, controller):
 
 
 async def test_the_index_names_every_endpoint(http):
-    """Broken: whoever opens the address in a browser is lost."""
-    async with http.get("/") as response:
+    """Broken: whoever looks for the API in a browser is lost."""
+    async with http.get("/api/v1") as response:
         assert response.content_type == "text/html"
         text = await response.text()
     for endpoint in ENDPOINTS:

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from proxy.admin import configured, documents, process
+from proxy.admin import configured, documents, glancing, process
 from proxy.admin.endpoints import ENDPOINTS
 from proxy.admin.openapi import document
+from proxy.admin.overview import Overview
+from proxy.admin.pulse import Pulse
 from tests.support.fake_controller import FakeController, history_entries, problem
 
 DESCRIBED = document(ENDPOINTS, "1.2.3")
@@ -52,6 +54,7 @@ def test_operations_have_names_of_their_own():
         (documents.Routes, lambda fake: {"routes": fake.routes()}),
         (documents.Route, lambda fake: fake.document),
         (documents.Route, lambda fake: fake.plain),
+        (glancing.Overview, lambda fake: Overview(fake, Pulse()).document()),
         (documents.Entry, lambda _: history_entries()[0]),
         (configured.ConfigProblem, lambda _: problem()),
     ],
