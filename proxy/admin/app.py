@@ -36,7 +36,8 @@ from proxy.control.storage.errors import StoreError
 
 SHUTDOWN_TIMEOUT_S: Final = 2.0
 """What a stopping controller waits for admin requests; the data plane does not notice it."""
-
+FIRST_GATHER_S: Final = 0.5
+"""How often it is looked whether there are routes by now."""
 _LOG = structlog.get_logger("understudy.admin")
 
 
@@ -116,7 +117,7 @@ async def _gather(controls: Controls, latencies: Latencies, pulse: Pulse) -> Non
     while True:
         latencies.gather(controls.rows())
         pulse.beat(time.time(), latencies.take(), controls.routes())
-        await asyncio.sleep(GATHER_EVERY_S)
+        await asyncio.sleep(GATHER_EVERY_S if pulse.has_begun else FIRST_GATHER_S)
 
 
 async def _end_streams(app: web.Application) -> None:

@@ -2,7 +2,7 @@
 
     journal   a line of the journal; its id is the event's, from which a client that comes back goes on (Last-Event-ID)
     route     a rollout is elsewhere: phase, verdict, step, weight, or what is said of a metric
-    config    another configuration or generation is live
+    config    another configuration or generation is live, or the file was refused
     worker    a worker has come, or is gone
     dropped   the client read too slowly and has missed events; the stream ends, and can be taken up again
 
@@ -157,6 +157,7 @@ class News:
     def _now(self) -> dict[tuple[str, str], Json]:
         status = self._controls.status()
         config = {key: status["config"][key] for key in ("generation", "digest")}
+        config["refusedAt"] = (status["config"]["lastError"] or {}).get("at")
         found = {("config", ""): config}
         for worker in status["workers"]:
             found["worker", str(worker["index"])] = {key: worker[key] for key in ("index", "pid", "alive")}

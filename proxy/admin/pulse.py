@@ -107,6 +107,11 @@ class Pulse:
         self._at_s: float | None = None
 
     @property
+    def has_begun(self) -> bool:
+        """Whether there are routes to be followed."""
+        return self._at_s is not None
+
+    @property
     def window_s(self) -> float:
         """How long `now` is of."""
         return sum(seconds for seconds, _ in self._recent)

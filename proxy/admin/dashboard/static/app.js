@@ -88,6 +88,7 @@ function redraw() {
 
 function failed(error) {
   problem = error;
+  if (error instanceof Refused) last = performance.now(); // that is news as well
   if (error.status === 401)
     return enter("The API does not know this token any more: it was taken back, or the file has changed.");
   if (data && !(error instanceof Refused && error.status === 404)) return;
@@ -100,10 +101,8 @@ function failed(error) {
           "It is asked again every two seconds. Traffic flows without it: workers serve on.",
         ];
   data = null;
-  main.replaceChildren(
-    notice(what[0], what[1], h("p", {}, what[2])),
-    h("p", {}, h("a", { href: "#/" }, "To all routes")),
-  );
+  const text = [h("p", {}, what[2]), h("p", {}, h("a", { href: "#/" }, "To all routes"))];
+  main.replaceChildren(h("div", { class: "heading" }, h("h1", {}, what[1])), notice(what[0], "", text));
 }
 
 function refusal(error) {

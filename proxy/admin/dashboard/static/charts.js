@@ -6,21 +6,21 @@ const PLOTLY = "dashboard/plotly.min.js";
 const MAPS = "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130da53";
 const PANELS = ["weight, %", "errors, %", "p99, ms", "requests/s"];
 const ORDER = ["stable", "baseline", "canary", "shadow"];
-const FEWEST = 2; // points that make a line
+const FEW = 4; // points that are marked, since a line between them shows little
 
 let loading = null;
 let waiting = null;
 
 /** The place of the picture; `drawn` fills it. */
 export function figure(route, course) {
-  const isEmpty = course.points.length < FEWEST;
+  const isEmpty = !course.points.length;
   waiting = isEmpty ? null : { route, course };
   return [
     isEmpty
       ? h(
           "p",
           { class: "quiet chart-empty", "data-key": "none" },
-          "The first points come ten seconds after the controller has begun.",
+          "The first point comes some seconds after the controller has begun.",
         )
       : h("div", {
           id: "chart",
@@ -107,14 +107,14 @@ function traces(route, course) {
         y,
         xaxis: "x",
         yaxis: `y${place + 2}`,
-        mode: "lines",
         line,
         connectgaps: false,
         hovertemplate: `%{y:.3~g}${units[place]}`,
       }),
     );
   }
-  return found.map((trace) => ({ type: "scatter", mode: "lines", ...trace }));
+  const mode = course.points.length < FEW ? "lines+markers" : "lines";
+  return found.map((trace) => ({ type: "scatter", ...trace, mode }));
 }
 
 function layout(place) {
@@ -147,14 +147,14 @@ function layout(place) {
       tickformat: "%H:%M:%S",
       nticks: Math.max(3, Math.floor(place.clientWidth / 130)),
     },
-    height: 520,
-    margin: { l: 62, r: 12, t: 8, b: 64 },
+    height: 500,
+    margin: { l: 62, r: 12, t: 8, b: 52 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colours.text },
     hovermode: "x unified",
     hoverlabel: { bgcolor: colours.surface, bordercolor: colours.line, font: { color: colours.text } },
-    legend: { orientation: "h", y: -0.07, x: 0 },
+    legend: { orientation: "h", y: -0.06, x: 0 },
     uirevision: "kept",
   };
 }

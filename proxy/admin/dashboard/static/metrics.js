@@ -98,8 +98,8 @@ function two(stable, candidate) {
 }
 
 function says(metric) {
-  if (metric.harmed) return badge("bad", "✕", "worse than its margin");
-  if (metric.passed) return badge("good", "✓", "within its margin");
+  if (metric.harmed) return badge("bad", "✕", "worse than margin");
+  if (metric.passed) return badge("good", "✓", "within margin");
   if (!metric.nCandidate) return badge("wait", "○", "no data yet");
   return badge("wait", "…", "open");
 }

@@ -88,7 +88,7 @@ export function table(caption, head, rows, kind = "") {
   const columns = head.map((each) => (Array.isArray(each) ? each : [each, ""]));
   return h(
     "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    { class: "scroll", tabindex: "0", role: "group", "aria-label": caption },
     h(
       "table",
       { class: kind },
@@ -119,7 +119,7 @@ function row(columns, cells) {
     (cells.cells ?? cells).map((cell, place) =>
       place === 0
         ? h("th", { scope: "row", class: columns[place][1] }, cell)
-        : h("td", { class: columns[place][1] }, cell),
+        : h("td", { class: columns[place][1], "data-label": columns[place][0] }, cell),
     ),
   );
 }

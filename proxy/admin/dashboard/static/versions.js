@@ -76,7 +76,7 @@ function outcomes(route) {
       ]);
     }
   }
-  return rows.length ? section("Outcomes", table("Outcomes", ["", ...titles(route.arms)], rows)) : null;
+  return rows.length ? section("Outcomes", table("Outcomes", ["Outcome", ...titles(route.arms)], rows)) : null;
 }
 
 function labels(route) {
@@ -209,7 +209,7 @@ function distances(route) {
     "Distances",
     table(
       "Distances",
-      ["", ["PSI", "num"], ["Jensen-Shannon", "num"], ["Wasserstein (sd)", "num"], ["Kolmogorov-Smirnov", "num"]],
+      ["Of", ["PSI", "num"], ["Jensen-Shannon", "num"], ["Wasserstein (sd)", "num"], ["Kolmogorov-Smirnov", "num"]],
       rows,
     ),
     h("p", { class: "foot quiet" }, "Sizes to look at, by which nothing is decided."),
@@ -269,7 +269,7 @@ function held(route) {
     "Held requests",
     table(
       "Held requests",
-      ["", ["Requests", "num"]],
+      ["Outcome", ["Requests", "num"]],
       Object.entries(words).map(([key, word]) => [word, count(route.held[key])]),
     ),
   );
