@@ -13,7 +13,7 @@ apt     = $(SUDO) flock Makefile sh -c 'apt-get update && RUNLEVEL=1 apt-get ins
 # Images set it to be small. Here hundreds of programs are started, and each would compile all that it imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test prepared check servers wheel bench profile soak prove lock clean
+.PHONY: help setup demo test prepared check servers wheel bench profile soak prove picture lock clean
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## /make \1 \t/p' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ build/bench/ready: loadtests/requirements.txt
 prove: .venv/ready build/prove/ready  ## The promises of the statistics, by simulation: docs/proofs.md (ARGS="--scale 0.2")
 	build/prove/bin/python -m tests.prove.gbstats_numbers
 	$(BIN)/python -m tests.prove $(ARGS)
+
+picture: .venv/ready servers  ## Take the picture of the dashboard anew: docs/images/dashboard.png
+	$(BIN)/python -m tests.support.picture
 
 # What draws the pictures, and the other implementation that ours is compared with.
 build/prove/ready: tests/prove/requirements.txt

@@ -5,7 +5,7 @@
        │     ▲    └── `ledger` (UP: shared counters, one slab and one writer per worker) ──┐
        │     └─────── `snapshot` (DOWN: frozen routing facts, generation by generation) ◄──┤
        └─ controller      `control`: config → compile → push · ledger → evidence → verdict → rollout → store
-                          `admin`: the API, metrics
+                          `admin`: the API, the dashboard, metrics
 
 Routing facts travel down as one frozen `Snapshot`; measurements travel up as cells of one `Ledger`. Nothing else is
 shared, but for the names of answers (`answer_id`), by which clients tell later what was true, and for requests that are

@@ -12,6 +12,7 @@ import socket
 import ssl
 from typing import Final
 
+import structlog
 from aiohttp import web
 
 from config.listeners.access import is_loopback
@@ -23,6 +24,7 @@ LOOK_S: Final = 0.25
 """How often it is looked whether the configuration is another one."""
 PATIENCE_S: Final = 3.0
 """How long a first configuration is waited for."""
+_LOG = structlog.get_logger("understudy.admin")
 
 
 class Door:
@@ -73,3 +75,8 @@ class Door:
         await self._site.start()
         if before is not None:
             await before.stop()
+        _LOG.info("dashboard and admin API", url=self._url())
+
+    def _url(self) -> str:
+        host, port = self._sock.getsockname()[:2]
+        return f"http{'s' * (self._context is not None)}://{f'[{host}]' if ':' in host else host}:{port}/"

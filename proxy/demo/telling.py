@@ -45,7 +45,9 @@ def tell(console: Console, rollouts: Sequence[Rollout], outcome: Json, started_a
     for entry in outcome["rollouts"]:
         console.print(Text(f"report on {entry['candidate']}: {entry['report']}"), soft_wrap=True)
     console.print(Text(f"configuration, logs, models: {outcome['folder']}"), soft_wrap=True)
-    console.print(Text(f"admin API: {outcome['admin']} ({'stays' if keep else 'ends now; --keep leaves it'})"))
+    console.print(
+        Text(f"dashboard and admin API: {outcome['admin']} ({'stays' if keep else 'ends now; --keep leaves it'})")
+    )
     style = "bold green" if outcome["ok"] else "bold red"
     console.print(Text(_conclusion(outcome), style))
 
@@ -55,6 +57,7 @@ def leave(console: Console, url: str, admin: str, file: Path, pids: Mapping[str,
     running = ", ".join(f"{name} {pid}" for name, pid in pids.items())
     for what, how in (
         ("still running", running),
+        ("look", f"{admin}/#/routes/{ROUTE}"),
         ("see", f"understudy report {ROUTE} --admin {admin}"),
         ("try v3 again", f"understudy retry {ROUTE} --admin {admin}"),
         ("edit, live at once", str(file)),

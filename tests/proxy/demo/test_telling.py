@@ -33,7 +33,7 @@ def test_the_end_has_timeline_comparison_numbers_and_places() -> None:
     for part in (
         "60.0 s", "fraud-v2 is rehearsed on route fraud", "prediction.label", "worse than its margin", "1,234",
         "7 of 240", "9,000 requests; 1 errors, 0 of them not answered", "fraud-v1 94 %", "/tmp/d/report-v3.md",
-        "http://127.0.0.1:9901", "as it should be: fraud-v2 Aborted; 71 s in all",
+        "dashboard and admin API: http://127.0.0.1:9901", "as it should be: fraud-v2 Aborted; 71 s in all",
     ):  # fmt: skip
         assert part in text
     assert text.index("is rehearsed") < text.index("go on | after lunch")
@@ -57,3 +57,4 @@ def test_what_is_left_running_can_be_stopped() -> None:
     text = console.file.getvalue()
     assert "kill 13 12 11" in text
     assert "--admin http://127.0.0.1:9901" in text
+    assert "http://127.0.0.1:9901/#/routes/" in text

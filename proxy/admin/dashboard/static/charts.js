@@ -147,14 +147,14 @@ function layout(place) {
       tickformat: "%H:%M:%S",
       nticks: Math.max(3, Math.floor(place.clientWidth / 130)),
     },
-    height: 500,
+    height: 420,
     margin: { l: 62, r: 12, t: 8, b: 52 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colours.text },
     hovermode: "x unified",
     hoverlabel: { bgcolor: colours.surface, bordercolor: colours.line, font: { color: colours.text } },
-    legend: { orientation: "h", y: -0.06, x: 0 },
+    legend: { orientation: "h", y: -0.08, x: 0 },
     uirevision: "kept",
   };
 }

@@ -4,6 +4,8 @@ import { ask, ofRoute } from "./api.js";
 import { h } from "./dom.js";
 import { badge, notice, section, time } from "./parts.js";
 
+const SHOWN = 200;
+
 const whys = new Map();
 
 export const title = () => "Journal";
@@ -11,7 +13,7 @@ export const every = 5000;
 export const concerns = (kind) => kind === "journal";
 
 export async function load() {
-  return ask("journal?limit=200");
+  return ask(`journal?limit=${SHOWN}`);
 }
 
 export function draw(page) {
@@ -20,7 +22,11 @@ export function draw(page) {
       "div",
       { class: "heading" },
       h("h1", {}, "Journal"),
-      h("p", { class: "quiet" }, "What happened to all routes and to the configuration, newest first."),
+      h(
+        "p",
+        { class: "quiet" },
+        `What happened to all routes and to the configuration, newest first: the last ${SHOWN} entries.`,
+      ),
     ),
     list(page.entries, ""),
   ];

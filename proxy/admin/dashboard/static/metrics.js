@@ -37,14 +37,13 @@ function metrics(of, name) {
   if (!of.metrics.length) return h("p", { class: "quiet" }, "No comparison yet: both versions must have answered.");
   const head = [
     "Metric",
+    "Says",
     ["Level", "num"],
     ["Difference", "num"],
     "Interval against margin",
     "Margin",
-    ["Evidence for", "num"],
-    ["… against", "num"],
+    ["Evidence", "num"],
     ["Samples", "num"],
-    "Says",
   ];
   return [
     table(
@@ -55,9 +54,14 @@ function metrics(of, name) {
     ),
     h("p", { class: "foot quiet" }, "Level and samples: what it is compared with above, the candidate below."),
     h(
-      "ul",
-      { class: "texts quiet" },
-      of.metrics.filter((metric) => metric.text).map((metric) => h("li", {}, metric.text)),
+      "details",
+      { class: "why", "data-key": `words-${name}` },
+      h("summary", {}, "In words"),
+      h(
+        "ul",
+        {},
+        of.metrics.filter((metric) => metric.text).map((metric) => h("li", {}, metric.text)),
+      ),
     ),
     of.abortEvidence === null
       ? null
@@ -70,26 +74,28 @@ function metrics(of, name) {
 }
 
 function line(metric, bound) {
-  const needed = metric.neededPass === null ? "" : ` of ${odds(metric.neededPass)}`;
   return [
     [
       metric.name,
       metric.role === "guardrail" ? null : h("small", {}, metric.role),
       metric.subject ? h("small", {}, metric.subject) : null,
     ],
+    says(metric),
     two(level(metric.kind, metric.stable), level(metric.kind, metric.candidate)),
     effect(metric.effect, metric.unit),
     h("div", { class: "forest" }, picture(metric, bound), h("small", {}, interval(metric))),
     [metric.margin, metric.effectiveMargin === metric.margin ? null : h("small", {}, metric.effectiveMargin)],
-    [odds(metric.evidencePass), h("small", {}, needed)],
-    odds(metric.evidenceHarm),
+    [
+      h("span", { class: "two" }, h("small", { class: "inline" }, "for "), odds(metric.evidencePass)),
+      h("span", { class: "two" }, h("small", { class: "inline" }, "against "), odds(metric.evidenceHarm)),
+      metric.neededPass === null ? null : h("small", {}, `passes at ${odds(metric.neededPass)}`),
+    ],
     [
       two(count(metric.nStable), count(metric.nCandidate)),
       metric.nEffective && Math.abs(metric.nEffective - metric.nCandidate) >= 1
         ? h("small", {}, `worth ${count(metric.nEffective)}`)
         : null,
     ],
-    says(metric),
   ];
 }
 
@@ -169,7 +175,8 @@ function span(metric, x) {
     if (right >= WIDTH - 1) parts.push(svg("path", { class: "arrow", d: `M${WIDTH - 1} ${y} l-6 -4 v8 z` }));
     else parts.push(svg("line", { class: "span", x1: right, x2: right, y1: y - 4, y2: y + 4 }));
   }
-  if (metric.effect !== null) parts.push(svg("circle", { class: "effect", cx: x(metric.effect), cy: y, r: 4 }));
+  if (metric.effect !== null)
+    parts.push(svg("circle", { class: "effect", cx: Math.max(4, Math.min(WIDTH - 4, x(metric.effect))), cy: y, r: 4 }));
   return parts;
 }
 

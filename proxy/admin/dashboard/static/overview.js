@@ -55,7 +55,7 @@ function alarms(found) {
         h(
           "p",
           { class: "quiet" },
-          alarm.remedy,
+          `→ ${alarm.remedy}`,
           alarm.kind === "config" ? [" · ", h("a", { href: "#/config" }, "Configuration")] : null,
         ),
       ),
@@ -164,7 +164,7 @@ function why(route) {
   const missing = lacks.length ? h("small", {}, `lacks: ${lacks.slice(0, MOST_NAMED).join(", ")}${more}`) : null;
   const soon =
     route.forecastSeconds === null ? null : h("small", {}, `evidence in about ${span(route.forecastSeconds)}`);
-  return [text, missing, soon];
+  return [h("span", { class: "clamp", title: text }, text), missing, soon];
 }
 
 function link(name) {

@@ -46,7 +46,7 @@ export function verdict(route) {
   if (!route.verdict) return null;
   const tone = { Successful: ["good", "✓"], Failed: ["bad", "✕"], Inconclusive: ["warn", "?"], Error: ["bad", "!"] };
   const [name, sign] = tone[route.verdict] ?? ["wait", "○"];
-  return badge(name, sign, route.verdict);
+  return badge(name, sign, `verdict: ${route.verdict}`);
 }
 
 /** The candidate's share of the live traffic as a bar, with copies as a line below it. */

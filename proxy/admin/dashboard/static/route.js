@@ -99,7 +99,7 @@ function standing(route, now) {
   const decided = route.decidedBy ? h("span", { class: "quiet" }, ` (decided by ${route.decidedBy})`) : null;
   return h(
     "div",
-    { class: "standing", "data-key": "standing" },
+    { class: isEnded(route) ? "standing ended" : "standing", "data-key": "standing" },
     h("div", { class: "big" }, h("span", { class: "label" }, "Candidate’s weight"), share(route)),
     h(
       "div",
@@ -109,7 +109,7 @@ function standing(route, now) {
       route.winner ? h("p", {}, `Winner: ${route.winner}`) : null,
       route.contest ? h("p", {}, route.contest) : null,
     ),
-    h("div", {}, h("span", { class: "label" }, "What a promotion lacks"), lacking(route)),
+    isEnded(route) ? null : h("div", {}, h("span", { class: "label" }, "What a promotion lacks"), lacking(route)),
     route.ramp
       ? h(
           "div",
@@ -135,7 +135,6 @@ function standing(route, now) {
 }
 
 function lacking(route) {
-  if (isEnded(route)) return h("p", { class: "quiet" }, "Nothing is awaited: the rollout has ended.");
   if (!route.missing.length)
     return h("p", {}, route.metrics.length ? "Nothing that the evidence could say." : "No comparison yet.");
   return [
