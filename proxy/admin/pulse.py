@@ -39,8 +39,8 @@ class Beat:
     finished: float
     failed: float
     late: float
-    buckets: NDArray[np.intp]
-    counts: Floats
+    buckets: NDArray[np.uint16]
+    counts: NDArray[np.float32]
 
 
 @dataclass(slots=True)
@@ -178,7 +178,8 @@ def p99_ms(beats: Iterable[Beat]) -> float | None:
 def _beat(gained: Histogram) -> Beat:
     buckets = np.flatnonzero(gained.counts)
     counts = gained.counts[buckets]
-    return Beat(float(counts.sum()) + gained.late, gained.failed, gained.late, buckets, counts)
+    finished = float(counts.sum()) + gained.late
+    return Beat(finished, gained.failed, gained.late, buckets.astype(np.uint16), counts.astype(np.float32))
 
 
 def _nothing(points: int) -> Floats:

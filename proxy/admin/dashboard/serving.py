@@ -2,7 +2,7 @@
 
 Names are looked up in a table of what is there, so that no name leads elsewhere. A browser asks each time whether it
 has the newest (304): a release or a restart shows at once. plotly's script is that of the installed Python package,
-which is found and never imported: it would take the controller 30 MiB.
+which is found and never imported: the controller has no use for its code.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -54,7 +55,7 @@ def test_operations_have_names_of_their_own():
         (documents.Routes, lambda fake: {"routes": fake.routes()}),
         (documents.Route, lambda fake: fake.document),
         (documents.Route, lambda fake: fake.plain),
-        (glancing.Overview, lambda fake: Overview(fake, Pulse()).document()),
+        (glancing.Overview, lambda fake: asyncio.run(Overview(fake, Pulse()).document())),
         (documents.Entry, lambda _: history_entries()[0]),
         (configured.ConfigProblem, lambda _: problem()),
     ],

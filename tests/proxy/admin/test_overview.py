@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import itertools
 
 import pytest
 
-from proxy.admin.overview import FRESH_S, Overview, alarms, needs
+from proxy.admin.overview import AT_ONCE, FRESH_S, Overview, alarms, needs
 from proxy.admin.pulse import Pulse
 from tests.support.fake_controller import FakeController, plain_document, problem, route_document
 
@@ -16,7 +18,8 @@ from tests.support.fake_controller import FakeController, plain_document, proble
     [
         ({}, "look", "harm is found in prediction.label"),
         ({"metrics": []}, "none", ""),
-        ({"phase": "Paused", "reason": "it waits for ann"}, "act", "it waits for ann"),
+        ({"phase": "Paused", "reason": "it waits for ann", "commands": []}, "act", "it waits for ann"),
+        ({"phase": "Paused", "reason": "pause for 600 s"}, "none", ""),
         ({"phase": "Aborted", "reason": "errors rose"}, "act", "errors rose"),
         ({"phase": "Failed", "reason": "deadline over"}, "act", "deadline over"),
         ({"phase": "Waiting", "reason": ""}, "look", "traffic"),
@@ -41,35 +44,57 @@ def test_news_that_was_not_told_is_worth_a_look():
     assert needs(route_document() | {"metrics": []}) == ("look", "news was not told to chat")
 
 
-def test_what_needs_somebody_comes_first(controller):
+async def test_what_needs_somebody_comes_first(controller):
     """Broken: in a list of two hundred the one that matters is the last."""
     cases = [("a", "Progressing", None), ("b", "Aborted", 5.0), ("c", "Succeeded", 7.0), ("d", "Succeeded", 9.0),
              ("e", "Paused", None), ("f", "Waiting", None), ("g", "", None)]  # fmt: skip
     documents = {
         name: (route_document() if phase else plain_document())
-        | {"name": name, "phase": phase, "endedAt": ended, "metrics": [], "webhooks": [], "held": None}
+        | {"name": name, "phase": phase, "endedAt": ended, "metrics": [], "webhooks": [], "held": None, "commands": []}
         for name, phase, ended in cases
     }
     controller.route = lambda name: copy.deepcopy(documents[name])
     status = controller.status()
     lines = [{key: document[key] for key in status["routes"][0]} for document in documents.values()]
     controller.status = lambda: {**status, "routes": lines}
-    found = Overview(controller, Pulse()).document()["routes"]
+    found = (await Overview(controller, Pulse()).document())["routes"]
     assert [route["name"] for route in found] == ["e", "b", "f", "a", "d", "c", "g"]
     assert [route["urgency"] for route in found] == ["act", "act", "look", *["none"] * 4]
 
 
-def test_it_is_made_once_a_second_however_many_look(controller):
+async def test_it_is_made_once_a_second_however_many_look(controller):
     """Broken: twenty people who look take the controller's time from the rollouts."""
     now, asked = [0.0], []
     status = controller.status
     controller.status = lambda: asked.append(1) or status()
     overview = Overview(controller, Pulse(), monotonic=lambda: now[0])
-    first = overview.document()
-    assert overview.document() is first
+    first, second = await asyncio.gather(overview.document(), overview.document())
+    assert second is first
     now[0] += FRESH_S
-    assert overview.document() is not first
+    assert await overview.document() is not first
     assert len(asked) == 2
+
+
+async def test_others_have_their_turn_in_between(controller):
+    """Broken: while somebody looks at two hundred routes, a candidate that fails everything is not noticed."""
+    status, asked, turns = controller.status(), [], []
+    lines = [{**status["routes"][0], "name": str(number)} for number in range(3 * AT_ONCE)]
+    controller.status = lambda: {**status, "routes": lines}
+    controller.route = lambda name: asked.append(name) or route_document()
+    making = asyncio.ensure_future(Overview(controller, Pulse()).document())
+    while not making.done():
+        turns.append(len(asked))
+        await asyncio.sleep(0)
+    assert max(after - before for before, after in itertools.pairwise([0, *turns, len(asked)])) <= AT_ONCE
+    assert len((await making)["routes"]) == len(lines)
+
+
+async def test_a_route_that_goes_meanwhile_is_left_out(controller):
+    """Broken: whoever looks while a file is edited gets an error."""
+    status = controller.status()
+    lines = [*status["routes"], {**status["routes"][0], "name": "gone"}]
+    controller.status = lambda: {**status, "routes": lines}
+    assert len((await Overview(controller, Pulse()).document())["routes"]) == 2
 
 
 def test_everything_that_is_wrong_is_said(controller: FakeController):

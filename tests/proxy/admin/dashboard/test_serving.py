@@ -96,7 +96,7 @@ def test_modules_are_short_and_ask_nobody_else():
 
 
 def test_plotly_is_found_and_never_imported():
-    """Broken: the controller takes 30 MiB more, for a file that it only passes on."""
+    """Broken: the controller takes megabytes and time at its start, for a file that it only passes on."""
     path = serving.plotly()
     assert path is not None
     assert path.stat().st_size > 1_000_000
