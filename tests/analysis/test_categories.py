@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import log
 
 import numpy as np
 import pytest
@@ -130,3 +131,29 @@ def test_nothing_is_said_before_labels_are_known() -> None:
     assert bench.wealth == (0.0, 0.0)
     assert bench.meter.inside(bench.stack) is None
     assert bench.meter.estimate(bench.stack).effect is None
+
+
+def test_a_label_that_is_given_less_often_is_not_proven() -> None:
+    """Broken: the candidate gives "fraud" five points less often, each of ten other labels takes a half of a point, and
+    the promotion goes through, since no label is given too often."""
+    others = [f"other {number}" for number in range(10)]
+    bench = Bench()
+    for _ in range(30):
+        bench.observe({"fraud": 500.0, **dict.fromkeys(others, 50.0)}, {"fraud": 450.0, **dict.fromkeys(others, 55.0)})
+    assert bench.wealth[1] < 0
+
+
+def test_each_late_label_has_wealth_of_its_own() -> None:
+    """Broken: the first label that appears late takes all that is in reserve, and the next one is never found, however
+    often the candidate alone gives it."""
+    known = [f"known {number}" for number in range(10)]
+    bench = Bench()
+    for _ in range(10):
+        bench.observe(dict.fromkeys(known, 100.0), dict.fromkeys(known, 100.0))
+    late = {**dict.fromkeys(known, 98.0), "late": 20.0}
+    for _ in range(10):
+        bench.observe(late, late)
+    for _ in range(30):
+        bench.observe(late, {**dict.fromkeys(known, 93.0), "late": 20.0, "later": 50.0})
+    assert bench.meter.tracked[10:] == ("late", "later")
+    assert bench.wealth[0] > log(120)

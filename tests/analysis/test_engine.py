@@ -52,6 +52,11 @@ def test_safe_2x2_matches_closed_forms(
     assert project(*one(n_c, n_s, *rates, *line)).item() == pytest.approx(null, abs=1e-10)
 
 
+def test_the_nearest_null_point_lies_on_the_margin() -> None:
+    """Broken: the candidate's rate that the bets are measured by is not 1.2 times the stable's, to the last digits."""
+    assert 1.2 * project(*one(50, 950, 0.02, 0.01, 0.0, 1.2)).item() == pytest.approx(0.01247618866, abs=5e-12)
+
+
 def test_bank_of_twelve_matches_closed_form() -> None:
     """Broken: the alternatives, what is remembered of the stable, or the mean over the bank are not as specified."""
     engine = Binary([Table(0.0, 1.2, HARM, 0.01, 50.0)])

@@ -289,3 +289,16 @@ def test_ambiguous_requests_that_come_together_are_harmless() -> None:
             alone.close()
     assert gaps.phi() < 1.6
     assert float(alone.phi()[0]) > 5
+
+
+def test_what_was_proven_before_the_noise_was_known_is_kept() -> None:
+    """Broken: a candidate that agreed for an hour loses its whole proof at the first request that stable is asked twice
+    and that it answers otherwise, though the candidate is as noisy as that and no more."""
+    judge = Judge(Plan((SEEN,), block_s=1.0))
+    for _ in range(20):
+        judge.observe(look(arm(), arm(), share=0.0, pairs=(500.0, 0.0)))
+    before = judge.verdict(0.0).metrics[0].evidence_pass
+    for _ in range(20):
+        judge.observe(repeated_slice(500.0, 25.0, Repeats(500.0, 20.0, 20.0, 5.0)))
+    assert before > 1000
+    assert judge.verdict(0.0).metrics[0].evidence_pass > before / 4

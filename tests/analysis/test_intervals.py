@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from analysis.intervals import Differences, Estimate, bound, evidence, log_mixture, tuning
+from analysis.meter import Meter
+from analysis.stack import Stack
 
 
 def test_normal_mixture_matches_published_numbers() -> None:
@@ -76,3 +78,56 @@ def test_evidence_for_people_is_finite() -> None:
     """Broken: infinity in JSON."""
     assert evidence(1e9) == 1e15
     assert evidence(-1e9) == 0.0
+
+
+def ripe(looks: float) -> Differences:
+    """Of so many times the burn-in, 1 % against 1 %."""
+    differences = Differences(1)
+    for _ in range(round(looks)):
+        differences.add(*(np.array([each]) for each in (100.0, 0.01, 900.0, 0.01, 0.0099)))
+    return differences
+
+
+def width_of(found: Estimate) -> float:
+    assert found.low is not None
+    assert found.high is not None
+    return found.high - found.low
+
+
+def widened(meter: Meter, stack: Stack) -> float:
+    """How many times as wide a metric's interval is where it varies nine times as much as chance alone would."""
+    widths = []
+    for phi in (1.0, 9.0):
+        stack.bank.phi[:] = phi
+        widths.append(width_of(meter.estimate(stack)))
+    return widths[1] / widths[0]
+
+
+def test_the_interval_is_the_published_one_at_five_percent() -> None:
+    """Broken: "between" on the dashboard misses the truth in one rollout of five, not in one of twenty."""
+    differences = ripe(30)
+    information, variance = differences.information(0), differences.variance(0, 0.0099, 0.0099)
+    rho = tuning(differences.v_opt(0), 0.05)
+    half = np.sqrt((variance + rho) * (log((variance + rho) / rho) + 2 * log(1 / 0.05))) / information
+    assert width_of(differences.estimate(0, 0.0099, 0.0099)) == pytest.approx(2 * half, rel=0.05)
+
+
+def test_the_interval_is_narrowest_some_time_after_the_burn_in() -> None:
+    """Broken: the interval is at its best when it first appears, and wider than it need be while people wait for it."""
+    differences = ripe(10)
+    variance = differences.variance(0, 0.0099, 0.0099)
+    best = min(float(bound(variance, rho, 0.05)) for rho in np.geomspace(variance / 100, variance, 200))
+    assert width_of(differences.estimate(0, 0.0099, 0.0099)) == pytest.approx(
+        2 * best / differences.information(0), rel=0.03
+    )
+
+
+def test_the_interval_is_at_least_as_wide_as_the_noise_asks() -> None:
+    """Broken: what noise there is between seconds divides the evidence, and the interval beside it knows nothing."""
+    differences = ripe(30)
+    chance = differences.variance(0, 0.0099, 0.0099)
+    plain, same, noisy = (
+        width_of(differences.estimate(0, 0.0099, 0.0099, least)) for least in (0.0, chance / 2, 9 * chance)
+    )
+    assert plain == same
+    assert 2.0 < noisy / plain < 4.0

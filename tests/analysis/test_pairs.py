@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
+from analysis.intervals import INTERVAL_ALPHA, bound
 from analysis.pairs import RESTARTS, Disagreement, Pairs, Slowdown, log_mixture, mcnemar
 from analysis.plan import Gate
 from analysis.robustness import BLOCK_CAP
 from analysis.summaries import PairCounts
+from tests.analysis.test_intervals import width_of
 from tests.support.slices import arm, look
 
 GATE = Gate("pair.label", "pair", output="label", margin_absolute=0.005)
@@ -194,3 +196,46 @@ def test_bursts_of_odd_requests_count_for_less() -> None:
     assert even.phi() == 1.0
     assert bursts.phi() > 10
     assert bursts.wealth().harm < even.wealth().harm
+
+
+def together(size: float, blocks: int = 30) -> Disagreement:
+    """Ten pairs of each thousand disagree, in slices that hold so many of them; the limit is 2 %."""
+    pairs = Disagreement(replace(GATE, margin_absolute=0.02))
+    for _ in range(blocks):
+        for second in range(10):
+            pairs.observe(look(arm(), arm(), pairs=(100.0, size if second < 10 / size else 0.0)))
+        pairs.close()
+    return pairs
+
+
+def test_pairs_that_disagree_together_prove_less() -> None:
+    """Broken: ten odd answers to one client count as ten facts, and a candidate is promoted on a few clients' word."""
+    even, bursts = together(1.0), together(10.0)
+    assert even.phi() == 1.0
+    assert bursts.wealth().passing < even.wealth().passing / 2
+
+
+def test_pairs_that_disagree_together_widen_the_interval() -> None:
+    """Broken: the share that is shown of odd requests that come together looks far surer than it is."""
+    even, bursts = together(1.0).estimate(), together(10.0).estimate()
+    assert even.effect == bursts.effect == pytest.approx(1.0)
+    assert 2.0 < width_of(bursts) / width_of(even) < 4.0, "by about the root of the dispersion, which is nine"
+
+
+def test_disagreement_bets_near_its_limit() -> None:
+    """Broken: the test of pairs spreads its bets over all shares up to 1, and takes times the pairs that it could. The
+    limit is 0.5 % of the pairs; 40-digit arithmetic for 2 of 5,000."""
+    pairs = Disagreement(GATE)
+    for block in range(20):
+        run(pairs, 1, 250.0, float(block in {9, 13}))
+    assert pairs.phi() == 1.0
+    assert pairs.wealth().passing == pytest.approx(16.4293368411, abs=1e-8)
+
+
+def test_the_interval_of_pairs_is_narrowest_at_a_thousand() -> None:
+    """Broken: the interval of a rehearsal is tuned for as many pairs as it never sees, and says less than it could."""
+    pairs = Disagreement(replace(GATE, margin_absolute=0.5))
+    run(pairs, 10, 100.0, 50.0)
+    found, variance = pairs.estimate(), 1000 / 4
+    best = min(float(bound(variance, rho, INTERVAL_ALPHA)) for rho in np.geomspace(variance / 100, variance, 200))
+    assert width_of(found) / 200 == pytest.approx(best / 1000, rel=0.05), "in percent, and both sides"

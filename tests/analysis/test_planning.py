@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
+from analysis.history import exceeds, tail, threshold_of
+from analysis.latency import shifts
 from analysis.plan import Gate, Plan
 from analysis.planning import (
     Baseline,
@@ -146,3 +149,32 @@ def test_a_plan_of_pairs_stands_whatever_the_first_repeat_says(noise: float, sha
     gate = Gate("pair.label", "pair", output="label", margin_absolute=share, repeats=0.01, role="signal")
     found = need(gate, Plan((gate,)), 0.5, Baseline(noise=noise), 2.0).find
     assert found is None or found.half > 0
+
+
+def test_a_label_is_found_later_than_an_error_rate_of_the_same_numbers() -> None:
+    """Broken: the wealth of a category is split over its labels, and the plan promises a label's shift as soon as if
+    one label had all of it."""
+    shared, doubted = {"margin_absolute": 0.02}, ALPHA_HARM
+    others = tuple(gate(f"other{number}", "errors", margin_absolute=0.1) for number in range(5))
+    label, rate = gate("l", "category", output="l", **shared), gate("e", "errors", **shared)
+    baseline = Baseline(error_rate=0.3, label_share=0.3)
+    found = [need(asked, Plan((asked, *others)), 0.1, baseline, 2.0).find for asked in (label, rate)]
+    halves = [each.half for each in found if each is not None]
+    assert halves[0] / halves[1] == pytest.approx((np.log(8 / doubted) + 2.5) / (np.log(1 / doubted) + 2.5), rel=1e-9)
+
+
+@pytest.mark.parametrize(("quantile", "margin"), [(0.5, 0.05), (0.95, 0.10)])
+def test_slower_latency_is_planned_by_what_lies_above_the_margin(quantile: float, margin: float) -> None:
+    """Broken: a regression of the latency is promised in half of the time that it takes, or twice of it.
+
+    By the histograms themselves: the share of a slowed candidate that lies above the margin, over 1 - q.
+    """
+    spread, times, grid = 0.4, 2.5, Grid()
+    seconds = 0.05 * np.exp(spread * ndtri((np.arange(200_000) + 0.5) / 200_000))
+    stable, slowed = histogram(seconds), histogram(seconds * (1 + times * margin))
+    at = threshold_of(stable, quantile)
+    distance = exceeds(tail(slowed), at, shifts(margin, grid.base)[0]) / 200_000 - (1 - quantile)
+    asked = gate("latency", "latency", quantile=quantile, margin_relative=margin)
+    found = need(asked, Plan((asked,)), 0.2, Baseline(latency_spread={quantile: spread}), times).find
+    assert found is not None
+    assert found.half == pytest.approx(requests_for_rate(1 - quantile, distance, 0.2, 0.05), rel=0.1)

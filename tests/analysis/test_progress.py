@@ -41,3 +41,9 @@ def test_futile_is_five_checks_running_beyond_the_horizon() -> None:
     assert grown(*[0.0] * 4).futile(120.0, 300.0, 400.0) is False
     growing = grown(*[0.0] * 5, 1.0, 2.5)
     assert growing.futile(210.0, 210.0, 400.0) is False
+
+
+def test_the_growth_of_older_blocks_still_counts() -> None:
+    """Broken: a forecast that hangs on the last two blocks tells five minutes, then never, then five minutes."""
+    progress = grown(-9, -9, 0.0, 0.4, 0.8, 1.2, 1.2, 1.2)
+    assert progress.forecasts(np.array([1.2]), NEEDED) == pytest.approx([(NEEDED - 1.2) / (1.2 / 150)])

@@ -127,3 +127,13 @@ def test_false_flags_stay_below_one_in_a_thousand() -> None:
                 break
     limit = next(k for k in range(200) if 1 - bdtr(k, 200, 1 / FLAG_AT) < 1e-6)
     assert flags <= limit
+
+
+@pytest.mark.parametrize(("candidate", "flagged"), [(600, False), (602, True)])
+def test_a_flag_takes_a_thousand_to_one(candidate: float, flagged: bool) -> None:
+    """Broken: promotions are blocked by splits that chance gives one good rollout in twenty, and not in a thousand; or
+    odds of a thousand to one that requests of one side are lost do not block one."""
+    ratio = Ratio()
+    split(ratio, candidate, 10_000 - candidate)
+    assert 850 < ratio.reading().evidence < 2000
+    assert ratio.reading().flagged is flagged

@@ -10,6 +10,7 @@ import pytest
 
 from analysis.summaries import ArmCounts, Slice
 from analysis.verdict import Gate, Judge, Plan, Verdict
+from analysis.wording import duration
 from tests.support.slices import Version, arm, errors, groups, look, whole
 
 ERRORS = Gate("errors", "errors", margin_relative=0.2, margin_absolute=0.01)
@@ -244,7 +245,8 @@ def test_missing_says_how_far_and_how_long() -> None:
     assert len(verdict.missing) == 1
     assert verdict.missing[0].startswith("errors: evidence that it is within +20 % or +1 pp, the larger is ")
     assert "20 : 1 needed" in verdict.missing[0]
-    assert verdict.forecast_s is None or f"{verdict.forecast_s:.0f} s more" in verdict.missing[0]
+    assert verdict.forecast_s is not None
+    assert f"; about {duration(verdict.forecast_s)} more at the growth of the last blocks" in verdict.missing[0]
 
 
 def test_the_horizon_and_futility_are_inconclusive() -> None:
@@ -349,3 +351,45 @@ def test_errors_in_both_arms_or_in_neither_stay_finite() -> None:
     for counts in ((500, 500, 500, 500), (500, 0, 500, 500), (500, 500, 500, 0), (1, 0, 1e6, 0), (1e9, 1e7, 1e9, 1e7)):
         verdict = run(Judge(replace(PLAN, gates=(ERRORS,))), [errors(*counts) for _ in range(30)])
         assert plain(whole(verdict)), counts
+
+
+STRICT = replace(ERRORS, name="strict", margin_absolute=None, margin_relative=0.18)
+LENIENT = replace(STRICT, name="lenient", margin_relative=0.2)
+
+
+def test_blame_is_weighted() -> None:
+    """Broken: the metric that the user counts ten times as much has all but decided, and the page at three in the
+    morning names another one, whose evidence stands a little higher and weighs a tenth."""
+    plan = Plan((replace(STRICT, weight=0.1), LENIENT), block_s=5.0)
+    judge = Judge(plan)
+    verdict = run(judge, [errors(2500, 50, 2500, 80, duration_s=5.0) for _ in range(18)])
+    strict, lenient = (metric.evidence_harm for metric in verdict.metrics)
+    assert strict > 1.1 * lenient
+    assert (verdict.abort, verdict.decided_by) == (True, "lenient")
+
+
+def test_some_evidence_of_harm_holds_a_promotion_up() -> None:
+    """Broken: a candidate is promoted while odds of ten to one stand against it, short of the twenty that abort."""
+    plan = Plan((ERRORS, replace(STRICT, role="signal", margin_relative=0.0)), block_s=5.0)
+    judge, held = Judge(plan), []
+    assert run(judge, [errors(2500, 50, 2500, 50, duration_s=5.0) for _ in range(12)]).proven
+    for _ in range(100):
+        verdict = run(judge, [errors(2500, 50, 2500, 59, duration_s=5.0)])
+        if verdict.abort:
+            break
+        if verdict.abort_evidence >= 3 and verdict.least_pass >= 20:
+            held.append(verdict)
+    assert held
+    assert not any(verdict.proven for verdict in held)
+    assert "evidence of harm over all metrics" in held[-1].missing[0]
+
+
+def test_late_harm_is_found_by_a_bet_that_began_lately() -> None:
+    """Broken: bets start anew every twenty minutes and not every five, and a version that turns bad after a quarter of
+    an hour stays in traffic for as long again."""
+    judge = Judge(Plan((LENIENT,), block_s=1.0))
+    run(judge, [errors(5000, 100, 5000, 60) for _ in range(30)])
+    blocks = 0
+    while not run(judge, [errors(5000, 100, 5000, 200)]).abort:
+        blocks += 1
+        assert blocks <= 8

@@ -226,3 +226,16 @@ def test_evidence_of_a_window_is_that_of_its_sum() -> None:
     n_c, n_s = 3.0, 12.0
     assert judge._stack.differences.information(0) == n_c * n_s / (n_c + n_s)
     assert judge.verdict(0.0).abort_evidence < log(20)
+
+
+def test_a_pause_is_no_thin_traffic() -> None:
+    """Broken: after some seconds of silence a busy route is compared by half minutes, in which what befell both
+    versions for a second may have met one of them alone."""
+    pace = Pace()
+    for second in range(120):
+        pace.ends(30.0 if second < 112 else 0.0, 1.0, 30.0 - second % 30)
+    pace.ends(30.0, 1.0, 30.0)
+    assert pace.length_s <= 2.0
+    for second in range(1, 300):
+        pace.ends(1.0, 1.0, 30.0 - second % 30)
+    assert pace.length_s > 10.0, "but thin traffic is known within minutes"
