@@ -6,8 +6,9 @@
              remembered     of itself    agree upon
 
 `schema` is the one definition of every setting. Its parts are in folders: `rollouts` (how a candidate takes over, and
-what decides), `routes` (what becomes of requests), `backends`, `listeners` (the proxy itself) and `values` (with a
-notation of their own, and what all parts share). Each folder may use those named after it.
+what decides), `routes` (what becomes of requests), `backends`, `listeners` (the proxy itself), `editing` (a text with
+values taken out, and all else as it was) and `values` (with a notation of their own, and what all parts share). Each
+folder may use those named after it.
 
 Around it: `document` and `syntax` (YAML text to values and places, or what is wrong with it as YAML), `checks` with
 `dividing` (how several versions share the traffic) and `placing` (endpoints that replace each other), `wording`

@@ -38,10 +38,10 @@ def edit(client: Client, route: str, config: Path | None, write: bool, full: boo
         stands = f"{rollout['phase']}, with {words.plain(rollout['weight'])} % of the traffic"
         _refuse(f"{candidate} is not promoted: the rollout is {stands}; wait for it, or give --full")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8")
         after = promoted(text, route, candidate)
         if not write:
-            typer.echo(after, nl=False)
+            typer.echo(after.encode("utf-8"), nl=False)
         elif after == text:
             typer.echo(f"{path}: {candidate} is stable already")
         else:

@@ -332,6 +332,21 @@ def test_the_file_is_edited_as_a_promotion_says(admin, controller, tmp_path):
     assert controller.acts == []
 
 
+def test_an_edited_file_keeps_its_bytes(admin, controller, tmp_path):
+    """Broken: a file from another system comes back with other line ends, or without its byte order mark."""
+    data = b"\xef\xbb\xbf" + (EXAMPLES / "canary.yaml").read_bytes().replace(b"\n", b"\r\n")
+    file = tmp_path / "u.yaml"
+    file.write_bytes(data)
+    controller.document |= {"phase": "Succeeded", "weight": 100.0}
+    arguments = ("promote", "fraud", "--admin", admin, "--config", str(file))
+    printed = run(*arguments, "--print-config").stdout_bytes
+    assert run(*arguments, "--write").exit_code == 0
+    assert file.read_bytes() == printed
+    lines = data.split(b"\r\n")
+    assert printed.startswith(b"\xef\xbb\xbf")
+    assert set(printed.split(b"\r\n")) - set(lines) == {b"      - {name: fraud-v2, role: stable}"}
+
+
 def test_the_file_is_edited_for_the_candidate_that_is_named(admin, controller, tmp_path):
     """Broken: of several candidates the file gets another one than was meant, or one that was found to do harm."""
     text = (EXAMPLES / "ab-n.yaml").read_text("utf-8")
