@@ -16,6 +16,7 @@ import typer
 
 from proxy import past
 from proxy.admin.client import DEFAULT_ADDRESS, Keys
+from proxy.gitops import diff
 from proxy.simulation.command import simulate
 from proxy.terminal import (
     EXIT_REFUSED,
@@ -185,20 +186,7 @@ def reload(admin: Admin = DEFAULT_ADDRESS, as_json: AsJson = False) -> None:
         typer.echo(f"{name}: changed in the file, and needs a restart of `understudy serve`")
 
 
-@app.command()
-def diff(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="The configuration file as it is.")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="The configuration file as it will be.")],
-    as_json: AsJson = False,
-) -> None:
-    """Say which users an edit moves, and which share, before it is live."""
-    from dataclasses import asdict
-
-    from proxy.control.intent.moved import difference
-    from proxy.gitops import told
-
-    found = difference(checked(old).config, checked(new).config)
-    show(asdict(found) if as_json else found, as_json, told)
+app.command()(diff)
 
 
 # --- looking

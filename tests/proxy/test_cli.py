@@ -391,6 +391,32 @@ def test_a_difference_is_told_by_users_and_shares(tmp_path):
     assert run("diff", str(old), str(new)).exit_code == 1
 
 
+def test_a_difference_takes_live_weights_from_the_admin_api(admin, controller, tmp_path):
+    """Broken: after a promotion everybody is said to move, and nobody does."""
+    text = (EXAMPLES / "canary.yaml").read_text("utf-8")
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text(text)
+    controller.document |= {"phase": "Succeeded", "weight": 100.0}
+    controller.document["arms"][0]["weight"], controller.document["arms"][1]["weight"] = 0.0, 100.0
+    new.write_text(run("promote", "fraud", "--admin", admin, "--config", str(old), "--print-config").stdout)
+    blind = run("diff", str(old), str(new))
+    assert "100 % of users move" in blind.output
+    assert "--live" in blind.output
+    found = run("diff", str(old), str(new), "--live", "--admin", admin)
+    assert found.exit_code == 0, found.output
+    assert "route fraud: 0 % of users move" in found.output
+    assert "live: fraud-v2 with 100 % of the traffic, Succeeded" in found.output
+    assert f"{old} is not the configuration that is live, which is /etc/understudy" in found.stderr
+    renamed = text.replace("- name: fraud\n", "- name: scam\n")
+    new.write_text(renamed)
+    found = run("diff", str(old), str(new), "--live", "--admin", admin)
+    assert "from route fraud to scam: 100 % of users move" in found.output
+    new.write_text(text.replace("prefix: /v2/models/fraud", "prefix: /elsewhere").replace("name: fraud\n", "name: x\n"))
+    found = run("diff", str(old), str(new))
+    assert "route x is added: no other route takes its requests, which were answered 404" in found.output
+    assert "route fraud is removed: no other route takes its requests, which are answered 404" in found.output
+
+
 def test_nobody_there_is_exit_status_3_with_the_remedy(nobody):
     """Broken: a proxy that is down looks like one that refuses."""
     for arguments in (["status"], ["promote", "fraud"], ["report", "fraud", "--json"]):

@@ -7,7 +7,7 @@ weights of its file, in their order. Arm 0 is always the stable version, since c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -78,12 +78,19 @@ def layout(route: schema.Route, state: State | None) -> Layout:
                 changes["repeat"] = None  # who answers then is the candidate, whose own noise is no measure
             rehearsing.append(copies.model_copy(update=changes))
         mirrors = (*rehearsing, *mirrors)
-    beside = [ArmShare(name, "canary", weight_ppm if name in racing else 0) for name in candidates]
-    beside += _baseline(baseline, 0 if state is None or state.phase in TERMINAL else weight_ppm)
+    baseline_ppm = 0 if state is None or state.phase in TERMINAL else weight_ppm
+    return Layout(shared(route, racing, weight_ppm, baseline_ppm), mirrors)
+
+
+def shared(route: schema.Route, racing: Collection[str], weight_ppm: int, baseline_ppm: int) -> tuple[ArmShare, ...]:
+    """Who gets what of a route with a strategy: stable first, then candidates, of which those that are in the race have
+    this weight each, then the baseline."""
+    beside = [ArmShare(name, "canary", weight_ppm if name in racing else 0) for name in cohorts.candidates_of(route)]
+    beside += _baseline(cohorts.baseline_of(route), baseline_ppm)
     if weight_ppm < CIRCLE:
         beside = [replace(arm, home=home) for arm, home in zip(beside, cohorts.homes(len(beside)), strict=True)]
-    stables = ArmShare(stable, "stable", CIRCLE - sum(arm.ppm for arm in beside))
-    return Layout((stables, *beside), mirrors)
+    stable = ArmShare(cohorts.stable_of(route), "stable", CIRCLE - sum(arm.ppm for arm in beside))
+    return (stable, *beside)
 
 
 def _baseline(name: str, weight_ppm: int) -> tuple[ArmShare, ...]:
