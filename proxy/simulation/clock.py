@@ -126,6 +126,11 @@ class Simulation:
         return self._counting.ignored
 
     @property
+    def unknown(self) -> int:
+        """Requests without a user, where routing is sticky."""
+        return self._worker.unknown
+
+    @property
     def truths(self) -> int:
         """Truths that count."""
         return self._counting.truths

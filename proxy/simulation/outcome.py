@@ -27,6 +27,7 @@ def document(simulation: Simulation) -> Json:
         "records": simulation.records,
         "ignored": simulation.ignored,
         "truths": simulation.truths,
+        "withoutUser": simulation.unknown,
         "stage": simulation.stage,
         "missing": route["missing"],
         "forecastSeconds": route["forecastSeconds"],

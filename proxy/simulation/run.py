@@ -45,6 +45,8 @@ def simulate(loaded: Loaded, route: str, samples: str | None, last_stage: int | 
             raise typer.BadParameter(str(error), param_hint="--route") from error
         if not simulation.records:
             typer.echo(f"understudy: {source} has no records", err=True)
+        if simulation.unknown:
+            typer.echo(f"understudy: {source}: {_unknown(simulation)}", err=True)
     try:
         _tell(simulation, as_json)
     finally:
@@ -69,6 +71,14 @@ def run(loaded: Loaded, route: Route, raw: IO[bytes], last_stage: int | None = N
         simulation.close()
         raise
     return simulation
+
+
+def _unknown(simulation: Simulation) -> str:
+    return (
+        f"routing of {simulation.subject.name} is sticky, and {simulation.unknown:,} of {simulation.records:,} records "
+        "have no `user`: the requests of one user count as if they were of many, so that equal versions may seem to "
+        "differ; add `user` to the records"
+    )
 
 
 @contextlib.contextmanager

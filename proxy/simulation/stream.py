@@ -72,11 +72,22 @@ def _plain(source: _Joined) -> Iterator[bytes | RefusedError]:
 
 
 def _inflated(source: _Joined) -> Iterator[bytes | RefusedError]:
-    try:
-        with gzip.GzipFile(fileobj=source, mode="rb") as unzipped:  # type: ignore[call-overload]  # it only reads
-            while data := unzipped.read(BLOCK_BYTES):
-                yield data
-    except EOFError:
-        yield RefusedError(0, "the gzip data ends in the middle", "copy the file again, or write it to its end")
-    except (gzip.BadGzipFile, zlib.error) as error:
-        yield RefusedError(0, f"the gzip data is damaged: {error}", "copy the file again, or unpack it by hand")
+    """What comes before the damage is handed out first, so that it is known in which line that is."""
+    problem: RefusedError | None = None
+    with gzip.GzipFile(fileobj=source, mode="rb") as unzipped:  # type: ignore[call-overload]  # it only reads
+        while problem is None:
+            found = bytearray()
+            try:
+                while len(found) < BLOCK_BYTES and (data := unzipped.read1(BLOCK_BYTES)):
+                    found += data
+            except EOFError:
+                remedy = "copy the file again, or write it to its end"
+                problem = RefusedError(0, "the gzip data ends in the middle", remedy)
+            except (gzip.BadGzipFile, zlib.error) as error:
+                remedy = "copy the file again, or unpack it by hand"
+                problem = RefusedError(0, f"the gzip data is damaged: {error}", remedy)
+            if found:
+                yield bytes(found)
+            elif problem is None:
+                return
+    yield problem

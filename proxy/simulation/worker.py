@@ -61,6 +61,8 @@ class Worker:
         self._open: list[_Open] = []
         self._late: list[tuple[float, float, int, int, bool]] = []
         """When it finishes, when it arrived, row, tenant, failed."""
+        self.unknown = 0
+        """Requests of a route that knows users, and whose user is not known."""
 
     def columns(self, sides: Sequence[Side[Any]] | Sequence[Record[Any]]) -> Columns:
         """What requests did, as arrays."""
@@ -224,6 +226,7 @@ class Worker:
         """Mark the users of a row; the group of each, or ANONYMOUS."""
         slots, groups = drawn(self._seed, users)
         self._bytes[row.users + slots[slots >= 0]] = 1
+        self.unknown += int(np.count_nonzero(slots < 0))
         return groups
 
     def _group(self, base: int, lane: int, buckets: Ints, groups: Ints, failed: Bools) -> None:

@@ -85,6 +85,25 @@ def test_a_file_without_records_is_told_as_such(file: Path) -> None:
     assert (result.exit_code, result.stderr) == (0, "understudy: stdin has no records\n")
 
 
+def test_records_without_users_of_a_route_that_knows_them_are_told(file: Path) -> None:
+    """Broken: three users who fail all the time abort an equal version, and nobody is told that users are needed."""
+
+    def sticky(route: dict[str, Any]) -> None:
+        route["sessionAffinity"] = {"header": "x-user-id"}
+
+    one: dict[str, Any] = {"backend": "fraud-v1", "stage": 0, "weight": 5}
+    records = b"".join(
+        json.dumps({"t": at, **one, **({"user": "u"} if at % 4 else {})}).encode() + b"\n" for at in range(8)
+    )
+    warning = "2 of 8 records have no `user`"
+    assert warning not in understudy(file, given=records).stderr
+    file.write_text(config(sticky))
+    result = understudy(file, "--json", given=records)
+    assert result.exit_code == 0
+    assert "routing of fraud is sticky, and " + warning in result.stderr
+    assert json.loads(result.stdout)["withoutUser"] == 2
+
+
 def test_what_cannot_be_simulated_is_wrong_usage(file: Path, tmp_path: Path) -> None:
     """Broken: a misspelt name ends in a traceback."""
     assert understudy(file, "--samples", str(tmp_path / "none")).exit_code == 2

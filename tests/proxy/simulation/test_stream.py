@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -43,6 +44,15 @@ def test_several_packed_members_are_one_file() -> None:
     """Broken: logs that were rotated and joined would end after the first part."""
     packed = gzip.compress(TEXT[:90]) + gzip.compress(TEXT[90:])
     assert b"".join(lines for _, lines in blocks(io.BytesIO(packed))) == TEXT
+
+
+def test_damage_is_told_where_it_is() -> None:
+    """Broken: who has to mend a log is sent to its first line, and the records before the damage are not looked at."""
+    random = Random(3)
+    packed = gzip.compress(b"".join(b'{"t": %d}\n' % random.getrandbits(60) for _ in range(20_000)))
+    with pytest.raises(RefusedError, match="ends in the middle") as refused:
+        list(blocks(io.BytesIO(packed[: len(packed) // 2])))
+    assert 9_000 < refused.value.line < 11_000
 
 
 def test_a_mark_at_the_beginning_is_no_part_of_the_text() -> None:
