@@ -20,12 +20,12 @@ a proof. The design effect of sticky users is measured from 64 groups of them, f
 
 Rooms: `summaries` (what a look brings), `windows` (thin looks, gathered), `plan` (what is asked), `engine` (likelihood
 ratios; `projection`: to which point of a null), `robustness`, `groups` (what sticky users are worth), `intervals`,
-`stack` (all rows of a rollout), `meter` (what a metric is to the Judge; `meters`: whose), `rates`, `latency` (and its
-`history`), `categories`, `means`, `feedback` (truths that come later), `pairs` with `bursts` (their dispersion),
-`breaker`, `ramp` (what a candidate may cost, and so which weight it may have; `climbing` is its forecast), `ratio`,
-`progress` (forecasts and futility), `readings` (what is answered), `sight` (what there is to be read of a look, held
-`still`), `wording` (in which words), `tally` (where a rollout stands), `verdict` (the Judge), `contest` (whether a
-candidate is better), `panel` (several candidates), `memory` (its state as bytes), `planning` (how much traffic a plan
-needs), `forecast` (when a proof is there, by the planner), `distances` (sizes for people), `excess` (pairs that differ,
-less the model's own noise).
+`limits` (intervals of rates), `stack` (all rows of a rollout), `meter` (what a metric is to the Judge; `meters`:
+whose), `rates`, `latency` (and its `history`), `categories`, `means`, `feedback` (truths that come later), `pairs` with
+`bursts` (their dispersion), `breaker`, `ramp` (what a candidate may cost, and so which weight it may have; `climbing`
+is its forecast), `ratio`, `progress` (forecasts and futility), `readings` (what is answered), `sight` (what there is to
+be read of a look, held `still`), `wording` (in which words), `tally` (where a rollout stands), `verdict` (the Judge),
+`contest` (whether a candidate is better), `panel` (several candidates), `memory` (its state as bytes), `planning` (how
+much traffic a plan needs), `forecast` (when a proof is there, by the planner), `distances` (sizes for people), `excess`
+(pairs that differ, less the model's own noise).
 """

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from analysis.engine import HARM, PASS, Table
-from analysis.intervals import Estimate
+from analysis.intervals import INTERVAL_ALPHA, Estimate
 from analysis.meter import Meter, Wealth
 from analysis.plan import Gate
 from analysis.rates import rate_estimate
@@ -167,6 +167,15 @@ class Categories(Meter):
             total = float(np.logaddexp(total, log(reserve)))
         return Wealth(total, float(slots[:, 1::2].min()))
 
+    def alphas(self) -> FloatArray:
+        """Of each label in use, the chance that its interval ever misses.
+
+        The one shown is that of the label that differs most, so it could be any of them: each has the part of the alpha
+        that it has of the wealth. They are never more than the whole together, with labels that appear later as well:
+        those have half of what is in reserve then, and no label's part ever changes.
+        """
+        return INTERVAL_ALPHA * self._weights[: 1 + len(self._labels)]
+
     def _largest(self, stack: Stack) -> int:
         gaps = np.abs(stack.differences.gaps(self._label_rows()))
         return int(np.argmax(np.where(np.isnan(gaps), -1.0, gaps)))
@@ -177,9 +186,11 @@ class Categories(Meter):
 
     def estimate(self, stack: Stack) -> Estimate:
         """Of the label that differs most, in percentage points."""
+        if not self._labels:
+            return Estimate()
         largest = self._largest(stack)
-        found = rate_estimate(stack, self.first + largest * _ROWS).scaled(100.0)
-        return replace(found, subject=(OTHER, *self._labels)[largest]) if self._labels else found
+        found = rate_estimate(stack, self.first + largest * _ROWS, float(self.alphas()[largest])).scaled(100.0)
+        return replace(found, subject=(OTHER, *self._labels)[largest])
 
     def inside(self, stack: Stack) -> bool | None:
         """Every label within the margin, either way."""

@@ -1,9 +1,9 @@
 """Differences to show, with intervals that hold at every look at once.
 
-The intervals come from the normal mixture: P(some t: |S_t| >= bound(V_t)) <= alpha. For rates, means and exceedances
-they are asymptotic, since V is estimated; they are for the eye, no decision is made with them. Source: Robbins 1970;
-Howard, Ramdas, McAuliffe, Sekhon, arXiv 1810.08240, Proposition 5 and section 3.5; Waudby-Smith et al., arXiv
-2103.06476.
+Those of means come from the normal mixture: P(some t: |S_t| >= bound(V_t)) <= alpha. They are asymptotic, since V is
+estimated; what is shown of rates comes from `limits`. All are for the eye, no decision is made with them. Source:
+Robbins 1970; Howard, Ramdas, McAuliffe, Sekhon, arXiv 1810.08240, Proposition 5 and section 3.5; Waudby-Smith et al.,
+arXiv 2103.06476.
 """
 
 from __future__ import annotations
@@ -127,6 +127,16 @@ class Differences:
         """Samples of a row: stable, candidate."""
         return float(self._sums[1, row]), float(self._sums[0, row])
 
+    def effective(self, row: int) -> tuple[float, float]:
+        """What the levels of a row are worth as plain means: samples of stable, of candidate; 0 before any slice.
+
+        (sum b)²/(sum b²) of the samples' weights b (Kish 1965): all of them where the arms' shares never changed.
+        """
+        information, of_candidate, of_stable = self._sums[[2, 5, 6], row].tolist()
+        if information <= 0:
+            return 0.0, 0.0
+        return information * information / of_stable, information * information / of_candidate
+
     def totals(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Of each row: samples of stable and candidate, levels of both; 0 where there are none."""
         of_candidate, of_stable, information, candidate, stable = self._sums[:5]
@@ -175,17 +185,11 @@ class Differences:
         return Estimate(stable, candidate, effect, effect - width, effect + width)
 
 
-def half_width(information: float, variance: Number, v_opt: float) -> Number:
+def half_width(information: float, variance: float, v_opt: float, alpha: float = INTERVAL_ALPHA) -> float:
     """Half the interval of U/I, where `variance` is that of U; infinite before the burn-in."""
     if v_opt <= 0 or information <= 0:
-        return variance * 0.0 + inf
-    return bound(variance, tuning(v_opt, INTERVAL_ALPHA), INTERVAL_ALPHA) / information
-
-
-def rate_variance(rate: Number, n: float) -> Number:
-    """p(1-p) of a rate, kept off 0 where nothing (or everything) has failed so far."""
-    smoothed = (rate * n + 0.5) / (n + 1)
-    return smoothed * (1 - smoothed)
+        return inf
+    return float(bound(variance, tuning(v_opt, alpha), alpha)) / information
 
 
 def evidence(log_e: float) -> float:

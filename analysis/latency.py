@@ -9,14 +9,15 @@ makes constant latencies and coarse clocks harmless.
 
 from __future__ import annotations
 
-from math import ceil, floor, inf, log
+from math import ceil, floor, log
 from typing import Final
 
 import numpy as np
 
 from analysis.engine import HARM, PASS, Table
 from analysis.history import History, exceed, exceeds, threshold_of
-from analysis.intervals import Estimate, half_width, rate_variance
+from analysis.intervals import INTERVAL_ALPHA, Estimate
+from analysis.limits import excludes_nothing, share
 from analysis.meter import Meter, Wealth
 from analysis.plan import Gate
 from analysis.stack import Stack
@@ -99,15 +100,12 @@ class Quantile(Meter):
             effect = float(_SHIFTS[last] + part * (_SHIFTS[last + 1] - _SHIFTS[last]))
         else:
             effect = float(_SHIFTS[max(last, 0)])
-        n_s, n_c = differences.samples(self.first)
-        variance = differences.variance(self.first, rate_variance(candidate, n_c), rate_variance(stable, n_s))
-        variance *= float(stack.bank.phi[self.first])
-        width = half_width(information, variance, differences.v_opt(self.first))
-        if width[0] == inf:
+        if differences.v_opt(self.first) <= 0:
             return effect, None, None
+        (n_s, n_c), phi = differences.effective(self.first), self.phi(stack)
+        more, less = excludes_nothing(candidate, n_c, share(stable, n_s, INTERVAL_ALPHA, phi), INTERVAL_ALPHA, phi)
         # The ends are the nearest shifts that are excluded; where none is, the interval is open on that side.
-        lower = np.flatnonzero(gap > width)
-        higher = np.flatnonzero(gap < -width)
+        lower, higher = np.flatnonzero(more), np.flatnonzero(less)
         low = float(_SHIFTS[lower[-1]]) if lower.size else None
         return effect, low, float(_SHIFTS[higher[0]]) if higher.size else None
 

@@ -18,7 +18,8 @@ import numpy as np
 from scipy.special import betainc, betaincc, betaln
 
 from analysis.bursts import Bursts
-from analysis.intervals import Estimate, half_width, rate_variance
+from analysis.intervals import INTERVAL_ALPHA, Estimate
+from analysis.limits import log_wealth, share
 from analysis.meter import Wealth
 from analysis.plan import Gate
 from analysis.robustness import BLOCK_CAP, restart_weight
@@ -29,8 +30,6 @@ RESTARTS: Final = 9
 """Banks of the harm test, started one after the other; their weights are 1/(j(j+1)), the last has what is left."""
 _FLOOR: Final = -600.0
 """ln E is kept above this: beyond it the incomplete beta function has no digits. Adds e^-600 to an e-value."""
-_TUNED_FOR: Final = 1000.0
-"""Pairs at which the interval shown is narrowest."""
 _BURN_IN: Final = 100.0
 _HALF: Final = 5.0
 """Both parameters of the prior of a test at 1/2: alternatives from hardly to grossly beyond."""
@@ -156,13 +155,6 @@ class Pairs(ABC):
         n, _, x = self._totals[1]
         return None if n <= 0 else bool(x <= self._limit * n)
 
-    def _half_width(self, rate: FloatArray | float) -> FloatArray:
-        """Half the interval of a share of the pairs."""
-        n = self.samples()
-        v_opt = _TUNED_FOR * self._limit * (1 - self._limit)
-        variance = n * self.phi() * np.asarray(rate_variance(np.asarray(rate, dtype=np.float64), n))
-        return np.asarray(half_width(n, variance, v_opt))
-
 
 class Disagreement(Pairs):
     """Pairs that disagree about one output."""
@@ -183,8 +175,8 @@ class Disagreement(Pairs):
         rate = float(x / n)
         if n < _BURN_IN:
             return Estimate(None, rate, rate).scaled(100.0)
-        width = float(self._half_width(rate))
-        return Estimate(None, rate, rate, max(0.0, rate - width), min(1.0, rate + width)).scaled(100.0)
+        found = share(rate, n, INTERVAL_ALPHA, self.phi())
+        return Estimate(None, rate, rate, found.low, found.high).scaled(100.0)
 
 
 class Alone(Pairs):
@@ -235,8 +227,11 @@ class Slowdown(Pairs):
         inside = float(self._ratio[median])
         part = (above[median] - 0.5) * n / inside if inside > 0 else 0.0
         middle = _factor(median + part)
-        width = self._half_width(above) if n >= _BURN_IN else np.full_like(above, np.inf)
-        lower, higher = np.flatnonzero(above - width > 0.5), np.flatnonzero(above + width < 0.5)
+        # The ends are the nearest edges that are proven to be no median: more, or less, than half is above them.
+        kept = n / self.phi()
+        beyond = log_wealth(np.full_like(above, 0.5), above * kept, kept) >= log(1 / INTERVAL_ALPHA)
+        beyond &= n >= _BURN_IN
+        lower, higher = np.flatnonzero(beyond & (above > 0.5)), np.flatnonzero(beyond & (above < 0.5))
         low = _factor(float(lower[-1])) - 1 if lower.size else None
         high = _factor(float(higher[0])) - 1 if higher.size else None
         return Estimate(None, middle, middle - 1, low, high).scaled(100.0)

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 
 from analysis.engine import HARM, PASS, Table
-from analysis.intervals import Estimate, rate_variance
+from analysis.intervals import INTERVAL_ALPHA, Estimate, half_width
+from analysis.limits import difference, share
 from analysis.meter import Meter, Wealth
 from analysis.plan import Gate
 from analysis.stack import Stack
@@ -90,11 +91,24 @@ def error_counts(slice_: Slice) -> FloatArray:
     return np.array([[candidate.answered, x_c, stable.answered, x_s]])
 
 
-def rate_estimate(stack: Stack, row: int) -> Estimate:
-    """The difference of two rates as fractions; its variance is the larger of what the arms' rates and phi say."""
-    levels = stack.differences.levels(row)
+def rate_estimate(stack: Stack, row: int, alpha: float = INTERVAL_ALPHA) -> Estimate:
+    """The difference of two rates as fractions, and its interval: ever wrong with a chance of at most alpha.
+
+    Where phi is above 1 the slices themselves have shown how much the difference varies: the interval is at least as
+    wide as that says.
+    """
+    differences, phi = stack.differences, float(stack.bank.phi[row])
+    levels, v_opt = differences.levels(row), differences.v_opt(row)
     if levels is None:
         return Estimate()
-    n_s, n_c = stack.differences.samples(row)
-    least = float(stack.bank.phi[row] * stack.dispersion.variance[row])
-    return stack.differences.estimate(row, rate_variance(levels[1], n_c), rate_variance(levels[0], n_s), least)
+    stable, candidate = levels
+    effect = candidate - stable
+    if v_opt <= 0:
+        return Estimate(stable, candidate, effect)
+    n_s, n_c = differences.effective(row)
+    low, high = difference(share(candidate, n_c, alpha, phi), share(stable, n_s, alpha, phi))
+    if phi > 1:
+        varies = phi * float(stack.dispersion.variance[row])
+        width = half_width(differences.information(row), varies, v_opt, alpha)
+        low, high = min(low, effect - width), max(high, effect + width)
+    return Estimate(stable, candidate, effect, max(low, -1.0), min(high, 1.0))
