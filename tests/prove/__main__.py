@@ -5,6 +5,7 @@
                 hazards   drift, bursts, noise of one arm, sticky users, late regressions
                 thin      a few requests a second: on the margin over a day, and how long it takes
                 power     how much traffic a decision takes, beside the figures of the design
+                shown     the intervals that people see, at small counts and with heavy tails
                 whole     rollouts from 5 to 50 %, all metrics at once
                 outage    the breaker at its margin, with the looks and glances of the controller
             ──► result    how many of how many, and how many there may be ──► docs/proofs.json ──► report, pictures
@@ -34,7 +35,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from analysis.engine import HARM, PASS
-from tests.prove import hazards, margins, outage, peeking, power, thin, whole
+from tests.prove import hazards, margins, outage, peeking, power, shown, thin, whole
 from tests.prove.report import markdown
 from tests.prove.streams import METRICS, WEIGHTS
 
@@ -72,6 +73,8 @@ def tasks(scale: float) -> list[Task]:
         Task(margins.means, (law, share, runs(400), 1000)) for law in ("normal", "exponential") for share in WEIGHTS
     ]
     found += [Task(margins.split, (share, runs(300), 150)) for share in WEIGHTS]
+    found += [Task(shown.missed, (case, share, runs(60), 100)) for case, one in shown.CASES.items()
+              for share in one.shares]  # fmt: skip
     found += [Task(hazards.sticky, (users, share, runs(60), 300)) for users, share in
               ((5000, 0.05), (5000, 0.50), (100_000, 0.05))]  # fmt: skip
     found += [Task(hazards.onset, arguments) for arguments in

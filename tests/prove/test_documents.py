@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.prove import outage
+from tests.prove import outage, shown
 from tests.prove.handbook import HANDBOOK, filled
 from tests.prove.report import markdown
 
@@ -27,6 +27,7 @@ def test_every_promise_is_tried_at_every_weight() -> None:
     for kind in ("errors", "latency p50", "latency p99", "labels", "numbers", "sample ratio"):
         assert {share for one, share in kinds if one == kind} == {0.01, 0.05, 0.10, 0.50}, kind
     assert "pairs" in {one for one, _ in kinds}
+    assert {one["metric"] for one in PROOFS["checks"] if one["group"] == "shown"} == set(shown.CASES)
     outages = [one["metric"] for one in PROOFS["checks"] if one["group"] == "breaker"]
     assert outages == [f"outages, {kind}" for kind in outage.KINDS]
 

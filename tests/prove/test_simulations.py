@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.prove import hazards, margins, peeking, power, whole
+from tests.prove import hazards, margins, peeking, power, shown, whole
 from tests.prove.streams import METRICS, WEIGHTS
 
 pytestmark = pytest.mark.slow
@@ -37,6 +37,12 @@ def test_means_keep_their_promise_on_the_margin(law: str, share: float) -> None:
 def test_the_judge_neither_aborts_nor_promotes_on_the_margin(metric: str) -> None:
     """Broken: the Judge answers where the truth lies exactly on the margin (of 12 rollouts, 8 may be wrong)."""
     holds(margins.judged(np.random.default_rng(203), metric, 0.10, runs=12, looks=60))
+
+
+@pytest.mark.parametrize("case", ["errors, 0 and 1 %", "missing values, 0 and 0.5 %", "latency p99", "pairs, 0.2 %"])
+def test_what_is_shown_holds_the_truth(case: str) -> None:
+    """Broken: the interval of a reading is not of what is said to be shown (of 6 rollouts, 4 may be wrong)."""
+    holds(shown.missed(np.random.default_rng(212), case, shown.CASES[case].shares[0], runs=6, looks=40))
 
 
 def test_a_right_split_is_not_flagged() -> None:
