@@ -145,6 +145,7 @@ def route(answer: Json) -> RenderableType:
         parts.append(_held(answer["held"]))
     parts += [Text(f"{name}: {text}") for name, text in ramping.facts(answer)]
     parts += [Text(f"still missing: {text}") for text in answer["missing"]]
+    parts += [Text(text) for text in words.latched(answer)]
     return Group(*parts)
 
 

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from config.values.described import Described
+from proxy.admin.latched import Latched
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=0)]
@@ -334,8 +335,7 @@ class Candidate(Evidence):
     weight: Percent
     verdict: str
     """`Failed`: it has left for its harm. `Inconclusive`: an operator has taken it out (`decidedBy` is `operator`).
-    `Not chosen`: another one takes over, and nothing was found against it. Of
-    the one that takes over, the verdict of the rollout. Empty as long as it is open."""
+    `Not chosen`: another one takes over. Of that one, the verdict of the rollout. Empty as long as it is open."""
     decided_by: str
     reason: str
     left_at: Moment | None
@@ -373,6 +373,7 @@ class Route(Summary, Evidence):
     ramp: Ramp | None
     """Null where the weight does not follow a budget."""
     candidates: list[Candidate]
+    latched: list[Latched]
     """Empty where there is one."""
     pairs: Pairs | None
     feedback: Feedback | None

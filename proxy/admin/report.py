@@ -65,6 +65,7 @@ def _header(route: Json) -> list[str]:
     lines = [f"# {name}: {who} against {_safe(route['stable'])}", "", f"**{_conclusion(route)}**"]
     if route["reason"]:
         lines += ["", f"> {_safe(route['reason'])}"]
+    lines += ["", *(f"- {_safe(text)}" for text in words.latched(route))] if words.latched(route) else []
     if route["error"]:
         lines += ["", f"**Evidence is not read at the moment, and nothing is decided: {_safe(route['error'])}**"]
     facts = [

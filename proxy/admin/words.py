@@ -171,6 +171,20 @@ def candidate(one: dict[str, Any]) -> str:
     return known.get(one["verdict"], "not decided")
 
 
+def latched(route: dict[str, Any]) -> list[str]:
+    """Versions that are no candidates of a route now, and would get nothing if they were.
+
+    >>> out = {"name": "v2", "reason": "errors rose", "at": 1_800_000_000.0}
+    >>> latched({"candidate": "v3", "candidates": [], "latched": [out, out | {"name": "v3"}]})
+    ['v2 is out until retry, since 2027-01-15 08:00:00 UTC: errors rose']
+    """
+    shown = {route["candidate"], *(each["name"] for each in route["candidates"])}
+    return [
+        f"{each['name']} is out until retry, since {moment(each['at'])}: {each['reason']}"
+        for each in route["latched"] if each["name"] not in shown
+    ]  # fmt: skip
+
+
 def span(seconds: float | None) -> str:
     """A length of time, roughly."""
     return NOTHING if seconds is None else wording.duration(seconds)

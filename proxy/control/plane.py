@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
 import structlog
@@ -30,9 +29,9 @@ from proxy.control.machine.rollout import Action, Applied, Ask, Checked, Event, 
 from proxy.control.routing import compile as compiler
 from proxy.control.routing.fleet import Fleet
 from proxy.control.storage.errors import StoreError
-from proxy.control.storage.keeper import Keeper, holder
+from proxy.control.storage.keeper import Keeper, holder, left_by
 from proxy.control.storage.keys import Keys
-from proxy.control.storage.store import Kept, Letter, Store
+from proxy.control.storage.store import Kept, Letter
 from proxy.control.views import routes as views
 from proxy.control.webhooks.hooks import Hooks
 from proxy.ledger.reader import Reader, Totals
@@ -376,9 +375,9 @@ class Plane:
 
     async def _forget(self, names: set[str]) -> None:
         """Routes that are to go. What is decided stays decided if they come back; what was going on does not."""
-        for name in names:
-            if self.subjects[name].active:
-                await self._keeper.ask(partial(Store.forget, route=name))
+        for subject in (self.subjects[name] for name in names):
+            if subject.active and subject.state is not None:
+                await self._keeper.forget(subject.state, self._clock())
 
     def _leave(self, subject: Subject) -> None:
         self._give_back(subject.collected.holdings.loans.values())
@@ -386,6 +385,7 @@ class Plane:
         self._swapper.forget(subject.name)
         if subject.active:
             self.kept.pop(subject.name, None)
+            self.kept |= left_by(subject.state, self._clock())
 
     def _give_back(self, loans: Iterable[Loan]) -> None:
         for loan in loans:

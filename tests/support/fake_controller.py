@@ -411,6 +411,8 @@ def route_document() -> dict[str, Any]:
                 repeats={"disagreed": 2, "agreed": 48}),
         ],
         "endpoints": [],
+        "latched": [{"name": "fraud-v1.9", "digest": "0" * 16, "verdict": "Failed", "decidedBy": "breaker",
+                     "reason": "failed <b>all</b>", "at": STARTED_S - 86_400.0}],
         "metrics": [
             metric("errors", "errors", "pp"),
             metric("latency.p99", "latency", "%", stable=0.048, candidate=0.047, effect=-2.1, passed=True,
@@ -494,6 +496,7 @@ def plain_document() -> dict[str, Any]:
         "endedAt": None,
         "arms": [arm("fraud-v1", "stable", weight=100.0, labels={}, numbers={}, users=None)],
         "endpoints": [],
+        "latched": [],
         "metrics": [],
         "bounds": {},
         "ratio": None,

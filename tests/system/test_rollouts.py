@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import os
 import signal
 import time
@@ -179,3 +180,41 @@ async def test_a_restart_of_everything_resumes(tmp_path):
             system.stop()
             system.start()
             assert system.route()["phase"] == "Aborted", "the abort is latched for this version"
+
+
+async def test_the_revert_of_a_revert_reaches_no_client(tmp_path):
+    """If this fails, a file that goes to another candidate and back gives clients the version that has just failed
+    them, also if the controller was killed in between."""
+    with models("v1", "v2", "v3") as (v1, v2, v3):
+        config = canary(v1, v2, [STEPS[0], {"pause": {}}], METRICS)
+        config["backends"].append({"name": "v3", "endpoints": [f"http://127.0.0.1:{v3.port}"]})
+        with understudy(tmp_path, config) as system:
+
+            def edit(name, phase):
+                edited = copy.deepcopy(system.config)
+                edited["routes"][0]["backendRefs"][1]["name"] = name
+                system.write(edited)
+                wait_for(f"{name} in the file", lambda: system.route()["candidate"] == name)
+                assert system.wait_phase(phase) == phase
+
+            v2.control(failEvery=1)
+            assert (await drive(system, "Aborted"))[0] == "Aborted"
+            found = system.route()["reason"]
+            async with Load(system.port, rate=100) as load:
+                await asyncio.to_thread(edit, "v3", "Paused")
+                before = set(system.pids("controller"))
+                system.kill("controller")
+                await asyncio.to_thread(wait_for, "another one", lambda: set(system.pids("controller")) - before)
+                await asyncio.to_thread(system.wait_ready)
+                await asyncio.to_thread(edit, "v2", "Aborted")
+                sent = load.tally.sent
+                await asyncio.to_thread(wait_for, "requests", lambda: load.tally.sent > sent + 300)
+            assert load.tally.failed == 0, load.tally.problems
+            assert set(load.tally.backends) == {"v1", "v3"}
+            reason = system.route()["reason"]
+            assert reason == f"it was found to do harm before, and stays out until retry: {found}"
+            assert [one["name"] for one in system.route()["latched"]] == ["v2"]
+            v2.control(failEvery=0)
+            assert system.post("/routes/m/retry")[0] == 200
+            assert (await drive(system, "Paused"))[0] == "Paused", "it has its second chance"
+            assert system.route()["latched"] == []

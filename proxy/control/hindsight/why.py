@@ -68,7 +68,7 @@ def explain(decision: Decision) -> Json:
         "note": beside,
     }
     if decision.verdict is None:
-        return found | {"note": "no verdict stood behind it: it was not made on evidence"}
+        return found | {"note": beside or "no verdict stood behind it: it was not made on evidence"}
     if decision.basis is None:
         return found | {"note": "an earlier release made it, which kept the verdict without its evidence"}
     if decision.basis.evidence is None:
@@ -89,6 +89,8 @@ def _beside(entry: Entry) -> str:
         return f"decided by the health checks, beside the evidence: {'; '.join(unwell.values())}"
     if (aborted := entry.details.get("aborted")) is not None:
         return f"decided by {entry.actor}, beside the evidence: {aborted['candidate']} was taken out by hand"
+    if (latched := entry.details.get("latched")) is not None:
+        return f"{latched['candidate']} was out already, and stays out until retry: {latched['reason']}"
     return ""
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, Literal
 
-from proxy.control.machine import moves, race, rolls, steps, swaps
+from proxy.control.machine import latches, moves, race, rolls, steps, swaps
 from proxy.control.machine.places import Places, Rolling, batches, is_done, known, turned, weight_ppm
-from proxy.control.machine.state import TAKEN_OVER, TERMINAL, Decision, Phase, Record, Route, Runner, State
+from proxy.control.machine.state import TAKEN_OVER, TERMINAL, Decision, Phase, Record, Route, State
 from proxy.control.machine.steps import Plan
-
-_OUT: Final = {"Failed": "found to do harm", "Inconclusive": "taken out"}
-"""What became of a version before, by the verdict on it."""
 
 
 def begin(plan: Plan, now_s: float) -> Decision:
@@ -29,7 +24,8 @@ def adopt(plan: Plan, kept: State | None, now_s: float) -> Decision:
 
     Another candidate begins anew, and so do another plan and another stable version while nothing is decided. What is
     decided stays decided for this version of the candidate: an edit of the steps neither takes traffic from a
-    candidate that succeeded nor gives any to one that was aborted.
+    candidate that succeeded nor gives any to one that was aborted, nor does it if other candidates were in the file
+    in between (`latches`).
     """
     if kept is None:
         return begin(plan, now_s)
@@ -37,6 +33,8 @@ def adopt(plan: Plan, kept: State | None, now_s: float) -> Decision:
     same_plan = (kept.stable, kept.plan_digest) == (plan.stable, plan.digest)
     if same_candidate and same_plan:
         return kept, ()
+    if not same_candidate or kept.former:
+        kept = replace(kept, latched=latches.of(kept))
     if (in_the_middle := _in_the_middle(plan, kept, now_s)) is not None:
         return in_the_middle
     if same_candidate and (kept.phase in TERMINAL | TAKEN_OVER | swaps.HELD):
@@ -44,20 +42,19 @@ def adopt(plan: Plan, kept: State | None, now_s: float) -> Decision:
         places = _standing(plan, kept)
         after = replace(kept, stable=plan.stable, plan_digest=plan.digest, baseline=plan.baseline, places=places)
         return after, (Route(), Record("plan", text))
-    why = "its steps, its analysis or stable has changed" if same_candidate else f"it takes over from {kept.candidate}"
+    why = "its steps, its analysis or stable has changed" if same_candidate else _takes_over(kept)
     text = f"rollout of {race.names(plan)} against {plan.stable} begins: {why}"
-    out = race.latched(kept)
-    after, actions = moves.start(plan, now_s, attempt=1, stage=kept.stage, text=text, out=out)
-    if (plan.rivals or kept.race) and (latched := _latched(plan, out)):
-        verdict: Literal["Failed", "Inconclusive"] = "Inconclusive" if latched.verdict == "Inconclusive" else "Failed"
-        text = f"it was {_OUT[verdict]} before, and stays out until retry: {latched.reason}"
-        after, others = moves.end(after, Phase.ABORTED, verdict, latched.decided_by, text, now_s)
-        return after, (*actions, *others)
-    if kept.phase in swaps.HELD and isinstance(plan.ending, steps.Swap) and after.phase is not Phase.SWAPPING:
-        # Nobody knows what runs in the place of stable: requests go on to wait, and no gate is asked.
+    after, actions = moves.start(plan, now_s, attempt=1, stage=kept.stage, text=text, latched=latches.of(kept))
+    if not (kept.phase in swaps.HELD and isinstance(plan.ending, steps.Swap)) or after.phase is Phase.SWAPPING:
+        return after, actions
+    # Nobody knows what runs in the place of stable: requests go on to wait, and no gate is asked.
+    if after.phase is not Phase.ABORTED:
         after, others = moves.swap(after, now_s)
-        actions = (*actions, *others)
-    return after, actions
+    elif kept.stopped:
+        after, others = swaps.revert(after, after, now_s)
+    else:
+        return after, actions
+    return after, (*actions, *others)
 
 
 def is_same(plan: Plan, kept: State) -> bool:
@@ -65,10 +62,8 @@ def is_same(plan: Plan, kept: State) -> bool:
     return kept.candidate_digest == plan.candidate_digest and (bool(kept.race) or kept.candidate == plan.candidate)
 
 
-def _latched(plan: Plan, out: Mapping[str, Runner]) -> Runner | None:
-    """Why nobody of the plan may begin: versions that were found to do harm, or were taken out, stay out."""
-    found = [out.get(runner.digest) for runner in plan.rivals] if plan.rivals else [out.get(plan.candidate_digest)]
-    return found[0] if all(found) else None
+def _takes_over(kept: State) -> str:
+    return f"it takes over from {kept.candidate}" if kept.candidate else "the route is there again"
 
 
 def _in_the_middle(plan: Plan, kept: State, now_s: float) -> Decision | None:

@@ -6,13 +6,11 @@ actions; a move to another weight or mirror is a new stage.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from proxy.control.machine import places, race, steps
-from proxy.control.machine.state import Decision, Phase, Record, Route, Runner, State
+from proxy.control.machine import latches, places, race, steps
+from proxy.control.machine.state import Decision, Phase, Record, Route, State
 from proxy.control.machine.steps import Plan
 from proxy.snapshot import CIRCLE
 
@@ -30,10 +28,11 @@ def start(
     stage: int,
     text: str,
     actor: str = "rollout",
-    out: Mapping[str, Runner] = MappingProxyType({}),
+    latched: latches.Latched = (),
 ) -> Decision:
-    """A rollout at the first step that waits; stages count on from `stage`. `out` are versions that are not let in."""
-    entered = race.entered(plan, out)
+    """A rollout at the first step that waits; stages count on from `stage`. Those who are `latched` are not let in, and
+    where that is everybody it ends before it has given anybody anything."""
+    entered = race.entered(plan, latched)
     state = State(
         route=plan.route,
         stable=plan.stable,
@@ -57,7 +56,13 @@ def start(
         baseline=plan.baseline,
         race=entered,
         places=() if plan.rolling is None else places.initial(plan.rolling),
+        latched=latched,
     )
+    if (out := latches.keeps_out(plan, latched)) is not None:
+        verdict, why = latches.verdict_of(out), latches.said(out)
+        ended = end(replace(state, stage=stage + 1), Phase.ABORTED, verdict, out.decided_by, why, now_s)
+        state, (route, *others) = noted(ended, latched={"candidate": out.name, "reason": out.reason})
+        return state, (route, Record("begin", text, actor), *others)
     state = enter(plan, state, 0, now_s)
     if isinstance(plan.ending, steps.Swap) and steps.is_unasked(plan, state.step):
         state, actions = swap(state, now_s, actor)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from proxy.control.machine import moves, race, rolls, steps
+from proxy.control.machine import latches, moves, race, rolls, steps
 from proxy.control.machine.state import (
     Abort,
     Applied,
@@ -170,4 +170,5 @@ def retry(plan: Plan, state: State, event: Retry, now_s: float) -> Decision:
     """Begin again by hand. The stage counts on, so that no late sample of the last attempt fits."""
     attempt = state.attempt + 1
     text = f"attempt {attempt} with {race.names(plan)}, by {event.actor}"
-    return moves.start(plan, now_s, attempt=attempt, stage=state.stage, text=text, actor=event.actor)
+    latched = latches.lifted(plan, state)
+    return moves.start(plan, now_s, attempt=attempt, stage=state.stage, text=text, actor=event.actor, latched=latched)

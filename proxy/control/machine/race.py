@@ -3,7 +3,7 @@
 A candidate that is proven to do harm leaves at once, and so does one that an operator takes out; the others go on. The
 first that lacks nothing at the end of the plan is chosen, of several at the same look the one with the best evidence
 (`analysis.panel.best`); the others are `Not chosen`: nothing was found against them. Who has left stays out for this
-version, also in a new rollout, until an operator retries.
+version, also in a new rollout, until an operator retries (`latches`).
 """
 
 from __future__ import annotations
@@ -96,18 +96,9 @@ def chosen(state: State, now_s: float) -> State:
     return state if race == state.race else replace(state, race=race)
 
 
-def latched(kept: State) -> dict[str, Runner]:
-    """By the digest of their version, candidates that were found to do harm or were taken out one by one."""
-    found = {runner.digest: runner for runner in kept.race if runner.verdict in ("Failed", "Inconclusive")}
-    if not kept.race and kept.verdict == "Failed":
-        found[kept.candidate_digest] = Runner(
-            kept.candidate, kept.candidate_digest, "Failed", kept.decided_by, kept.reason, kept.ended_s
-        )
-    return found
-
-
-def entered(plan: Plan, out: Mapping[str, Runner]) -> tuple[Runner, ...]:
+def entered(plan: Plan, latched: Iterable[Runner]) -> tuple[Runner, ...]:
     """The race of a plan as it begins, without those that are out already."""
+    out = {runner.digest: runner for runner in latched}
     return tuple(out.get(runner.digest, runner) for runner in plan.rivals)
 
 

@@ -248,7 +248,7 @@ def _reverted(plan: Plan, state: State, now_s: float) -> Decision:
     text = f"{state.stable} has all of its endpoints again"
     if state.decided_by == CHANGED:
         text = f"{text}: rollout of {plan.candidate} against {plan.stable} begins"
-        return moves.start(plan, now_s, attempt=1, stage=state.stage, text=text)
+        return moves.start(plan, now_s, attempt=1, stage=state.stage, text=text, latched=state.latched)
     ended = replace(state, phase=Phase.ABORTED, ended_s=now_s, reason=state.ended_reason)
     return replace(ended, stage=state.stage + 1, stage_started_s=now_s), (Route(), Record("replace", text))
 

@@ -63,7 +63,8 @@ class State:
     `doing` is the part of a swap, of a replacement or of their reversal that goes on, since `doing_since_s`;
     `ended_reason` is why it is reverted. `places` are the endpoints of both versions, where they are replaced one by
     one. `former` is the version that has those of the candidate, where the file has another candidate meanwhile: it is
-    the one to be stopped.
+    the one to be stopped. `latched` are versions that earlier rollouts of the route have left out until a retry; that
+    of this one, once it has ended, is added by the next (`latches.of` has all of them).
     """
 
     route: str
@@ -92,6 +93,7 @@ class State:
     race: tuple[Runner, ...] = ()
     places: Places = ()
     former: str = ""
+    latched: tuple[Runner, ...] = ()
 
     @property
     def racing(self) -> tuple[str, ...]:
@@ -218,7 +220,8 @@ class Route:
 @dataclass(frozen=True, slots=True)
 class Record:
     """Something for the journal. `facts` are what decided beside the evidence, from which it can be decided again:
-    `unwell` (versions that could not be reached any more, and why) or `aborted` (a `candidate`, and the `reason`)."""
+    `unwell` (versions that could not be reached any more, and why), or `aborted` or `latched` (a `candidate` that was
+    taken out, or was out already, and the `reason`)."""
 
     kind: str
     text: str

@@ -2,9 +2,9 @@
 
 Version 1 is the fields of `State` under their own names, without those of a swap, of several versions and of endpoints;
 version 2 has those of a swap too, version 3 those of several versions, version 4 the endpoints that are replaced one by
-one, and version 5 who has them after an edit. Each is only written where there is something in its fields, so that an
-older release can read all else. A change of the fields is a new version, and `decode` learns to read the old one: tests
-hold all of them to the letter.
+one, version 5 who has them after an edit, and version 6 the versions that are out since earlier rollouts. Each is only
+written where there is something in its fields, so that an older release can read all else. A change of the fields is a
+new version, and `decode` learns to read the old one: tests hold all of them to the letter.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from proxy.control.machine.state import State
 
-VERSION: Final = 5
+VERSION: Final = 6
 _SWAP: Final = {"doing": "", "doing_since_s": 0.0, "ended_reason": ""}
 """What version 1 does not have, as it is where nothing was swapped."""
 _SEVERAL: Final = {"baseline": "", "race": ()}
@@ -24,13 +24,18 @@ _ENDPOINTS: Final = {"places": ()}
 """What version 3 does not have, as it is where no endpoints are replaced one by one."""
 _EDITED: Final = {"former": ""}
 """What version 4 does not have, as it is where nobody but the candidate has its endpoints."""
+_LATCHED: Final = {"latched": ()}
+"""What version 5 does not have, as it is where no earlier rollout has left anybody out."""
+
+_PARTS: Final = ((_LATCHED, 5), (_EDITED, 4), (_ENDPOINTS, 3), (_SEVERAL, 2), (_SWAP, 1))
+"""The fields by the last version that is without them, the newest first."""
 
 
 def encode(state: State) -> dict[str, Any]:
     """The state as values that JSON knows, with the version."""
     fields: dict[str, Any] = msgspec.to_builtins(state)
     version = VERSION
-    for parts, older in ((_EDITED, 4), (_ENDPOINTS, 3), (_SEVERAL, 2), (_SWAP, 1)):
+    for parts, older in _PARTS:
         if version != older + 1 or any(fields[name] != value for name, value in parts.items()):
             break
         version = older

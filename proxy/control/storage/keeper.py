@@ -15,8 +15,11 @@ from typing import Final, TypeVar
 
 import structlog
 
+from proxy.control.machine import latches
+from proxy.control.machine.state import State
 from proxy.control.storage.errors import StoreError
-from proxy.control.storage.store import INSTANCE, Store
+from proxy.control.storage.seen import Changes
+from proxy.control.storage.store import INSTANCE, Kept, Store
 
 SLOW_S: Final = 1.0
 """A no that took longer is not asked for again at once."""
@@ -73,11 +76,30 @@ class Keeper:
         except StoreError:
             return 0
 
+    async def forget(self, state: State, now_s: float) -> None:
+        """Drop a rollout that went on, with its evidence; versions that stay out are kept.
+
+        Raises:
+            StoreError: it cannot be done now.
+        """
+        rest = left_by(state, now_s).get(state.route)
+        if rest is None:
+            await self.ask(lambda store: store.forget(state.route))
+        else:
+            nothing = Changes(anew=True, floor=0, chunks=())
+            await self.ask(lambda store: store.transition(rest.state, None, 0, None, (), nothing, fresh=True))
+
     async def close(self) -> None:
         """Let go of the store."""
         if self._store is not None:
             await self._store.close()
             self._store = None
+
+
+def left_by(state: State | None, now_s: float) -> dict[str, Kept]:
+    """What stays known, by route, of a rollout whose route is gone while it went on."""
+    rest = None if state is None else latches.rest(state, now_s)
+    return {} if rest is None else {rest.route: Kept(rest, None, 0)}
 
 
 def holder(now_s: float) -> str:

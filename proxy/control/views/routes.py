@@ -30,7 +30,7 @@ from proxy.control.machine.rollout import TAKEN_OVER
 from proxy.control.process.supervisor import Launch
 from proxy.control.routing.fleet import is_alive
 from proxy.control.storage.entries import Entry
-from proxy.control.views import held
+from proxy.control.views import held, latched
 from proxy.control.views.bounds import all_bounds
 from proxy.control.views.contrast import distances
 from proxy.control.views.offers import offers
@@ -102,6 +102,7 @@ def route(subject: Subject, reader: Reader, now_s: float) -> Json:
         **{key: found.get(key, value) for key, value in _NO_VERDICT.items()},
         "bounds": all_bounds(found.get("metrics") or []),
         "candidates": _candidates(subject, tallies, found),
+        "latched": latched.view(subject.state),
         "pairs": pairs(subject, tallies, front(subject)),
         "feedback": _feedback(subject),
         "held": held.view(subject.route, reader),

@@ -100,6 +100,19 @@ def test_version_5_to_the_letter() -> None:
     assert state_codec.decode(written) == edited
 
 
+def test_version_6_to_the_letter() -> None:
+    """If broken, a controller that starts anew lets a version in again that an earlier rollout has found to do harm."""
+    out = replace(STATE, latched=(Runner("v1.9", "c1", "Failed", "breaker", "all failed", 1.0),))
+    runner = {"name": "v1.9", "digest": "c1", "verdict": "Failed", "decided_by": "breaker", "reason": "all failed",
+              "left_s": 1.0}  # fmt: skip
+    written = json.loads(VERSION_1) | {
+        "version": 6, "doing": "", "doing_since_s": 0.0, "ended_reason": "", "baseline": "", "race": [], "places": [],
+        "former": "", "latched": [runner],
+    }  # fmt: skip
+    assert json.loads(json.dumps(state_codec.encode(out))) == written
+    assert state_codec.decode(written) == out
+
+
 @pytest.mark.parametrize(
     ("version", "change"),
     [
@@ -111,6 +124,7 @@ def test_version_5_to_the_letter() -> None:
         (4, {"places": (Place("stable", "http://a:1", "serving"),)}),
         (4, {"places": (Place("stable", "http://a:1", "serving"),), "ended_reason": "by hand"}),
         (5, {"places": (Place("stable", "http://a:1", "serving"),), "former": "v1.9"}),
+        (6, {"latched": (Runner("v1.9", "c1", "Inconclusive", "operator", "by hand", 1.0),)}),
     ],
 )
 def test_the_oldest_version_that_can_hold_it_is_written(version: int, change: dict[str, Any]) -> None:
@@ -124,7 +138,7 @@ def test_the_oldest_version_that_can_hold_it_is_written(version: int, change: di
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 6}, "version 6 is unknown to this release, which reads up to 5"),
+        ({"version": 7}, "version 7 is unknown to this release, which reads up to 6"),
         ({"version": 4, "places": [{"side": "left", "address": "a", "status": "serving"}]}, "damaged: .* 'left'"),
         ({"version": None}, "version None is unknown"),
         ({"phase": "Dancing"}, "damaged: Invalid enum value 'Dancing'"),
