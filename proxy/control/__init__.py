@@ -10,7 +10,7 @@
                judge ◀── evidence ◀────┘
 
 `controller` turns the wheel once a second and answers the admin API, `plane` makes every change to what is live: state
-is kept in `storage` before anything is pushed.
+is kept in `storage` before anything is pushed. All of it measures time by one clock (`steady`).
 
 Each folder may use those named after it: `intent` (configurations as they come), `endpoints` (asked, stopped and
 started) and `hindsight` (why, and what if); `webhooks` and `views` (what others are told and shown); `evidence`

@@ -46,6 +46,7 @@ from proxy.control.process.launch import places, restart_needed
 from proxy.control.process.supervisor import Launch
 from proxy.control.routing.fleet import Fleet
 from proxy.control.routing.push import PushServer
+from proxy.control.steady import Steady
 from proxy.control.storage import captures
 from proxy.control.storage.entries import Entry
 from proxy.control.storage.errors import StoreError
@@ -74,10 +75,11 @@ class Controller:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        clock = Steady(clock, monotonic)
         self._launch, self._clock, self._monotonic = launch, clock, monotonic
-        self._started_s = clock()
+        self._started_s = self._loaded_s = clock()
         self.reader = Reader(ledger_fd)
-        self._keeper = Keeper(launch.store_url, launch.instance)
+        self._keeper = Keeper(launch.store_url, launch.instance, monotonic, clock)
         self._retention = Retention(self._keeper, clock)
         self.captures = captures.Captures(self._keeper, self._retention, clock)
         self._push = PushServer(self.captures.take)
@@ -91,7 +93,6 @@ class Controller:
         self._recovered = False
         self._loaded: Loaded | None = None
         self._first: Loaded | None = None
-        self._loaded_s = self._started_s
         self._last_error: Json | None = None
         self._masks = Masks()
         self._turn = asyncio.Lock()

@@ -248,7 +248,7 @@ class Plane:
         if subject.plan is None or self._frozen:
             return None, ()
         known = subject.state or (kept.state if (kept := self.kept.get(subject.name)) else None)
-        return rollout.adopt(subject.plan, known, self._clock())
+        return rollout.adopt(subject.plan, known, self._clock(), subject.away_s)
 
     async def _keep_evidence(self, subject: Subject, cursor: int) -> None:
         blob, recording = subject.dump(self._reader), subject.recorder.pending()

@@ -42,11 +42,11 @@ class _Given:
 
 
 class Orders:
-    """The orders of all routes: of each one at a time, or one for each of its endpoints. `clock` is the wall's."""
+    """The orders of all routes: of each one at a time, or one for each of its endpoints. `clock` is steady."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._sender = Sender(clock)
+        self._sender = Sender()
         self._given: dict[tuple[str, str], _Given] = {}
 
     def done(self, state: State, hook: SwapHook, order: Order) -> tuple[bool, str]:

@@ -32,7 +32,7 @@ Served = Sequence[tuple[Place, Endpoint]]
 
 
 class Roller:
-    """The replacements of all routes. `clock` is the wall's; `orders` are those to their hooks."""
+    """The replacements of all routes. `clock` is steady; `orders` are those to their hooks."""
 
     def __init__(
         self, checks: Checks, fleet: Fleet, reader: Reader, orders: Orders, smokes: Smokes, clock: Callable[[], float]

@@ -30,7 +30,7 @@ bad moment, and more than a few seconds of it are not worth the wait of everybod
 
 
 class Swapper:
-    """The orders of all routes. `clock` is the wall's."""
+    """The orders of all routes. `clock` is steady."""
 
     def __init__(
         self,

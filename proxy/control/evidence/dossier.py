@@ -84,7 +84,8 @@ class Dossier(msgspec.Struct, frozen=True):
     where there is one candidate, `rivals` where there are several.
 
     `past` is what arms did in rows that were given back, `sums` what they did altogether: with the memory of the rows
-    gone, it is the past. `of` says of which rollout it is; it is empty in what an earlier release kept.
+    gone, it is the past. `of` says of which rollout it is, and `read_s` when a tick has read it last, by the clock of
+    states; they are empty and 0 in what an earlier release kept.
     """
 
     boot: int
@@ -101,6 +102,7 @@ class Dossier(msgspec.Struct, frozen=True):
     repeated: dict[str, Repeats] = {}
     of: str = ""
     rivals: dict[str, KeptPairs] = {}
+    read_s: float = 0.0
     version: int = VERSION
 
 

@@ -97,6 +97,10 @@ class Subject:
     stumbled: str = ""
     """What a tick of it ended in last that nobody had foreseen (`isolation`)."""
     recorder: Recorder = field(default_factory=Recorder)
+    read_s: float = 0.0
+    """When it was read last, by the clock of its states."""
+    away_s: float = 0.0
+    """Of what was kept: how long nobody has read it until it was taken up."""
 
     @classmethod
     def of(cls, config: schema.Config, route: schema.Route) -> Subject:
@@ -146,6 +150,7 @@ class Subject:
     # --- every tick
     def read(self, reader: Reader, now_s: float, wall_s: float = 0.0) -> None:
         """Take in the slices that have closed. `now_s` is the ledger's clock, `wall_s` what recordings are dated by."""
+        self.read_s = wall_s
         waiting: set[str] = set()
         for track in self.tracks:
             if track.judged and track.rival in waiting:
@@ -247,7 +252,7 @@ class Subject:
         if not _same_evidence(collected.judge, self.collected.judge):
             self.verdict, self.judged, self.kept_verdict, self.error = None, None, None, ""
             self.silence, self.recorder = Silences(), Recorder()
-        self.state, self.collected = state, collected
+        self.state, self.collected, self.away_s = state, collected, 0.0
         return returned
 
     def routed(self, generation: int) -> None:
@@ -281,6 +286,7 @@ class Subject:
             repeated=dict(it.repeated),
             of=_name_of(self.state if state is None else state),
             rivals=dict(it.rivals),
+            read_s=self.read_s,
         )
         return dossier.encode(kept)
 
@@ -317,6 +323,7 @@ class Subject:
             self.begin_clock(now_s, wall_s)
             self.collected = Collected(judge=contest.begin(self.question))
             return
+        self.read_s, self.away_s = wall_s, wall_s - kept.read_s if kept.read_s else 0.0
         judge = contest.begin(self.question) if kept.judge is None else contest.resume(self.question, kept.judge)
         past = kept.past if kept.boot == boot else kept.sums
         self.collected = Collected(

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from proxy.control.machine import latches, moves, race, rolls, steps, swaps
 from proxy.control.machine.places import Places, Rolling, batches, is_done, known, turned, weight_ppm
 from proxy.control.machine.state import TAKEN_OVER, TERMINAL, Decision, Phase, Record, Route, State
 from proxy.control.machine.steps import Plan
+
+AWAY_S: Final = 15.0
+"""So long nobody may watch before a bake lasts longer. The ledger has the slices of a shorter time still, and they are
+judged once somebody is back."""
 
 
 def begin(plan: Plan, now_s: float) -> Decision:
@@ -19,16 +24,27 @@ def begin(plan: Plan, now_s: float) -> Decision:
     return moves.start(plan, now_s, attempt=1, stage=0, text=text)
 
 
-def adopt(plan: Plan, kept: State | None, now_s: float) -> Decision:
+def adopt(plan: Plan, kept: State | None, now_s: float, away_s: float = 0.0) -> Decision:
     """The rollout to go on with under a plan: the kept one, untouched, if it is of this candidate and this plan.
 
     Another candidate begins anew, and so do another plan and another stable version while nothing is decided. What is
     decided stays decided for this version of the candidate: an edit of the steps neither takes traffic from a
     candidate that succeeded nor gives any to one that was aborted, nor does it if other candidates were in the file
     in between (`latches`).
+
+    Args:
+        away_s: how long nobody has watched, by the clock that is read now. A bake lasts as much longer, for it promises
+            to watch. A pause does not: time has passed, and what it waits for is time. Below 0 where the clock was set
+            back meanwhile.
     """
     if kept is None:
         return begin(plan, now_s)
+    kept, told = _watched(kept, away_s)
+    after, actions = _adopted(plan, kept, now_s)
+    return after, (*told, *actions) if is_same(plan, kept) else actions
+
+
+def _adopted(plan: Plan, kept: State, now_s: float) -> Decision:
     same_candidate = is_same(plan, kept)
     same_plan = (kept.stable, kept.plan_digest) == (plan.stable, plan.digest)
     if same_candidate and same_plan:
@@ -55,6 +71,16 @@ def adopt(plan: Plan, kept: State | None, now_s: float) -> Decision:
     else:
         return after, actions
     return after, (*actions, *others)
+
+
+def _watched(kept: State, away_s: float) -> Decision:
+    """The state in which the time that nobody watched is none of a bake's."""
+    if kept.phase is not Phase.BAKING or abs(away_s) < AWAY_S:
+        return kept, ()
+    text = f"nobody watched for {away_s:.0f} s: the bake lasts as much longer"
+    if away_s < 0:
+        text = f"the clock was set back by {-away_s:.0f} s while nobody watched: the bake lasts as long as before"
+    return replace(kept, step_started_s=kept.step_started_s + away_s), (Record("bake", text),)
 
 
 def is_same(plan: Plan, kept: State) -> bool:

@@ -32,8 +32,14 @@ _LOG = structlog.get_logger("understudy.store")
 class Keeper:
     """A store that may fail. `error` is what failed last, empty once something succeeded."""
 
-    def __init__(self, url: str, instance: str = INSTANCE, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._url, self._instance, self._monotonic = url, instance, monotonic
+    def __init__(
+        self,
+        url: str,
+        instance: str = INSTANCE,
+        monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._url, self._instance, self._monotonic, self._clock = url, instance, monotonic, clock
         self._store: Store | None = None
         self._stands_until_s = -1.0
         self.error = ""
@@ -54,7 +60,7 @@ class Keeper:
             raise StoreError(self.error)
         try:
             if self._store is None:
-                self._store = await Store.open(self._url, instance=self._instance)
+                self._store = await Store.open(self._url, self._clock, self._instance)
             answer = await question(self._store)
         except StoreError as error:
             if str(error) != self.error:

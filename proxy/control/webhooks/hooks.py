@@ -26,10 +26,10 @@ Json = dict[str, Any]
 
 
 class Hooks:
-    """What the controller knows of webhooks. `clock` is the wall's."""
+    """What the controller knows of webhooks. `clock` is steady."""
 
     def __init__(self, keeper: Keeper, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
-        self._sender = Sender(clock)
+        self._sender = Sender()
         self._questions = Questions(self._sender, clock, monotonic)
         self._outbox = Outbox(self._sender, keeper, clock)
         self._clock = clock

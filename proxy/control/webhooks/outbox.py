@@ -47,7 +47,7 @@ class _Box:
 
 
 class Outbox:
-    """The letters of all routes. `clock` is the wall's."""
+    """The letters of all routes. `clock` is steady."""
 
     def __init__(self, sender: Sender, keeper: Keeper, clock: Callable[[], float]) -> None:
         self._sender, self._keeper, self._clock = sender, keeper, clock

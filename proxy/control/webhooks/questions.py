@@ -44,7 +44,7 @@ class _Question:
 
 
 class Questions:
-    """The questions of all routes. `clock` is the wall's."""
+    """The questions of all routes. `clock` is steady."""
 
     def __init__(self, sender: Sender, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
         self._sender, self._clock, self._monotonic = sender, clock, monotonic

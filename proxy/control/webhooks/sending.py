@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +39,10 @@ class Answer:
 
 
 class Sender:
-    """Sends to webhooks, over connections that it keeps. `clock` is the wall's."""
+    """Sends to webhooks, over connections that it keeps. `clock` is the wall's: whoever gets a signature holds it
+    against a clock of their own."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
 
