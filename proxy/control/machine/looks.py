@@ -82,13 +82,17 @@ def _look_baking(plan: Plan, state: State, event: Look, now_s: float) -> Decisio
         return _said(state, event.error)
     recovered = (Record("recovered", "the evidence can be judged again"),) if state.verdict == "Error" else ()
     state = replace(state, verdict="")
-    duration_s = 0.0 if plan.bake is None else plan.bake.duration_s
-    if now_s - state.step_started_s < duration_s:
+    watched_s = now_s - state.step_started_s
+    if plan.bake is not None and watched_s < plan.bake.duration_s:
         return state, recovered
     if verdict.stage != state.stage or not verdict.stage_candidate > 0:
         reason = f"the time of the bake is over: waits for a sample in stage {state.stage}"
         return replace(state, reason=reason), recovered
-    text = f"{state.candidate} serves all traffic, and nothing was found against it in {duration_s:g} s"
+    text = f"{state.candidate} serves all traffic, and nothing was found against it in "
+    if plan.bake is None:
+        text += f"{round(watched_s)} s: the file has no bake any more"
+    else:
+        text += f"{plan.bake.duration_s:g} s"
     after, actions = moves.succeed(state, now_s, CIRCLE, text)
     return after, (*recovered, *actions)
 

@@ -641,3 +641,17 @@ def test_a_contest_without_live_traffic_promotes_nobody() -> None:
     state = play(p, (1, Look(copied)), (60, Look(copied)))
     assert (state.phase, state.weight_ppm) == (Phase.PROGRESSING, 0)
     assert "no step gives the candidate live traffic" in state.reason
+
+
+def test_a_bake_that_is_taken_out_of_the_file_is_not_said_to_be_over() -> None:
+    """The journal would say that a candidate was watched for a time in which nobody has."""
+    _, state = in_phase(Phase.BAKING)
+    since_s = state.step_started_s
+    without = plan(*ONE, digest="without")
+    state = rollout.adopt(without, state, since_s + 20.0)[0]
+    assert state.phase is Phase.BAKING
+    ended, _ = rollout.step(without, state, seen(state.stage), since_s + 21.6)
+    assert ended.phase is Phase.SUCCEEDED
+    assert ended.reason == (
+        "v2 serves all traffic, and nothing was found against it in 22 s: the file has no bake any more"
+    )
