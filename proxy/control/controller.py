@@ -39,7 +39,6 @@ from proxy.control.evidence.tracks import TICK_AFTER_S
 from proxy.control.hindsight.records import Records
 from proxy.control.intent import file as intent
 from proxy.control.intent.source import Source, listed, unwritable
-from proxy.control.machine.state import State
 from proxy.control.machine.verbs import Verb, event_of
 from proxy.control.plane import Plane
 from proxy.control.process.launch import places, restart_needed
@@ -89,7 +88,7 @@ class Controller:
         self._checks.inherit(self._fleet.snapshot)
         self.records = Records(self._keeper)
         self._plane = Plane(self.reader, self._fleet, self._keeper, places(launch), clock, monotonic, self._checks)
-        self._source = Source(launch.config_path, self._keeper, self._standing)
+        self._source = Source(launch.config_path, self._keeper, self._plane.standing)
         self._recovered = False
         self._loaded: Loaded | None = None
         self._first: Loaded | None = None
@@ -219,7 +218,8 @@ class Controller:
             StoreError: a rollout could not be kept; what ran goes on.
         """
         before = self._loaded
-        await self._plane.go_live(loaded)
+        await self._plane.go_live(loaded, self._source.live)
+        self._source.live = loaded.config
         self._loaded, self._loaded_s = loaded, self._clock()
         self._retention.limits = limits_of(loaded.config)
         text = str(reload.plan(before.config, loaded.config)) if before else "loaded"
@@ -269,11 +269,6 @@ class Controller:
             except OSError as error:
                 return self._answer([asdict(unwritable(path, error))])
             return await self._read_again(actor)
-
-    def _standing(self) -> dict[str, State]:
-        """The rollouts that are live, by route; before a configuration is, those that were kept."""
-        known = self._plane.subjects or self._plane.kept
-        return {name: each.state for name, each in known.items() if each.state is not None}
 
     async def _read_again(self, actor: str) -> Json:
         try:

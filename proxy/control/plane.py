@@ -6,7 +6,7 @@ not installed, and the rows that it was lent are given back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -22,14 +22,15 @@ from proxy.control.evidence import glance, holdings, tally
 from proxy.control.evidence.feedback import Desk
 from proxy.control.evidence.isolation import alone
 from proxy.control.evidence.lending import Lending, Loan
+from proxy.control.evidence.memory import Memory
 from proxy.control.evidence.subject import Collected, Subject
 from proxy.control.hindsight import journaling
-from proxy.control.machine import rollout, swaps
+from proxy.control.machine import rollout, swaps, vacancies
 from proxy.control.machine.rollout import Action, Applied, Ask, Checked, Event, Record, Route, State
 from proxy.control.routing import compile as compiler
 from proxy.control.routing.fleet import Fleet
 from proxy.control.storage.errors import StoreError
-from proxy.control.storage.keeper import Keeper, holder, left_by
+from proxy.control.storage.keeper import Keeper, holder
 from proxy.control.storage.keys import Keys
 from proxy.control.storage.store import Kept, Letter
 from proxy.control.views import routes as views
@@ -62,7 +63,7 @@ class Plane:
         self._smokes = Smokes(monotonic)
         self._swapper = Swapper(checks, fleet, reader, clock, monotonic)
         self._loaded: Loaded | None = None
-        self.kept: dict[str, Kept] = {}
+        self._memory = Memory(keeper)
         self._inherited = fleet.snapshot
         self._frozen = True
         self._keys = Keys.inherited(self._inherited)
@@ -78,7 +79,7 @@ class Plane:
             StoreError: the store cannot be read.
         """
         await self._keeper.ask(lambda store: store.take_charge(holder(self._clock())))
-        self.kept = await self._keeper.ask(lambda store: store.rollouts())
+        await self._memory.recover()
         self._keys = await Keys.kept(self._keeper)
         await self.hooks.recover()
         self._frozen = False
@@ -86,21 +87,24 @@ class Plane:
             self._give_back(subject.collected.holdings.loans.values())
         self.subjects = {}
 
-    async def go_live(self, loaded: Loaded) -> bool:
-        """Route by a configuration from now on; whether all workers hold it already.
+    async def go_live(self, loaded: Loaded, before: schema.Config | None = None) -> bool:
+        """Route by a configuration from now on; whether all workers hold it already. `before` is the one that was live
+        last, if any is known.
 
         Raises:
             StoreError: a rollout that it begins or changes cannot be kept; what ran goes on.
         """
-        subjects = [self._subject(loaded.config, route) for route in loaded.config.routes]
+        routes = {route.name for route in loaded.config.routes}
+        subjects = [self._subject(loaded.config, route, routes) for route in loaded.config.routes]
+        plans = [subject.plan for subject in subjects if subject.plan is not None]
+        outdated = self._memory.outdated(loaded.config, before, self.subjects, plans)
         settled: list[tuple[Subject, State | None, Collected]] = []
         try:
             for subject in subjects:
-                state, actions = self._adopted(subject)
+                state, actions = self._adopted(subject, routes)
                 collected = await self._kept_change(subject, state, actions, loaded.digest, always=True)
                 settled.append((subject, state, collected))
-            gone = set(self.subjects) - {subject.name for subject in subjects}
-            await self._forget(gone)
+            await self._memory.forget(outdated, self._clock())
         except StoreError:
             for subject, _, collected in settled:
                 self._give_back(collected.holdings.returned(subject.collected.holdings))
@@ -110,7 +114,8 @@ class Plane:
             raise
         for subject, state, collected in settled:
             self._install(subject, state, collected)
-        for name in gone:
+        self._memory.drop(outdated, self._clock())
+        for name in set(self.subjects) - routes:
             self._leave(self.subjects[name])
         self.subjects = {subject.name: subject for subject in subjects}
         self._loaded = loaded
@@ -220,35 +225,38 @@ class Plane:
             holdings.cut(subject.tracks, subject.collected.holdings.loans, slice_)
         return self._fleet.holds(snapshot.generation)
 
+    def standing(self) -> dict[str, State]:
+        """The rollouts that a file must not do harm to, by route."""
+        return self._memory.standing(self.subjects)
+
     def view(self, subject: Subject) -> views.Json:
         """All that is known of a route, for people and programs."""
         return views.route(subject, self._reader, self._clock()) | {"webhooks": self.hooks.view(subject.route)}
 
     # --- one route
-    def _subject(self, config: schema.Config, route: schema.Route) -> Subject:
+    def _subject(self, config: schema.Config, route: schema.Route, routes: Collection[str]) -> Subject:
         """The route as configured now, with what is known of it from before."""
         new = Subject.of(config, route)
         old = self.subjects.get(route.name)
         if old is not None:
             return replace(old, route=route, plan=new.plan, question=new.question)
-        kept = self.kept.get(route.name)
+        kept = self._memory.known(route.name, new.plan, routes)
+        if new.plan is None:
+            shares = compiler.layout(route, None)
+            new.collected = Collected(holdings=holdings.from_slot(route, shares, self._inherited, self.lending))
         if new.plan is None or kept is None:
-            new.collected = Collected(
-                holdings=holdings.from_slot(route, compiler.layout(route, None), self._inherited, self.lending)
-                if new.plan is None
-                else holdings.Holdings()
-            )
             return new
         new.state, new.kept_verdict = kept.state, kept.verdict
-        where = self._reader.shape.boot, self.lending, self._monotonic(), self._clock()
+        boot = -1 if self.subjects else self._reader.shape.boot  # what was away has no rows any more
+        where = boot, self.lending, self._monotonic(), self._clock()
         new.take_up(kept.evidence, kept.seen, where)
         return new
 
-    def _adopted(self, subject: Subject) -> rollout.Decision | tuple[None, tuple[()]]:
+    def _adopted(self, subject: Subject, routes: Collection[str]) -> rollout.Decision | tuple[None, tuple[()]]:
         if subject.plan is None or self._frozen:
             return None, ()
-        known = subject.state or (kept.state if (kept := self.kept.get(subject.name)) else None)
-        return rollout.adopt(subject.plan, known, self._clock(), subject.away_s)
+        known = subject.state or ((kept := self._memory.known(subject.name, subject.plan, routes)) and kept.state)
+        return vacancies.take_up(subject.plan, known, self._clock(), subject.away_s)
 
     async def _keep_evidence(self, subject: Subject, cursor: int) -> None:
         blob, recording = subject.dump(self._reader), subject.recorder.pending()
@@ -354,7 +362,7 @@ class Plane:
             raise
         seen.kept(changes)
         verdict = None if fresh else basis.verdict if basis else views.kept_verdict(subject)
-        self.kept[subject.name] = Kept(state, blob, int(now_s), verdict)
+        self._memory.keep(subject.name, Kept(state, blob, int(now_s), verdict))
         self._letters += letters
         if not always:
             self._tell()
@@ -373,19 +381,11 @@ class Plane:
         self.hooks.take(self._letters)
         self._letters = []
 
-    async def _forget(self, names: set[str]) -> None:
-        """Routes that are to go. What is decided stays decided if they come back; what was going on does not."""
-        for subject in (self.subjects[name] for name in names):
-            if subject.active and subject.state is not None:
-                await self._keeper.forget(subject.state, self._clock())
-
     def _leave(self, subject: Subject) -> None:
         self._give_back(subject.collected.holdings.loans.values())
         self._smokes.forget(subject.name)
         self._swapper.forget(subject.name)
-        if subject.active:
-            self.kept.pop(subject.name, None)
-            self.kept |= left_by(subject.state, self._clock())
+        self._memory.left(subject.name)
 
     def _give_back(self, loans: Iterable[Loan]) -> None:
         for loan in loans:

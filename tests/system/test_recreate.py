@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -292,3 +294,70 @@ async def test_a_bake_without_news_ends_well_and_its_old_version_gets_nobody(tmp
                 assert steady.versions["v1"] == served
     assert slot.orders == ["stop v1", "start v2"]
     assert set(steady.statuses) == {200}
+
+
+async def refusal(system: Understudy, said: str) -> str:
+    """What the file was refused for, once it was for this."""
+
+    def told() -> str:
+        error = system.get("/status")["config"]["lastError"]
+        message = str(error["problems"][0]["message"]) if error else ""
+        return message if said in message else ""
+
+    return str(await asyncio.to_thread(wait_for, f"the refusal: {said}", told))
+
+
+def standing(system: Understudy) -> list[tuple[str, str]]:
+    """Each route, and where its rollout stands."""
+    return [(route["name"], route["phase"]) for route in system.get("/status")["routes"]]
+
+
+def renamed(config: dict[str, Any], name: str, *versions: str, **route: Any) -> dict[str, Any]:
+    """The file with its route under another name, with these versions of which none is a candidate."""
+    refs = [{"name": version, "role": "stable"} for version in versions]
+    return {**config, "routes": [{"name": name, "backendRefs": refs, **route}]}
+
+
+@asynccontextmanager
+async def swap(folder: Path, load_s: float) -> AsyncIterator[tuple[Understudy, OneSlot, Steady]]:
+    """A swap from v1 to v2 under load, from its beginning."""
+    with OneSlot(load_s) as slot, Receiver() as receiver:
+        receiver.acts["/swap"] = slot.told
+        with understudy(folder, swapping(slot, receiver.url("/swap"))) as system:
+            async with Steady(system.port, 20.0) as steady:
+                yield system, slot, steady
+
+
+AWAY = {"match": [{"path": {"prefix": "/away"}}]}
+
+
+async def test_a_route_is_not_renamed_to_what_is_stopped(tmp_path: Path) -> None:
+    """If this fails, a rename after a swap sends every client to the version that was stopped."""
+    async with swap(tmp_path, 0.3) as (system, slot, steady):
+        await phase(system, "Succeeded")
+        before = system.config
+        system.write(renamed(before, "zz", "v1"))
+        assert "v1 is stopped, and v2 has its place, by the rollout of route m" in await refusal(system, "route zz")
+        await serves(steady, "v2", 20)
+        system.write({**before, "routes": [{**before["routes"][0], "name": "zz"}]})
+        await asyncio.to_thread(wait_for, "the new name", lambda: standing(system) == [("zz", "Succeeded")])
+        system.write(renamed(before, "away", "v2", **AWAY))
+        await asyncio.to_thread(wait_for, "the route to leave", lambda: steady.statuses[404] > 0)
+    assert slot.orders == ["stop v1", "start v2"], "the rollout was not begun anew"
+    assert set(steady.statuses) == {200, 404}
+
+
+async def test_a_route_is_not_taken_away_in_the_middle_of_a_swap(tmp_path: Path) -> None:
+    """If this fails, an edit at the wrong moment leaves a route with no version that runs, and nobody starts one."""
+    async with swap(tmp_path, 3.0) as (system, slot, steady):
+        await asyncio.to_thread(wait_for, "the order to start", lambda: "start v2" in slot.orders)
+        before = system.config
+        system.write(renamed(before, "away", "v2", **AWAY))
+        assert "route m is gone or has another name" in await refusal(system, "in the middle of a replacement")
+        system.write(renamed(before, "m", "v1"))
+        await refusal(system, "endpoints of v1 are stopped")
+        await phase(system, "Succeeded")
+        await serves(steady, "v2", 20)
+    assert slot.orders == ["stop v1", "start v2"]
+    assert set(steady.statuses) == {200}
+    assert not steady.lost

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from config import loader
+from config import loader, schema
 from config.loader import Loaded
 from config.values.problems import ConfigError, Problem
 from proxy.control.intent import vacated
@@ -19,10 +19,15 @@ Json = dict[str, Any]
 
 
 class Source:
-    """The file, texts in place of it, and what was live last. `states` are the rollouts that are live."""
+    """The file, texts in place of it, and what was live last.
+
+    `states` are the rollouts that a file must not do harm to. `live` is the configuration that is live, or was last;
+    whoever makes one live sets it.
+    """
 
     def __init__(self, path: str, keeper: Keeper, states: Callable[[], Mapping[str, State]]) -> None:
         self._path, self._keeper, self._states = path, keeper, states
+        self.live: schema.Config | None = None
 
     async def file(self) -> Loaded:
         """The file.
@@ -53,6 +58,7 @@ class Source:
         """What to begin with: the file, or what was live last if the file has problems, which `refused` is told. An
         edit that was refused stays refused."""
         last = await self._last()
+        self.live = self.live or (last.config if last else None)
         try:
             loaded = await asyncio.to_thread(loader.load, self._path)
             if last is None or last.digest == loaded.digest:
@@ -69,9 +75,8 @@ class Source:
         except (StoreError, ConfigError):
             return None
 
-    @staticmethod
-    def _fitting(loaded: Loaded, states: Mapping[str, State]) -> Loaded:
-        found = tuple(vacated.findings(loaded.config, states))
+    def _fitting(self, loaded: Loaded, states: Mapping[str, State]) -> Loaded:
+        found = tuple(vacated.findings(loaded.config, states, self.live))
         if found:
             raise loader.refusal(loaded, found)
         return loaded

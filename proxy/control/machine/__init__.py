@@ -6,6 +6,6 @@
 for. Behind the table: `looks` (at the evidence), `orders` (of operators, workers and checks) and `adopting` (what a
 reload or a start makes of the state that was kept), all of them made of `moves`. `race` is about several candidates,
 `latches` about versions that stay out, `swaps` about one version in the place of another, `rolls` with `places` about
-endpoint by endpoint, `gates` about where webhooks have a say, `verbs` about what an operator may say. `state_codec`
-writes a state down.
+endpoint by endpoint, `vacancies` about what was stopped and routes that go or are renamed, `gates` about where webhooks
+have a say, `verbs` about what an operator may say. `state_codec` writes a state down.
 """
