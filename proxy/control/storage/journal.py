@@ -18,6 +18,9 @@ from proxy.control.storage.tables import CONFIGS, JOURNAL, VERDICTS
 
 _MOST_ID: Final = 2**31 - 1
 """As the databases count."""
+_DECISIONS: Final = ("step", "promote", "succeeded", "abort", "failed", "drop", "inconclusive")
+"""Kinds of entries by which a rollout goes on, ends, or loses a candidate. From the verdict that stood when others were
+written, as of an edit of the file, nothing followed."""
 _PAGE: Final = 1000
 """Entries that are read at once while a chain is followed."""
 
@@ -74,10 +77,12 @@ async def page_after(db: AsyncConnection, instance: str, after: int, limit: int)
 
 
 async def decision(db: AsyncConnection, instance: str, route: str, entry_id: int | None) -> Decision | None:
-    """An entry of a route with what stood behind it; without an id the last one that has a verdict."""
+    """An entry of a route with what stood behind it; without an id the last one that decided something by a verdict, or
+    where none did the last that has one."""
     query = _linked().where(JOURNAL.c.instance == instance, JOURNAL.c.route == route)
     if entry_id is None:
-        query = query.where(JOURNAL.c.verdict_id.is_not(None)).order_by(JOURNAL.c.id.desc()).limit(1)
+        decided_first = JOURNAL.c.kind.in_(_DECISIONS).desc(), JOURNAL.c.id.desc()
+        query = query.where(JOURNAL.c.verdict_id.is_not(None)).order_by(*decided_first).limit(1)
     else:
         query = query.where(JOURNAL.c.id == min(entry_id, _MOST_ID))
     row = (await db.execute(query.add_columns(VERDICTS.c.evidence.label("dump")))).one_or_none()

@@ -233,7 +233,7 @@ class Store:
             return await journal.page_after(db, self._instance, after, limit)
 
     async def decision(self, route: str, entry_id: int | None) -> Decision | None:
-        """An entry of a route with what stood behind it; without an id the last one that has a verdict."""
+        """An entry of a route with what stood behind it; without an id the last that decided something by a verdict."""
         async with self._read() as db:
             return await journal.decision(db, self._instance, route, entry_id)
 

@@ -85,6 +85,32 @@ async def test_a_transition_is_there_after_reopening(place: Place) -> None:
     await again.close()
 
 
+async def test_the_last_decision_is_one_that_decided_something(store: Store) -> None:
+    """If broken, `understudy why` shows an edit of the file in place of the promotion before it, with what was still
+    missing for one at that moment."""
+
+    async def told(kind: str, *, effect: float) -> Entry:
+        made = replace(entry(kind), kind=kind)
+        return (await store.transition(STATE, None, 0, basis(effect=effect), [made]))[0]
+
+    progress = await told("progress", effect=0.01)
+    only = await store.decision("fraud", None)
+    assert only is not None
+    assert only.entry == progress, "where nothing was decided, what there is"
+    promoted = await told("promote", effect=0.02)
+    later = [await told(kind, effect=0.03) for kind in ("plan", "pause", "resume", "recovered", "swap", "confirmed")]
+    last = await store.decision("fraud", None)
+    assert last is not None
+    assert (last.entry, last.verdict) == (promoted, {"effect": 0.02})
+    asked = await store.decision("fraud", later[0].id)
+    assert asked is not None
+    assert asked.entry == later[0], "who asks for it is shown it"
+    aborted = await told("abort", effect=0.04)
+    again = await store.decision("fraud", None)
+    assert again is not None
+    assert again.entry == aborted
+
+
 async def test_answers_that_were_heard_of_are_kept_with_the_evidence(place: Place) -> None:
     """If broken, a truth counts again after a restart, or evidence lacks one that is called a duplicate."""
     store = await Store.open(place.url)
