@@ -247,15 +247,15 @@ class Plane:
         if new.plan is None or kept is None:
             return new
         new.state, new.kept_verdict = kept.state, kept.verdict
-        boot = -1 if self.subjects else self._reader.shape.boot  # what was away has no rows any more
-        where = boot, self.lending, self._monotonic(), self._clock()
-        new.take_up(kept.evidence, kept.seen, where)
+        where = -1 if self.subjects else self._reader.shape.boot, self.lending, self._monotonic(), self._clock()
+        new.take_up(kept.evidence, kept.seen, where)  # what was away has no rows any more
         return new
 
     def _adopted(self, subject: Subject, routes: Collection[str]) -> rollout.Decision | tuple[None, tuple[()]]:
         if subject.plan is None or self._frozen:
             return None, ()
-        known = subject.state or ((kept := self._memory.known(subject.name, subject.plan, routes)) and kept.state)
+        kept = None if subject.state else self._memory.known(subject.name, subject.plan, routes)
+        known = kept.state if kept else subject.state
         return vacancies.take_up(subject.plan, known, self._clock(), subject.away_s)
 
     async def _keep_evidence(self, subject: Subject, cursor: int) -> None:
