@@ -39,6 +39,8 @@ MOST_PENDING: Final = 3600
 alone."""
 _WHOLE: Final = float(1 << 53)
 _LEVEL: Final = 6
+_HEAD_BYTES: Final = 3
+"""What stands before the slices of a row: that it is an array, and of how many."""
 
 Sparse = tuple[int, list[int], list[int | float]]
 """Length, distances between the places that are not zero, what is there."""
@@ -176,7 +178,10 @@ class Recorder:
         return Recording(tuple(rows), self._open_ids if closed else ())
 
     def kept(self, ids: Sequence[int]) -> None:
-        """The rows of what was pending are in the store, with these ids."""
+        """The rows of what was pending are in the store, with these ids. Where nothing was, nothing has changed: the
+        rows that are open yet keep their ids, by which they are replaced."""
+        if not self._new:
+            return
         self._open_ids = (*self._left_ids, *ids[-1:]) if self._left else ()
         self._open, self._new = self._left, []
         self._packed.clear()
@@ -201,6 +206,18 @@ def decode(data: bytes) -> Iterator[Looked]:
         raise ValueError(f"recorded slices cannot be read: {error}") from error
     for kept in found:
         yield Looked(_revived(kept), kept.read_s)
+
+
+def is_within(row: Row, later: Row) -> bool:
+    """Whether all slices of a row are in one that was kept later, byte for byte."""
+    if (row.stage, row.weight_ppm, row.mirrored) != (later.stage, later.weight_ppm, later.mirrored):
+        return False
+    if row.count >= later.count or row.first_s < later.first_s or row.last_s > later.last_s:
+        return False  # told without looking inside
+    try:
+        return zlib.decompress(row.data)[_HEAD_BYTES:] in zlib.decompress(later.data)[_HEAD_BYTES:]
+    except zlib.error:
+        return False  # whoever decodes it says so
 
 
 def _chunks(coded: Sequence[_Coded]) -> Iterator[list[_Coded]]:

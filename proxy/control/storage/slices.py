@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from proxy.control.storage.recording import Recording, Row
+from proxy.control.storage.recording import TOGETHER, Recording, Row, is_within
 from proxy.control.storage.tables import ROLLOUTS, SLICES
 
 _MOST_ID: Final = 2**31 - 1
@@ -61,7 +62,28 @@ async def runs(db: AsyncConnection, instance: str, route: str) -> list[Run]:
 async def page(
     db: AsyncConnection, instance: str, route: str, run: int, after: int, limit: int
 ) -> list[tuple[int, Row]]:
-    """Up to `limit` rows of a run with their ids, in order, those above `after`."""
+    """Up to `limit` rows of a run with their ids, in order, those above `after`; fewer only where there are no more.
+
+    Earlier builds could leave a row behind that a later one was to replace: what is in a later row is not told twice.
+    """
+    found: list[tuple[int, Row]] = []
+    while len(found) < limit:
+        rows = await _rows(db, instance, route, run, after, limit + TOGETHER)
+        found += [(id_, row) for n, (id_, row) in enumerate(rows[:limit]) if not _is_told_later(n, rows)]
+        if len(rows) <= limit:
+            break
+        after = rows[limit - 1][0]
+    return found[:limit]
+
+
+def _is_told_later(n: int, rows: Sequence[tuple[int, Row]]) -> bool:
+    """A row is put together with those of its minute: not more than that many come in between."""
+    return any(is_within(rows[n][1], later) for _, later in rows[n + 1 : n + 1 + TOGETHER])
+
+
+async def _rows(
+    db: AsyncConnection, instance: str, route: str, run: int, after: int, limit: int
+) -> list[tuple[int, Row]]:
     of_run = SLICES.c.instance == instance, SLICES.c.route == route, SLICES.c.run == min(run, _MOST_ID)
     query = select(SLICES).where(*of_run, SLICES.c.id > min(after, _MOST_ID)).order_by(SLICES.c.id).limit(limit)
     return [

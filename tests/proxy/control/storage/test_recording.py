@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis.plan import Gate, Plan
 from analysis.summaries import ArmTruths, Cut, GroupCounts, Moments, PairCounts, Repeats, Slice, SoFar, TruthCounts
@@ -81,25 +83,25 @@ class Rows:
 
 def test_what_comes_back_is_what_was_judged() -> None:
     """If broken, a backtest is of other evidence than the rollout was."""
-    given = rich(25)
+    made = rich(25)
     recorder, rows = Recorder(), Rows()
-    for slice_ in given:
+    for slice_ in made:
         recorder.add(slice_, slice_.at_s + 1.06)
         pending = recorder.pending()
         assert pending is not None
         recorder.kept(rows.take(pending))
-    assert len(rows.slices()) == len(given)
-    for one, other in zip(given, rows.slices(), strict=True):
+    assert len(rows.slices()) == len(made)
+    for one, other in zip(made, rows.slices(), strict=True):
         assert same(one, other)
     plan = Plan((Gate("e", "errors", margin_absolute=0.05), Gate("l", "category", "label", margin_absolute=0.1),
                  Gate("p", "latency", quantile=0.9, margin_relative=0.2), Gate("n", "number", "score", margin_sd=0.2),
                  Gate("d", "pair", "label", margin_absolute=0.1)), block_s=5.0)  # fmt: skip
     first, second = Judge(plan), Judge(plan)
-    for one, other in zip(given, rows.slices(), strict=True):
+    for one, other in zip(made, rows.slices(), strict=True):
         first.observe(one)
         second.observe(other)
     assert first.dump() == second.dump()
-    assert [looked.read_s for looked in decode(rows.rows[1].data)] == [given[0].at_s + 1.06]
+    assert [looked.read_s for looked in decode(rows.rows[1].data)] == [made[0].at_s + 1.06]
 
 
 @pytest.mark.parametrize("fails", [(), (3, 4, 70), (59, 60, 61, 119, 120)])
@@ -119,6 +121,29 @@ def test_rows_are_put_together_and_none_is_lost(fails: tuple[int, ...]) -> None:
     assert {(stage, weight) for stage, weight, _ in shapes[3:]} == {(2, 100_000)}
     assert len(rows.rows) == 3 + 20
     assert all(row.first_s <= row.last_s for row in rows.rows.values())
+
+
+TICKS = st.lists(st.tuples(st.sampled_from([0, 0, 1, 1, 1, 2, 5, 70]), st.booleans(), st.integers(0, 9)), max_size=90)
+"""Of each tick: how many slices have closed, whether the store takes them, and 0 where a new stage begins."""
+
+
+@settings(deadline=None)
+@given(TICKS)
+def test_each_slice_is_kept_once_and_in_order_whatever_a_tick_finds(ticks: list[tuple[int, bool, int]]) -> None:
+    """If broken, a tick in which nothing has closed leaves a row behind, and a backtest runs its slices twice."""
+    recorder, rows, second, stage = Recorder(), Rows(), 0, 1
+    for closed, works, change in ticks:
+        stage += change == 0
+        for _ in range(closed):
+            recorder.add(look(arm(5), arm(1), stage=stage, at_s=float(second), share=0.05), second + 1.0)
+            second += 1
+        pending = recorder.pending()
+        if works:
+            recorder.kept([] if pending is None else rows.take(pending))
+    if (pending := recorder.pending()) is not None:
+        recorder.kept(rows.take(pending))
+    assert [slice_.at_s for slice_ in rows.slices()] == [float(each) for each in range(second)]
+    assert sum(row.count for row in rows.rows.values()) == second
 
 
 def test_a_store_that_is_away_costs_bounded_memory() -> None:
