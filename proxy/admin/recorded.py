@@ -24,6 +24,9 @@ class Verified(Document):
     reason: str
     removed_through: Count
     """The last entry that retention took away, for which a checkpoint stands; 0 for none."""
+    begun_anew: Count
+    """The last entry that says that the store's file was removed, replaced or damaged and that entries before it are
+    missing, of which nothing can be said; 0 for none."""
 
 
 class Run(Document):

@@ -126,5 +126,8 @@ def verified(answer: Json) -> RenderableType:
     lines = [Text(f"the journal holds: {answer['entries']:,} entries, {answer['first']} to {answer['last']}", "green")]
     if answer["removedThrough"]:
         lines.append(Text(f"entries up to {answer['removedThrough']} were taken away by retention, and signed off"))
+    if answer["begunAnew"]:
+        said = f"entry {answer['begunAnew']} says what became of the store's file, and which entries are missing"
+        lines.append(Text(said, "bold yellow"))
     lines.append(Text(f"head: {answer['head']} (keep it elsewhere: `--expect` finds it later, or says so)"))
     return Group(*lines)

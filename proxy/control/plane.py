@@ -18,7 +18,7 @@ from config.loader import Loaded
 from proxy.control.endpoints.health import Checks
 from proxy.control.endpoints.smoke import Smokes
 from proxy.control.endpoints.swapping import Swapper
-from proxy.control.evidence import glance, holdings, tally
+from proxy.control.evidence import glance, holdings, keeping, retiring
 from proxy.control.evidence.feedback import Desk
 from proxy.control.evidence.isolation import alone
 from proxy.control.evidence.lending import Lending, Loan
@@ -29,6 +29,7 @@ from proxy.control.machine import rollout, swaps, vacancies
 from proxy.control.machine.rollout import Action, Applied, Ask, Checked, Event, Record, Route, State
 from proxy.control.routing import compile as compiler
 from proxy.control.routing.fleet import Fleet
+from proxy.control.storage.carrying import Live
 from proxy.control.storage.errors import StoreError
 from proxy.control.storage.keeper import Keeper, holder
 from proxy.control.storage.keys import Keys
@@ -82,6 +83,7 @@ class Plane:
         await self._memory.recover()
         self._keys = await Keys.kept(self._keeper)
         await self.hooks.recover()
+        self._keeper.follow(self)
         self._frozen = False
         for subject in self.subjects.values():
             self._give_back(subject.collected.holdings.loans.values())
@@ -129,11 +131,12 @@ class Plane:
 
     async def tick(self) -> None:
         """Take in what has closed, and let every rollout step on it."""
+        await self._keeper.look()
         now_s = self._monotonic()
         for subject in self.subjects.values():
             with alone(subject):
                 subject.read(self._reader, now_s, self._clock())
-        self._sweep(now_s)
+        retiring.retire(self.lending, self._reader, self.subjects, self.retired, now_s)
         for subject in [each for each in self.subjects.values() if self._frozen or not each.active]:
             self._smokes.forget(subject.name)
         going = (each for each in self.subjects.values() if each.active and not self._frozen)
@@ -156,7 +159,7 @@ class Plane:
         rerouted_s: float | None = None
         for subject in subjects:
             with alone(subject):
-                await self._keep_evidence(subject, cursor)
+                await keeping.keep(self._keeper, subject, self._reader, cursor)
                 looked_s = self._monotonic()
                 if await self._look(subject, now_s) and rerouted_s is None:
                     rerouted_s = looked_s
@@ -233,6 +236,19 @@ class Plane:
         """All that is known of a route, for people and programs."""
         return views.route(subject, self._reader, self._clock()) | {"webhooks": self.hooks.view(subject.route)}
 
+    def begin_anew(self) -> None:
+        """The store is another one: nothing of what goes on is there."""
+        keeping.begin_anew(self.subjects.values())
+
+    def live(self) -> Live:
+        """All that goes on."""
+        config = (self._loaded.text, self._loaded.digest) if self._loaded else None
+        rollouts, letters = (
+            keeping.carried(self.subjects, self._memory.kept, self._reader),
+            self.hooks.untold + self._letters,
+        )
+        return Live(self._clock(), rollouts, letters, self._fleet.generation, self._keys.named, config)
+
     # --- one route
     def _subject(self, config: schema.Config, route: schema.Route, routes: Collection[str]) -> Subject:
         """The route as configured now, with what is known of it from before."""
@@ -257,15 +273,6 @@ class Plane:
         kept = None if subject.state else self._memory.known(subject.name, subject.plan, routes)
         known = kept.state if kept else subject.state
         return vacancies.take_up(subject.plan, known, self._clock(), subject.away_s)
-
-    async def _keep_evidence(self, subject: Subject, cursor: int) -> None:
-        blob, recording = subject.dump(self._reader), subject.recorder.pending()
-        seen = subject.collected.truths.seen
-        changes = seen.changes()
-        ids = await self._keeper.ask(lambda store: store.keep_evidence(subject.name, blob, cursor, changes, recording))
-        if ids is not None:
-            seen.kept(changes)
-            subject.recorder.kept(ids)
 
     async def _look(self, subject: Subject, now_s: float) -> bool:
         rerouted = False
@@ -390,11 +397,3 @@ class Plane:
     def _give_back(self, loans: Iterable[Loan]) -> None:
         for loan in loans:
             self.lending.give_back(loan, self._monotonic())
-
-    def _sweep(self, now_s: float) -> None:
-        for loan in self.lending.sweep(now_s, lambda loan: tally.row_totals(self._reader, loan).in_flight > 0):
-            counted = tally.read(self._reader, loan)
-            arm = (loan.route, loan.backend, loan.role)
-            self.retired[arm] = tally.add_totals(self.retired.get(arm, tally.NO_TOTALS), counted.totals)
-            if loan.route in self.subjects:
-                self.subjects[loan.route].forget_row(loan, counted)

@@ -215,6 +215,7 @@ def test_a_broken_journal_is_an_exit_status(admin):
     fine = run("journal", "verify", "--admin", admin, "--expect", "01234567")
     assert (fine.exit_code, "the journal holds: 5 entries, 46 to 50" in fine.output) == (0, True)
     assert "entries up to 45 were taken away by retention" in fine.output
+    assert "entry 48 says what became of the store's file" in fine.output
     broken = run("journal", "verify", "--admin", admin, "--expect", "ffffffff")
     assert (broken.exit_code, "broken at entry 50: no entry has the hash" in broken.output) == (1, True)
     assert run("journal", "verify", "--admin", admin, "--expect", "not-hex").exit_code == 1

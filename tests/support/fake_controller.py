@@ -190,8 +190,9 @@ class FakeController:
 
     async def verify(self, expected: str) -> dict[str, Any]:
         holds = not expected or "0123456789abcdef".startswith(expected)
+        reason = "" if holds else f"no entry has the hash {expected}"
         return {"holds": holds, "entries": 5, "first": 46, "last": 50, "head": "ab" * 32, "broken": 0 if holds else 50,
-                "reason": "" if holds else f"no entry has the hash {expected}", "removedThrough": 45}  # fmt: skip
+                "reason": reason, "removedThrough": 45, "begunAnew": 48}  # fmt: skip
 
     async def recordings(self, name: str) -> list[dict[str, Any]]:
         return [{"run": 46, "firstAt": STARTED_S, "lastAt": STARTED_S + 59, "slices": 60, "bytes": 1000,

@@ -190,6 +190,64 @@ async def test_a_damaged_store_and_its_backup(tmp_path):
             }
 
 
+def take_away(system) -> None:
+    for file in system.folder.glob("understudy.db*"):
+        file.unlink()
+
+
+def put_a_backup_there(system) -> None:
+    path, backup = system.folder / "understudy.db", system.folder / "backup.db"
+    with contextlib.closing(sqlite3.connect(path)) as db, contextlib.closing(sqlite3.connect(backup)) as other:
+        db.backup(other)
+    assert fetch(f"{system.admin}/api/v1/routes/m/pause", "POST", b"{}")[0] == 200  # the backup does not have it
+    backup.replace(path)
+
+
+@pytest.mark.parametrize("lose", [take_away, put_a_backup_there])
+async def test_a_store_that_is_taken_away_while_it_is_used(tmp_path, lose):
+    """If this fails, an abort after somebody removed or replaced the file is lost with the next restart, and a bad
+    version has users again."""
+    with models("v1", "v2") as (v1, v2):
+        config = canary(v1, v2, [{"setWeight": 30}, {"analysis": {"minSamples": 1_000_000}}], METRICS)
+        with understudy(tmp_path, config) as system:
+            async with Load(system.port, rate=100) as load:
+                await asyncio.to_thread(wait_for, "evidence", lambda: system.route()["phase"] == "Progressing")
+                await asyncio.to_thread(lose, system)
+                before = system.route()
+                said = await asyncio.to_thread(
+                    wait_for,
+                    "another store",
+                    lambda: [e for e in journal(system) if e["kind"] == "store"],
+                )
+                assert "the store fails: traffic flows on, rollouts stand still" in system.log.read_text()
+                after = system.route()
+                for fact in ("phase", "step", "stage", "weight", "startedAt"):
+                    assert after[fact] == before[fact]
+                status, _ = await asyncio.to_thread(fetch, f"{system.admin}/api/v1/routes/m/abort", "POST", b"{}")
+                assert status == 200
+                (controller,) = system.pids("controller")
+                system.kill("controller")
+                await asyncio.to_thread(
+                    wait_for, "another controller", lambda: system.pids("controller") not in ([], [controller])
+                )
+                await asyncio.to_thread(wait_for, "the status", lambda: fetched(system))
+                await asyncio.to_thread(wait_for, "the rollout", lambda: system.route())
+            route = system.route()
+            assert (route["phase"], route["weight"], route["startedAt"]) == ("Aborted", 0, before["startedAt"])
+            assert (load.tally.failed, load.tally.broken) == (0, 0), load.tally.problems
+            assert system.get("/status")["store"]["error"] is None
+            verified = system.get("/journal/verify")
+            assert (verified["holds"], verified["begunAnew"]) == (True, said[0]["id"]), verified
+            tally = await Load(system.port).send(200)
+            assert set(tally.backends) == {"v1"}
+
+
+def journal(system):
+    """Its entries; none where it cannot be read in this moment."""
+    status, body = fetch(f"{system.admin}/api/v1/journal")
+    return body["entries"] if status == 200 else []
+
+
 def fetched(system):
     """The status, None while the controller is away."""
     status, body = fetch(f"{system.admin}/api/v1/status", timeout_s=5)

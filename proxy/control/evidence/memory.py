@@ -40,6 +40,11 @@ class Memory:
         """
         self._kept = await self._keeper.ask(lambda store: store.rollouts())
 
+    @property
+    def kept(self) -> Mapping[str, Kept]:
+        """What the store has, by route."""
+        return self._kept
+
     def keep(self, route: str, kept: Kept) -> None:
         """What the store has from now on."""
         self._kept[route] = kept

@@ -41,7 +41,8 @@ class Records:
     async def verify(self, expected: str) -> Json:
         """Whether the chain of the journal holds, and names the first entry that breaks it."""
         found = asdict(await self._keeper.ask(lambda store: store.verify(expected)))
-        return {"holds": not found["broken"], "removedThrough": found.pop("removed_through"), **found}
+        gone = {"removedThrough": found.pop("removed_through"), "begunAnew": found.pop("begun_anew")}
+        return {"holds": not found["broken"], **gone, **found}
 
     async def recordings(self, route: str) -> list[Json]:
         """The rollouts of a route of which slices are kept, the oldest first, with what was decided in each."""

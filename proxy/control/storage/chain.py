@@ -23,6 +23,8 @@ GENESIS: Final = ""
 """What comes before the first entry."""
 CHECKPOINT: Final = "checkpoint"
 """The kind of an entry that stands for entries which retention took away."""
+ANEW: Final = "store"
+"""The kind of an entry that says what became of the database's file, and whether entries before it are missing."""
 _CONTENT_VERSION: Final = 1
 
 
@@ -56,6 +58,9 @@ class Verified:
     reason: str = ""
     removed_through: int = 0
     """The last entry that retention took away, for which a checkpoint stands; 0 for none."""
+    begun_anew: int = 0
+    """The last entry that says that the database's file was removed or replaced, and that entries before it are
+    missing: nothing shows what they said; 0 for none."""
 
 
 def content(link: Link) -> bytes:
@@ -104,6 +109,7 @@ class Verifier:
     last: int = 0
     broken: int = 0
     reason: str = ""
+    anew: int = 0
     _hashes: set[str] = field(default_factory=set)
 
     @classmethod
@@ -126,13 +132,16 @@ class Verifier:
             self.reason = "its content was changed, or an entry before it was removed or put in"
         elif found != link.evidence:
             self.broken, self.reason = link.id, "the verdict or the evidence that it was decided on is another one"
+        if link.kind == ANEW and link.details.get("missing"):
+            self.anew = link.id
         self.before = link.hash
         self._hashes.add(link.hash)
 
     def verified(self, expected: str = "") -> Verified:
         """What was found. `expected` is a hash that somebody kept: an entry with it, or one that begins so, must be
         there."""
-        if not self.broken and expected and not any(each.startswith(expected) for each in self._hashes):
-            reason = f"no entry has the hash {expected}: the journal was written anew, or its end was cut off"
-            return Verified(self.seen, self.first, self.last, self.before, self.last, reason, self.through)
-        return Verified(self.seen, self.first, self.last, self.before, self.broken, self.reason, self.through)
+        broken, reason = self.broken, self.reason
+        if not broken and expected and not any(each.startswith(expected) for each in self._hashes):
+            why = f"entry {self.anew} says which are missing" if self.anew else "the journal was written anew"
+            broken, reason = self.last, f"no entry has the hash {expected}: {why}, or its end was cut off"
+        return Verified(self.seen, self.first, self.last, self.before, broken, reason, self.through, self.anew)

@@ -13,6 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 from sqlalchemy import URL, event, text
@@ -20,6 +21,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from proxy.control.storage.files import Files
 
 BUSY_TIMEOUT_S: Final = 5.0
 """How long to wait for another process that writes to the same place (a backup, a person with `sqlite3`)."""
@@ -56,6 +59,9 @@ _REMEDIES: Final = (
 )
 
 
+_DAMAGED: Final = ("malformed", "not a database")
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """Where a store is. `place` names it in messages, without a password."""
@@ -65,6 +71,8 @@ class Database:
     is_sqlite: bool
     errors: tuple[type[Exception], ...] = (DBAPIError, sqlite3.Error, OSError)
     """What it raises where it cannot be reached, read or written."""
+    files: Files | None = None
+    """Of a SQLite database."""
 
     def insert(self, table: Any) -> Any:
         """An INSERT that knows ON CONFLICT."""
@@ -81,6 +89,20 @@ class Database:
         if self.is_sqlite:
             with contextlib.suppress(OSError):  # whoever opens it says so, with the remedy
                 os.close(os.open(self.place, os.O_CREAT | os.O_WRONLY, 0o600))
+
+    async def lost(self) -> str:
+        """What became of the files since they were opened, "" where they are there. PostgreSQL sees to its own."""
+        return "" if self.files is None else await self.files.look()
+
+    def damaged(self, said: str) -> bool:
+        """Whether an error says that what is read is no database any more."""
+        return self.is_sqlite and any(sign in said for sign in _DAMAGED)
+
+    async def close(self, gone: bool = False) -> None:
+        """Let go of it. `gone`: its files are not there any more, and another takes their place."""
+        await self.engine.dispose()
+        if self.files is not None:
+            await self.files.leave() if gone else self.files.close()
 
     async def enter(self, db: AsyncConnection, name: str) -> None:
         """Let one transaction at a time write under a name. SQLite has one writer at a time anyway."""
@@ -169,7 +191,8 @@ def connect(url: str) -> Database:
     """
     scheme, slashes, path = url.partition(":///")
     if scheme == "sqlite" and slashes and path and path != ":memory:":
-        return Database(_sqlite(Path(path)), path, True)
+        files = Files(path)
+        return Database(_sqlite(Path(path), files), path, True, files=files)
     if url.partition("://")[0] in _POSTGRES:
         return _postgresql(url)
     raise ValueError(
@@ -183,9 +206,10 @@ def remedy(said: str) -> str:
     return next((remedy for sign, remedy in _REMEDIES if sign in said), "check the database and its disk")
 
 
-def _sqlite(path: Path) -> AsyncEngine:
+def _sqlite(path: Path, files: Files) -> AsyncEngine:
     engine = create_async_engine(
-        URL.create("sqlite+aiosqlite", database=str(path)),
+        # A file that was removed meanwhile is not made by whatever connection happens to be opened next.
+        URL.create("sqlite+aiosqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"}),
         connect_args={"timeout": BUSY_TIMEOUT_S},
         pool_size=2,
         json_serializer=_encoded,
@@ -193,6 +217,8 @@ def _sqlite(path: Path) -> AsyncEngine:
     )
     event.listen(engine.sync_engine, "connect", _connected)
     event.listen(engine.sync_engine, "begin", _begun)
+    event.listen(engine.sync_engine, "connect", lambda *_: files.connected())
+    event.listen(engine.sync_engine, "close", lambda *_: files.disconnected())
     return engine
 
 

@@ -36,14 +36,29 @@ async def keep_basis(db: AsyncConnection, instance: str, route: str, at_s: float
     return int(key[0])
 
 
-async def append(db: AsyncConnection, instance: str, entries: Sequence[Entry], verdict_id: int | None) -> list[Entry]:
-    """Add entries to the chain, in order; answers them as they are kept."""
+async def last(db: AsyncConnection, instance: str) -> tuple[int, str]:
+    """Id and hash of the last entry; of none 0 and GENESIS."""
+    query = select(JOURNAL.c.id, JOURNAL.c.hash).where(JOURNAL.c.instance == instance)
+    row = (await db.execute(query.order_by(JOURNAL.c.id.desc()).limit(1))).one_or_none()
+    return (0, GENESIS) if row is None else (row.id, row.hash)
+
+
+async def has(db: AsyncConnection, instance: str, hash_: str) -> bool:
+    """Whether there is an entry with a hash."""
+    query = select(JOURNAL.c.id).where(JOURNAL.c.instance == instance, JOURNAL.c.hash == hash_).limit(1)
+    return (await db.execute(query)).scalar_one_or_none() is not None
+
+
+async def append(
+    db: AsyncConnection, instance: str, entries: Sequence[Entry], verdict_id: int | None, first_id: int | None = None
+) -> list[Entry]:
+    """Add entries to the chain, in order; answers them as they are kept. The first one gets `first_id`, if one is
+    given, which is above all that there are."""
     if not entries:
         return []
-    last = select(JOURNAL.c.hash).where(JOURNAL.c.instance == instance).order_by(JOURNAL.c.id.desc()).limit(1)
-    before = (await db.execute(last)).scalar_one_or_none() or GENESIS
+    _, before = await last(db, instance)
     evidence = "" if verdict_id is None else await _digest(db, verdict_id)
-    kept = []
+    kept: list[Entry] = []
     for entry in entries:
         link = Link(0, instance, entry.at_s, entry.route, entry.kind, _clean(entry.actor), _clean(entry.text),
                     entry.details, entry.config, evidence)  # fmt: skip
@@ -51,7 +66,7 @@ async def append(db: AsyncConnection, instance: str, entries: Sequence[Entry], v
         values = {
             "instance": instance, "at_s": link.at_s, "route": link.route, "kind": link.kind, "actor": link.actor,
             "text": link.text, "details": dict(link.details), "config": link.config, "evidence": evidence,
-            "verdict_id": verdict_id, "hash": before,
+            "verdict_id": verdict_id, "hash": before, **({} if first_id is None or kept else {"id": first_id}),
         }  # fmt: skip
         key = (await db.execute(insert(JOURNAL).values(values))).inserted_primary_key
         assert key is not None

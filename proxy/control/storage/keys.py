@@ -38,6 +38,11 @@ class Keys:
         feedback = await keeper.ask(lambda store: store.secret("feedback", KEY_BYTES))
         return cls(feedback, await keeper.ask(lambda store: store.secret("labels", KEY_BYTES)))
 
+    @property
+    def named(self) -> dict[str, bytes]:
+        """Each by the name that the store has it under."""
+        return {name: key for name, key in (("feedback", self.feedback), ("labels", self.labels)) if key}
+
     def given(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with those that its routes need, and no others."""
         read = [route.predictions.outputs for route in snapshot.routes if route.predictions is not None]

@@ -186,6 +186,11 @@ class Recorder:
         self._open, self._new = self._left, []
         self._packed.clear()
 
+    def begin_anew(self) -> None:
+        """The store is another one: what is open has no row there, and is to be kept again."""
+        self._new, self._open, self._open_ids = [*self._open, *self._new], [], ()
+        self._packed.clear()
+
     def _row(self, coded: Sequence[_Coded]) -> Row:
         """A row of slices that wait, which live for as long as they are remembered here: their `id` names them."""
         place = id(coded[0]), len(coded)
@@ -212,7 +217,7 @@ def is_within(row: Row, later: Row) -> bool:
     """Whether all slices of a row are in one that was kept later, byte for byte."""
     if (row.stage, row.weight_ppm, row.mirrored) != (later.stage, later.weight_ppm, later.mirrored):
         return False
-    if row.count >= later.count or row.first_s < later.first_s or row.last_s > later.last_s:
+    if row.count > later.count or row.first_s < later.first_s or row.last_s > later.last_s:
         return False  # told without looking inside
     try:
         return zlib.decompress(row.data)[_HEAD_BYTES:] in zlib.decompress(later.data)[_HEAD_BYTES:]

@@ -98,6 +98,10 @@ class Seen:
         pages = ((key, self._pages[key]) for key in self._changed)
         return Changes(self._anew, self.floor, tuple(Chunk(*key, page.second, bytes(page.bits)) for key, page in pages))
 
+    def begin_anew(self) -> None:
+        """The store is another one: all of it has to be kept there."""
+        self._anew, self._changed = True, set(self._pages)
+
     def kept(self, changes: Changes) -> None:
         """These are kept: what was noted since is not."""
         self._anew = False

@@ -12,25 +12,37 @@ mistake cannot take turns with one rollout.
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from alembic.util import CommandError
-from sqlalchemy import case, delete, insert, or_, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.control.machine import state_codec
 from proxy.control.machine.state import State
-from proxy.control.storage import journal, kept_captures, kept_seen, post, pruning, slices
+from proxy.control.storage import (
+    carrying,
+    charges,
+    configs,
+    given,
+    journal,
+    kept_captures,
+    kept_rollouts,
+    kept_seen,
+    post,
+    pruning,
+    slices,
+)
+from proxy.control.storage.carrying import Before, Live
 from proxy.control.storage.chain import Verified
+from proxy.control.storage.configs import Revision
 from proxy.control.storage.database import MIGRATING, Database, connect, remedy
 from proxy.control.storage.entries import Basis, Decision, Entry
-from proxy.control.storage.errors import StoreError
+from proxy.control.storage.errors import LostError, StoreError
 from proxy.control.storage.kept_captures import KeptCapture
 from proxy.control.storage.migrations import upgrade as migrations
 from proxy.control.storage.post import Letter
@@ -38,16 +50,12 @@ from proxy.control.storage.pruning import Limits, Pruned
 from proxy.control.storage.recording import Recording, Row
 from proxy.control.storage.seen import Changes, Chunk
 from proxy.control.storage.slices import Run
-from proxy.control.storage.tables import CHARGES, CONFIGS, EVIDENCE, NUMBERS, ROLLOUTS, SECRETS, VERDICTS
 
 __all__ = ["Basis", "Decision", "Entry", "Kept", "Letter", "Revision", "Store", "StoreError"]
 
 INSTANCE: Final = "understudy"
 """The name of an instance that was given none."""
-
-
-_NEW: Final = {"rollouts": {"run": 0}}
-"""What a row begins with that an update leaves as it is."""
+_ANEW: Final = "it is opened anew, and what goes on is written there again: ask again in a second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +70,6 @@ class Kept:
     seen: tuple[Chunk, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """A configuration that was live once."""
-
-    id: int
-    at_s: float
-    digest: str
-    actor: str
-    text: str
-
-
 class Store:
     """What one instance keeps. Safe to use from several tasks of one loop."""
 
@@ -84,7 +81,9 @@ class Store:
         self._place, self._instance = database.place, instance
         self._clock = clock
         self._holder = ""
-        self._evidence = _put_evidence(database)
+        self._outranked = False
+        self._last = (0, "")
+        self._evidence = kept_rollouts.of_a_tick(database)
 
     @classmethod
     async def open(cls, url: str, clock: Callable[[], float] = time.time, instance: str = INSTANCE) -> Store:
@@ -120,17 +119,40 @@ class Store:
             raise
         return store
 
-    async def close(self) -> None:
-        """Let go of the database. Closing twice does nothing."""
-        await self._database.engine.dispose()
+    async def close(self, gone: bool = False) -> None:
+        """Let go of the database. Closing twice does nothing. `gone`: its files are not there any more."""
+        async with self._errors("let go of the store"):
+            await self._database.close(gone)
+
+    async def check(self) -> None:
+        """See whether the files are those that were opened.
+
+        Raises:
+            LostError: they are not.
+        """
+        async with self._errors("use the store"):
+            await self._check("use the store")
+
+    def before(self, what: str) -> Before:
+        """What the next one has to know of this one, which is lost."""
+        return Before(f"{self._place}: {what}", self._holder, self._outranked, *self._last)
+
+    async def carry(self, live: Live, before: Before) -> list[Entry]:
+        """Go on in the place of a store that is lost, with all that is live, unless another was in charge of it: the
+        entries as they are kept."""
+        if before.outranked:
+            self._holder, self._outranked = before.holder, True
+            return []
+        async with self._write("go on in a file that takes the place of another", durable=True, fenced=False) as db:
+            kept = await carrying.carry(db, self._database, self._instance, live, before)
+        self._holder = before.holder
+        return self._written(kept)
 
     async def take_charge(self, holder: str) -> None:
         """From now on this process alone writes for the instance; `holder` says which it is, for those who ask."""
-        row = self._database.insert(CHARGES)
-        row = row.values(instance=self._instance, holder=holder, since_s=self._clock())
-        taken = {name: row.excluded[name] for name in ("holder", "since_s")}
         async with self._write("take charge of the store", durable=True, fenced=False) as db:
-            await db.execute(row.on_conflict_do_update(index_elements=["instance"], set_=taken))
+            await charges.take(db, self._database, self._instance, holder, self._clock())
+            self._last = await journal.last(db, self._instance)
         self._holder = holder
 
     async def rollouts(self) -> dict[str, Kept]:
@@ -139,14 +161,8 @@ class Store:
         Raises:
             StoreError: a state cannot be read by this release.
         """
-        query = (
-            select(ROLLOUTS.c.route, ROLLOUTS.c.state, EVIDENCE.c.data, EVIDENCE.c.cursor, VERDICTS.c.body)
-            .join(EVIDENCE, (EVIDENCE.c.route == ROLLOUTS.c.route) & (EVIDENCE.c.instance == ROLLOUTS.c.instance))
-            .outerjoin(VERDICTS, VERDICTS.c.id == ROLLOUTS.c.verdict_id)
-            .where(ROLLOUTS.c.instance == self._instance)
-        )
         async with self._read() as db:
-            rows = (await db.execute(query)).all()
+            rows = await kept_rollouts.load(db, self._instance)
             seen = await kept_seen.load(db, self._instance)
         kept = {}
         for route, values, data, cursor, verdict in rows:
@@ -182,17 +198,14 @@ class Store:
             if basis is not None:
                 verdict_id = await journal.keep_basis(db, self._instance, state.route, self._clock(), basis)
             elif not fresh:
-                verdict_id = (await db.execute(select(ROLLOUTS.c.verdict_id).where(*self._of(ROLLOUTS, state.route)))
-                              ).scalar_one_or_none()  # fmt: skip
+                verdict_id = await kept_rollouts.verdict_of(db, self._instance, state.route)
             kept = await journal.append(db, self._instance, entries, verdict_id)
-            begun = {"run": kept[0].id} if fresh and kept else {}
-            values = {"route": state.route, "state": state_codec.encode(state), "verdict_id": verdict_id}
-            await self._put(db, ROLLOUTS, **values, **begun)
-            await self._put(db, EVIDENCE, route=state.route, data=evidence, cursor=cursor)
+            run = kept[0].id if fresh and kept else None
+            await kept_rollouts.keep(db, self._database, self._instance, state, evidence, cursor, verdict_id, run)
             if seen is not None:
                 await kept_seen.keep(db, self._database, self._instance, state.route, seen)
             await post.add(db, self._instance, letters)
-            return kept
+        return self._written(kept)
 
     async def keep_evidence(
         self,
@@ -261,7 +274,8 @@ class Store:
         async with self._write("take captured requests away", durable=True) as db:
             count = await kept_captures.drop(db, self._database, self._instance, route)
             said = f"{count} captured requests are taken away"
-            await journal.append(db, self._instance, [replace(entry, text=said)], None)
+            kept = await journal.append(db, self._instance, [replace(entry, text=said)], None)
+        self._written(kept)
         return count, await self._database.clear_log()
 
     async def prune(self, limits: Limits, used_bytes: int) -> Pruned:
@@ -278,53 +292,39 @@ class Store:
     async def record(self, entry: Entry) -> Entry:
         """Write one journal entry; answers it as it is kept."""
         async with self._write("write the journal", durable=True) as db:
-            return (await journal.append(db, self._instance, [entry], None))[0]
+            kept = await journal.append(db, self._instance, [entry], None)
+        return self._written(kept)[0]
 
     async def keep_config(self, text: str, digest: str, actor: str) -> int:
         """Keep a configuration and answer its id; one with the digest of the last is not kept twice."""
-        values = {"instance": self._instance, "at_s": self._clock(), "digest": digest, "actor": actor, "text": text}
         async with self._write("keep a configuration", durable=True) as db:
-            last = (await db.execute(self._last_config())).one_or_none()
-            if last is not None and last.digest == digest:
-                return int(last.id)
-            key = (await db.execute(insert(CONFIGS).values(values))).inserted_primary_key
-            assert key is not None
-            return int(key[0])
+            return await configs.keep(db, self._instance, text, digest, actor, self._clock())
 
     async def last_config(self) -> Revision | None:
         """The configuration that was kept last."""
         async with self._read() as db:
-            row = (await db.execute(self._last_config())).one_or_none()
-        return None if row is None else Revision(row.id, row.at_s, row.digest, row.actor, row.text)
+            return await configs.last(db, self._instance)
 
     async def numbers(self, name: str) -> int:
         """The last number that was given out under a name; 0 for none."""
-        query = select(NUMBERS.c.value).where(NUMBERS.c.instance == self._instance, NUMBERS.c.name == name)
         async with self._read() as db:
-            return (await db.execute(query)).scalar_one_or_none() or 0
+            return await given.last(db, self._instance, name)
 
     async def next_number(self, name: str, above: int = 0) -> int:
         """The next number of a name, above one that is known to be taken; the first is 1. No number is given out twice,
         whatever happens."""
-        row = self._database.insert(NUMBERS).values(instance=self._instance, name=name, value=above + 1)
-        following = case((NUMBERS.c.value < above, above + 1), else_=NUMBERS.c.value + 1)
-        counted = row.on_conflict_do_update(index_elements=["instance", "name"], set_={"value": following})
         async with self._write("count", durable=True) as db:
-            return int((await db.execute(counted.returning(NUMBERS.c.value))).scalar_one())
+            return await given.following(db, self._database, self._instance, name, above)
 
     async def secret(self, name: str, size: int) -> bytes:
         """The secret of a name, of so many random bytes; it is made when it is asked for the first time."""
-        row = self._database.insert(SECRETS).values(instance=self._instance, name=name, value=secrets.token_bytes(size))
-        known = select(SECRETS.c.value).where(SECRETS.c.instance == self._instance, SECRETS.c.name == name)
         async with self._write("keep a secret", durable=True) as db:
-            await db.execute(row.on_conflict_do_nothing())
-            return bytes((await db.execute(known)).scalar_one())
+            return await given.secret(db, self._database, self._instance, name, size)
 
     async def forget(self, route: str) -> None:
         """Drop the rollout and the evidence of a route; its journal and its verdicts stay."""
         async with self._write("forget a route", durable=True) as db:
-            await db.execute(delete(ROLLOUTS).where(*self._of(ROLLOUTS, route)))
-            await db.execute(delete(EVIDENCE).where(*self._of(EVIDENCE, route)))
+            await kept_rollouts.drop(db, self._instance, route)
             await kept_seen.drop(db, self._instance, route)
 
     async def letters(self) -> list[Letter]:
@@ -345,17 +345,32 @@ class Store:
 
     @asynccontextmanager
     async def _write(self, doing: str, *, durable: bool = False, fenced: bool = True) -> AsyncIterator[AsyncConnection]:
-        async with self._errors(doing), (self._durable if durable else self._writing).begin() as db:
-            await self._database.enter(db, self._instance)
-            if fenced and self._holder:
-                await self._check_charge(db, doing)
-            yield db
+        async with self._errors(doing):
+            if durable:
+                await self._check(doing)
+            async with (self._durable if durable else self._writing).begin() as db:
+                await self._database.enter(db, self._instance)
+                if fenced and self._holder:
+                    await self._check_charge(db, doing)
+                yield db
+            if durable:
+                await self._check(doing)  # what went into a file that is gone is not kept
+
+    async def _check(self, doing: str) -> None:
+        if lost := await self._database.lost():
+            raise LostError(f"cannot {doing}: {self._place}: {lost}; {_ANEW}", lost)
+
+    def _written(self, kept: list[Entry]) -> list[Entry]:
+        """Entries that are in the journal now."""
+        if kept:
+            self._last = kept[-1].id, kept[-1].hash
+        return kept
 
     async def _check_charge(self, db: AsyncConnection, doing: str) -> None:
         """Refuse where another process is in charge by now."""
-        query = select(CHARGES.c.holder).where(CHARGES.c.instance == self._instance)
-        holder = (await db.execute(query)).scalar_one_or_none()
-        if holder != self._holder:
+        holder = await charges.taken_by(db, self._instance)
+        self._outranked = holder != self._holder
+        if self._outranked:
             raise StoreError(
                 f"cannot {doing}: {self._place}: {holder or 'somebody'} is in charge of the instance "
                 f"{self._instance!r} now; give each Understudy that shares a store its own store.instance"
@@ -368,28 +383,8 @@ class Store:
         except self._database.errors as error:
             # What happens while a connection is set up comes as the driver raised it.
             said = str(error.orig if isinstance(error, DBAPIError) else error) or type(error).__name__
+            with suppress(OSError):
+                await self._check(doing)  # a file that is gone has many ways to fail
+            if self._database.damaged(said):
+                raise LostError(f"cannot {doing}: {self._place}: {said}; {remedy(said)}", said) from error
             raise StoreError(f"cannot {doing}: {self._place}: {said}; {remedy(said)}") from error
-
-    def _of(self, table: Any, route: str) -> tuple[Any, Any]:
-        return table.c.instance == self._instance, table.c.route == route
-
-    def _last_config(self) -> Any:
-        of_instance = select(CONFIGS).where(CONFIGS.c.instance == self._instance)
-        return of_instance.order_by(CONFIGS.c.id.desc()).limit(1)
-
-    async def _put(self, db: AsyncConnection, table: Any, **values: Any) -> None:
-        """Write a row whose key is its instance and route, over the one that may be there."""
-        row = self._database.insert(table).values(instance=self._instance, **{**_NEW.get(table.name, {}), **values})
-        rest = {name: row.excluded[name] for name in values if name != "route"}
-        await db.execute(row.on_conflict_do_update(index_elements=["instance", "route"], set_=rest))
-
-
-def _put_evidence(database: Database) -> Any:
-    """What keeps the evidence of a tick. It is made once: made anew it was a third of the work, for every rollout in
-    every second."""
-    row = database.insert(EVIDENCE)
-    return row.on_conflict_do_update(
-        index_elements=["instance", "route"],
-        set_={"data": row.excluded.data, "cursor": row.excluded.cursor},
-        where=or_(EVIDENCE.c.cursor != row.excluded.cursor, EVIDENCE.c.data.is_(None)),
-    )

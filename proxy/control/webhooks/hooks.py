@@ -66,6 +66,11 @@ class Hooks:
         """Tell these, which the store has."""
         self._outbox.take(letters)
 
+    @property
+    def untold(self) -> list[Letter]:
+        """What has yet to be told."""
+        return self._outbox.waiting
+
     def view(self, route: schema.Route) -> list[Json]:
         """How the webhooks of a route look to people: no URL is among it."""
         found = []

@@ -86,6 +86,11 @@ class Outbox:
             self._bound(box)
             self._go_on(key)
 
+    @property
+    def waiting(self) -> list[Letter]:
+        """What has yet to be told, in no order between webhooks."""
+        return [letter for box in self._boxes.values() for letter in (*box.over, *box.waiting)]
+
     def counts(self, key: Key) -> tuple[int, int, int]:
         """How many letters wait for a webhook, were told, and were given up since the controller began."""
         box = self._boxes.get(key, _Box())

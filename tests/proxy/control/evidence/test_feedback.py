@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from proxy.answer_id import Stamp
+from proxy.control.evidence import keeping
 from proxy.control.evidence.truths import Refusal, Told
 from proxy.control.storage.errors import StoreError
 from tests.support.control_plane import World
@@ -107,7 +108,8 @@ async def test_what_was_told_outlives_the_controller(world: World, reboot: bool)
     waiting = ids(world, "v2", 5)
     tell(world, waiting)
     assert world.controller is not None
-    await world.controller._plane._keep_evidence(world.controller._plane.subjects["r"], int(world.time.monotonic_s) + 1)
+    controller, cursor = world.controller, int(world.time.monotonic_s) + 1
+    await keeping.keep(controller._keeper, controller._plane.subjects["r"], controller.reader, cursor)
     if reboot:
         await world.reboot()
     else:

@@ -58,7 +58,7 @@ async def read(store: Store, limit: int) -> list[float]:
 async def test_what_a_later_row_has_is_not_told_twice(store: Store, limit: int) -> None:
     """If broken, a backtest of what an earlier build recorded runs some slices twice, and out of order."""
     stale = [row(3), row(4, 5), row(9)]
-    minutes = [row(*range(TOGETHER)), row(62), row(*range(TOGETHER, 2 * TOGETHER)), row(120), row(121)]
+    minutes = [row(*range(TOGETHER)), row(62), row(62), row(*range(TOGETHER, 2 * TOGETHER)), row(120), row(121)]
     await kept(store, *stale, *minutes)
     assert await read(store, limit) == [float(second) for second in range(122)]
 
