@@ -11,9 +11,7 @@ import os
 import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 from sqlalchemy import URL, event, text
@@ -22,7 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from proxy.control.storage.files import Files
+from proxy.control.storage.files import Files, address
 
 BUSY_TIMEOUT_S: Final = 5.0
 """How long to wait for another process that writes to the same place (a backup, a person with `sqlite3`)."""
@@ -192,7 +190,7 @@ def connect(url: str) -> Database:
     scheme, slashes, path = url.partition(":///")
     if scheme == "sqlite" and slashes and path and path != ":memory:":
         files = Files(path)
-        return Database(_sqlite(Path(path), files), path, True, files=files)
+        return Database(_sqlite(path, files), path, True, files=files)
     if url.partition("://")[0] in _POSTGRES:
         return _postgresql(url)
     raise ValueError(
@@ -206,10 +204,10 @@ def remedy(said: str) -> str:
     return next((remedy for sign, remedy in _REMEDIES if sign in said), "check the database and its disk")
 
 
-def _sqlite(path: Path, files: Files) -> AsyncEngine:
+def _sqlite(path: str, files: Files) -> AsyncEngine:
     engine = create_async_engine(
         # A file that was removed meanwhile is not made by whatever connection happens to be opened next.
-        URL.create("sqlite+aiosqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"}),
+        URL.create("sqlite+aiosqlite", database=address(path, "rw"), query={"uri": "true"}),
         connect_args={"timeout": BUSY_TIMEOUT_S},
         pool_size=2,
         json_serializer=_encoded,

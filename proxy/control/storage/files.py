@@ -15,11 +15,17 @@ import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
+from urllib.parse import quote
 
 Identity = tuple[int, int]
 """Device and inode."""
 _BESIDE: Final = ("-wal", "-shm")
 _SAID: Final = {"-wal": "its log", "-shm": "the index of its log"}
+
+
+def address(path: str, mode: str) -> str:
+    """The URI of a file, to be opened in a mode (`ro`, `rw`) that makes none."""
+    return f"file://{quote(os.path.abspath(path))}?mode={mode}"
 
 
 class Files:

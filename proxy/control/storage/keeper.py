@@ -26,6 +26,7 @@ from proxy.control.machine import latches
 from proxy.control.machine.state import State
 from proxy.control.storage.carrying import Before, Live
 from proxy.control.storage.errors import LostError, StoreError
+from proxy.control.storage.examining import Examiner
 from proxy.control.storage.seen import Changes
 from proxy.control.storage.store import INSTANCE, Kept, Store
 
@@ -59,6 +60,7 @@ class Keeper:
     ) -> None:
         self._url, self._instance, self._monotonic, self._clock = url, instance, monotonic, clock
         self._store: Store | None = None
+        self._examiner = Examiner(monotonic)
         self._opening = asyncio.Lock()
         self._asked = 0
         """Questions that the store has yet to answer."""
@@ -97,6 +99,16 @@ class Keeper:
         if self._store is not None or self._before is not None:
             with contextlib.suppress(StoreError):
                 await self._ask(Store.check)
+
+    async def examine(self) -> None:
+        """Look at the whole file now and then, beside all else: one that is damaged is lost."""
+        if (store := self._store) is not None:
+            try:
+                await store.examine(self._examiner)
+            except LostError as error:
+                if store is self._store:
+                    self._failed(error, self._monotonic())
+                    self._lose(store, error)
 
     async def _ask(self, question: Callable[[Store], Awaitable[_Answer]]) -> _Answer:
         asked_s, times_lost = self._monotonic(), self._times_lost

@@ -53,13 +53,19 @@ class Retention:
         return {"bytes": self.used_bytes, "maxBytes": most, "removed": dict(self.removed)}
 
     async def follow(self, stop: asyncio.Event) -> None:
-        """Sweep now and then, until it is time to stop."""
-        while not stop.is_set():
-            await self.sweep(stop)
-            try:
-                await asyncio.wait_for(stop.wait(), EVERY_S)
-            except TimeoutError:
-                continue
+        """Sweep now and then, and see whether the file is whole, until it is time to stop."""
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            while not stop.is_set():
+                await self.sweep(stop)
+                examination = asyncio.ensure_future(self._keeper.examine())
+                await asyncio.wait((examination, stopping), return_when=asyncio.FIRST_COMPLETED)
+                if examination.done():
+                    examination.result()
+                examination.cancel()
+                await asyncio.wait((stopping,), timeout=EVERY_S)
+        finally:
+            stopping.cancel()
 
     async def sweep(self, stop: asyncio.Event | None = None) -> None:
         """Take away what has to go. A store that fails is tried again next time."""

@@ -43,6 +43,7 @@ from proxy.control.storage.configs import Revision
 from proxy.control.storage.database import MIGRATING, Database, connect, remedy
 from proxy.control.storage.entries import Basis, Decision, Entry
 from proxy.control.storage.errors import LostError, StoreError
+from proxy.control.storage.examining import Examiner
 from proxy.control.storage.kept_captures import KeptCapture
 from proxy.control.storage.migrations import upgrade as migrations
 from proxy.control.storage.post import Letter
@@ -132,6 +133,15 @@ class Store:
         """
         async with self._errors("use the store"):
             await self._check("use the store")
+
+    async def examine(self, examiner: Examiner) -> None:
+        """See whether all of a SQLite file is whole, if it is time for that; nobody waits for it.
+
+        Raises:
+            LostError: it is damaged.
+        """
+        if self._database.is_sqlite and (found := await examiner.damage(self._place)):
+            raise LostError(f"cannot use the store: {self._place}: {found}; {remedy('malformed')}", found)
 
     def before(self, what: str) -> Before:
         """What the next one has to know of this one, which is lost."""
