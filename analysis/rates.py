@@ -106,9 +106,14 @@ def rate_estimate(stack: Stack, row: int, alpha: float = INTERVAL_ALPHA) -> Esti
     if v_opt <= 0:
         return Estimate(stable, candidate, effect)
     n_s, n_c = differences.effective(row)
-    low, high = difference(share(candidate, n_c, alpha, phi), share(stable, n_s, alpha, phi))
+    varies, wider = phi * float(stack.dispersion.variance[row]), 1.0
     if phi > 1:
-        varies = phi * float(stack.dispersion.variance[row])
+        # Relative to what chance alone does at these rates, which need not be what phi is relative to.
+        of_candidate, of_stable = ((p * n + 0.5) / (n + 1) for p, n in ((candidate, n_c), (stable, n_s)))
+        chance = differences.variance(row, of_candidate * (1 - of_candidate), of_stable * (1 - of_stable))
+        wider = min(max(varies / chance, 1.0), phi)
+    low, high = difference(share(candidate, n_c, alpha, wider), share(stable, n_s, alpha, wider))
+    if phi > 1:
         width = half_width(differences.information(row), varies, v_opt, alpha)
         low, high = min(low, effect - width), max(high, effect + width)
     return Estimate(stable, candidate, effect, max(low, -1.0), min(high, 1.0))
