@@ -272,7 +272,7 @@ class Plane:
             return None, ()
         kept = None if subject.state else self._memory.known(subject.name, subject.plan, routes)
         known = kept.state if kept else subject.state
-        return vacancies.take_up(subject.plan, known, self._clock(), subject.away_s)
+        return vacancies.take_up(subject.plan, known, self._clock(), subject.away)
 
     async def _look(self, subject: Subject, now_s: float) -> bool:
         rerouted = False

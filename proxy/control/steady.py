@@ -10,7 +10,8 @@ Signatures of webhooks, which others hold against their own clocks, and lines of
 `CLOCK_MONOTONIC`, by which slices of the ledger are numbered, and not `CLOCK_BOOTTIME`: while a machine is suspended
 nothing is served and nobody watches, so a bake must not go on, and a deadline has no reason to. It follows the
 corrections of rate that NTP makes, so that the two differ by steps and suspensions alone. At a start the wall's time is
-taken anew: a step cannot be told from an outage there (`machine.adopting` says what that does to a bake).
+taken anew: rollouts that are taken up are told by how much it was set meanwhile, as far as that can be known
+(`machine.adopting`).
 """
 
 from __future__ import annotations

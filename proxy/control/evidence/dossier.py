@@ -84,8 +84,8 @@ class Dossier(msgspec.Struct, frozen=True):
     where there is one candidate, `rivals` where there are several.
 
     `past` is what arms did in rows that were given back, `sums` what they did altogether: with the memory of the rows
-    gone, it is the past. `of` says of which rollout it is, and `read_s` when a tick has read it last, by the clock of
-    states; they are empty and 0 in what an earlier release kept.
+    gone, it is the past. `of` says of which rollout it is, `read_s` when a tick has read it last, by the clock of
+    states, and `ahead_s` what that is ahead of the ledger's; an earlier release kept none of the three.
     """
 
     boot: int
@@ -103,6 +103,7 @@ class Dossier(msgspec.Struct, frozen=True):
     of: str = ""
     rivals: dict[str, KeptPairs] = {}
     read_s: float = 0.0
+    ahead_s: float = 0.0
     version: int = VERSION
 
 

@@ -31,6 +31,7 @@ from proxy.control.evidence.tracks import Track, add_pairs, add_repeats
 from proxy.control.evidence.truths import Truths
 from proxy.control.machine import moves, steps
 from proxy.control.machine.rollout import TERMINAL, Look, Phase, State
+from proxy.control.machine.state import NOT_AWAY, Away
 from proxy.control.routing.compile import Layout, layout
 from proxy.control.storage.recording import Recorder
 from proxy.control.storage.seen import Chunk
@@ -99,7 +100,9 @@ class Subject:
     recorder: Recorder = field(default_factory=Recorder)
     read_s: float = 0.0
     """When it was read last, by the clock of its states."""
-    away_s: float = 0.0
+    ahead_s: float = 0.0
+    """What that clock is ahead of the ledger's."""
+    away: Away = NOT_AWAY
     """Of what was kept: how long nobody has read it until it was taken up."""
 
     @classmethod
@@ -150,7 +153,7 @@ class Subject:
     # --- every tick
     def read(self, reader: Reader, now_s: float, wall_s: float = 0.0) -> None:
         """Take in the slices that have closed. `now_s` is the ledger's clock, `wall_s` what recordings are dated by."""
-        self.read_s = wall_s
+        self.read_s, self.ahead_s = wall_s, wall_s - now_s
         waiting: set[str] = set()
         for track in self.tracks:
             if track.judged and track.rival in waiting:
@@ -252,7 +255,7 @@ class Subject:
         if not _same_evidence(collected.judge, self.collected.judge):
             self.verdict, self.judged, self.kept_verdict, self.error = None, None, None, ""
             self.silence, self.recorder = Silences(), Recorder()
-        self.state, self.collected, self.away_s = state, collected, 0.0
+        self.state, self.collected, self.away = state, collected, NOT_AWAY
         return returned
 
     def routed(self, generation: int) -> None:
@@ -287,6 +290,7 @@ class Subject:
             of=_name_of(self.state if state is None else state),
             rivals=dict(it.rivals),
             read_s=self.read_s,
+            ahead_s=self.ahead_s,
         )
         return dossier.encode(kept)
 
@@ -323,7 +327,9 @@ class Subject:
             self.begin_clock(now_s, wall_s)
             self.collected = Collected(judge=contest.begin(self.question))
             return
-        self.read_s, self.away_s = wall_s, wall_s - kept.read_s if kept.read_s else 0.0
+        stepped_s = wall_s - now_s - kept.ahead_s if kept.ahead_s and kept.boot == boot else 0.0
+        self.away = Away(wall_s - kept.read_s - stepped_s, stepped_s) if kept.read_s else NOT_AWAY
+        self.read_s, self.ahead_s = wall_s, wall_s - now_s
         judge = contest.begin(self.question) if kept.judge is None else contest.resume(self.question, kept.judge)
         past = kept.past if kept.boot == boot else kept.sums
         self.collected = Collected(

@@ -7,12 +7,14 @@ from typing import Final
 
 from proxy.control.machine import latches, moves, race, rolls, steps, swaps
 from proxy.control.machine.places import Places, Rolling, batches, is_done, known, turned, weight_ppm
-from proxy.control.machine.state import TAKEN_OVER, TERMINAL, Decision, Phase, Record, Route, State
+from proxy.control.machine.state import NOT_AWAY, TAKEN_OVER, TERMINAL, Away, Decision, Phase, Record, Route, State
 from proxy.control.machine.steps import Plan
 
 AWAY_S: Final = 15.0
 """So long nobody may watch before a bake lasts longer. The ledger has the slices of a shorter time still, and they are
 judged once somebody is back."""
+SET_S: Final = 5.0
+"""What the clock is set by before anybody hears of it."""
 
 
 def begin(plan: Plan, now_s: float) -> Decision:
@@ -24,7 +26,7 @@ def begin(plan: Plan, now_s: float) -> Decision:
     return moves.start(plan, now_s, attempt=1, stage=0, text=text)
 
 
-def adopt(plan: Plan, kept: State | None, now_s: float, away_s: float = 0.0) -> Decision:
+def adopt(plan: Plan, kept: State | None, now_s: float, away: Away = NOT_AWAY) -> Decision:
     """The rollout to go on with under a plan: the kept one, untouched, if it is of this candidate and this plan.
 
     Another candidate begins anew, and so do another plan and another stable version while nothing is decided. What is
@@ -33,13 +35,12 @@ def adopt(plan: Plan, kept: State | None, now_s: float, away_s: float = 0.0) -> 
     in between (`latches`).
 
     Args:
-        away_s: how long nobody has watched, by the clock that is read now. A bake lasts as much longer, for it promises
-            to watch. A pause does not: time has passed, and what it waits for is time. Below 0 where the clock was set
-            back meanwhile.
+        away: a bake lasts as much longer as nobody has watched, for it promises to watch. A pause does not: time has
+            passed, and what it waits for is time. That the clock was set is no time that has passed.
     """
     if kept is None:
         return begin(plan, now_s)
-    kept, told = _watched(kept, away_s)
+    kept, told = _watched(kept, away)
     after, actions = _adopted(plan, kept, now_s)
     return after, (*told, *actions) if is_same(plan, kept) else actions
 
@@ -73,8 +74,25 @@ def _adopted(plan: Plan, kept: State, now_s: float) -> Decision:
     return after, (*actions, *others)
 
 
-def _watched(kept: State, away_s: float) -> Decision:
-    """The state in which the time that nobody watched is none of a bake's."""
+def _watched(kept: State, away: Away) -> Decision:
+    """The state by the clock that is read now, in which the time that nobody watched is none of a bake's."""
+    told: tuple[Record, ...] = ()
+    if kept.phase not in TERMINAL and abs(away.stepped_s) >= SET_S:
+        text = f"the clock was set by {away.stepped_s:+.0f} s, or the machine suspended"
+        text += ": what goes on lasts as long as before"
+        kept, told = _moved(kept, away.stepped_s), (Record("clock", text),)
+    kept, others = _baked(kept, away.seconds)
+    return kept, (*told, *others)
+
+
+def _moved(kept: State, by_s: float) -> State:
+    """The state with all moments from which something is measured so much later."""
+    kept = replace(kept, started_s=kept.started_s + by_s, step_started_s=kept.step_started_s + by_s)
+    since_s = kept.doing_since_s + by_s if kept.doing_since_s else 0.0
+    return replace(kept, stage_started_s=kept.stage_started_s + by_s, doing_since_s=since_s)
+
+
+def _baked(kept: State, away_s: float) -> Decision:
     if kept.phase is not Phase.BAKING or abs(away_s) < AWAY_S:
         return kept, ()
     text = f"nobody watched for {away_s:.0f} s: the bake lasts as much longer"

@@ -209,6 +209,17 @@ class Undo:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Away:
+    """How long nobody has watched a rollout that is taken up again, and by how much the clock was set since it began to
+    be measured: known where the machine has run on, and 0 where it has not."""
+
+    seconds: float = 0.0
+    stepped_s: float = 0.0
+
+
+NOT_AWAY: Final = Away()
+
 Event = Look | Checked | Swapped | Applied | Promote | Abort | Pause | Resume | Retry | Undo
 
 

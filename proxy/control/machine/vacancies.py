@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from proxy.control.machine.adopting import adopt, is_same
-from proxy.control.machine.state import TAKEN_OVER, TERMINAL, Decision, Phase, Record, Route, State
+from proxy.control.machine.state import NOT_AWAY, TAKEN_OVER, TERMINAL, Away, Decision, Phase, Record, Route, State
 from proxy.control.machine.steps import Plan
 
 
@@ -36,11 +36,11 @@ def is_taken_up(plan: Plan, state: State, routes: Collection[str]) -> bool:
     return state.route not in routes or state.phase is Phase.SUCCEEDED
 
 
-def take_up(plan: Plan, kept: State | None, now_s: float, away_s: float = 0.0) -> Decision:
+def take_up(plan: Plan, kept: State | None, now_s: float, away: Away = NOT_AWAY) -> Decision:
     """The rollout to go on with under a plan (`adopt`), as of the plan's route if it was another one's."""
     if kept is None or kept.route == plan.route:
-        return adopt(plan, kept, now_s, away_s)
-    after, actions = adopt(plan, replace(kept, route=plan.route), now_s, away_s)
+        return adopt(plan, kept, now_s, away)
+    after, actions = adopt(plan, replace(kept, route=plan.route), now_s, away)
     said = Record("plan", f"{after.candidate} stays {after.phase}, as in route {kept.route}")
     return after, actions or (Route(), said)
 

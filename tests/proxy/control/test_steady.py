@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from proxy.control.machine import rollout, steps
 from proxy.control.machine.rollout import Phase, State
+from proxy.control.machine.state import Away
 from proxy.control.steady import STEP_S, Steady
 from tests.proxy.control.machine.test_rollout import ONE, in_phase, plan, seen
 from tests.support.control_plane import EPOCH_S, STEPS, World, config
@@ -72,7 +73,7 @@ def test_a_bake_counts_what_was_watched(away_s: float) -> None:
     at, or have it bake for days."""
     p, state = baking()
     back_s = 100.0 + away_s
-    after, actions = rollout.adopt(p, state, back_s, away_s)
+    after, actions = rollout.adopt(p, state, back_s, Away(away_s))
     assert after.phase is Phase.BAKING
     assert len(actions) == 1, "it is said, and kept"
     fine = seen(after.stage)
@@ -84,10 +85,10 @@ def test_a_bake_counts_what_was_watched(away_s: float) -> None:
 def test_a_short_absence_and_a_pause_are_what_they_were() -> None:
     """Each restart would lengthen a bake, though its slices are judged after all; or a pause would begin anew."""
     p, state = baking()
-    assert rollout.adopt(p, state, 110.0, 10.0) == (state, ())
+    assert rollout.adopt(p, state, 110.0, Away(10.0)) == (state, ())
     paused = plan(steps.SetWeight(100_000), steps.Pause(30.0), *ONE[1:])
     waits = rollout.begin(paused, 0.0)[0]
-    assert rollout.adopt(paused, waits, 1000.0, 1000.0) == (waits, ())
+    assert rollout.adopt(paused, waits, 1000.0, Away(1000.0)) == (waits, ())
 
 
 # --- a whole controller
@@ -109,12 +110,21 @@ async def test_no_gate_ends_by_a_step(world: World) -> None:
         world.time.wall_s += step_s
         for _ in range(3):
             assert (await world.second())["phase"] == "Paused"
+    for _ in range(2):  # a controller that dies takes the new time, and nothing is over by that
+        await world.second()
+        await world.kill()
+        await world.start()
+        assert (await world.second())["phase"] == "Paused"
+    assert world.controller is not None
+    said = [entry["text"] for entry in await world.controller.records.history("r", 100, None)]
+    assert said[0] == "the clock was set by +3600 s, or the machine suspended: what goes on lasts as long as before"
+    assert len([text for text in said if "clock was set" in text]) == 1
     world.time.move(300.0)
     assert (await world.until("Progressing", seconds=5))["phase"] == "Progressing"
     assert world.controller is not None
     dates = [entry["at"] for entry in await world.controller.records.history("r", 100, None)]
     assert dates == sorted(dates, reverse=True)
-    assert dates[0] - dates[-1] < 2000.0
+    assert dates[0] - dates[-1] < 3600.0 + 2000.0
 
 
 @pytest.mark.parametrize("reboots", [False, True], ids=["kill", "reboot"])
