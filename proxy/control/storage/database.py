@@ -20,6 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from proxy.control.storage.errors import tells_damage
 from proxy.control.storage.files import Files, address
 
 BUSY_TIMEOUT_S: Final = 5.0
@@ -57,9 +58,6 @@ _REMEDIES: Final = (
 )
 
 
-_DAMAGED: Final = ("malformed", "not a database")
-
-
 @dataclass(frozen=True, slots=True)
 class Database:
     """Where a store is. `place` names it in messages, without a password."""
@@ -94,7 +92,7 @@ class Database:
 
     def damaged(self, said: str) -> bool:
         """Whether an error says that what is read is no database any more."""
-        return self.is_sqlite and any(sign in said for sign in _DAMAGED)
+        return self.is_sqlite and tells_damage(said)
 
     async def close(self, gone: bool = False) -> None:
         """Let go of it. `gone`: its files are not there any more, and another takes their place."""

@@ -17,13 +17,12 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Final
 
+from proxy.control.storage.errors import tells_damage
 from proxy.control.storage.files import address
 
 EVERY_S: Final = 60.0
 SHARE: Final = 200
 """A look that took so long is not taken again within so many times that: half a percent of the time."""
-_TELLING: Final = ("malformed", "not a database")
-"""What an error says that is about the file, and not about reaching it."""
 
 
 class Examiner:
@@ -66,5 +65,5 @@ async def damage(path: str) -> str:
                 db.interrupt()
         raise
     except sqlite3.Error as error:
-        return str(error) if any(sign in str(error) for sign in _TELLING) else ""
+        return str(error) if tells_damage(str(error)) else ""
     return "" if found == "ok" else found
