@@ -8,6 +8,7 @@
     latency      the latency histogram since start, gathered from the ledger's lanes
     feedback     truths of answers, as requests bring them; `telling` sends a file of them
     captured     captured requests, for operators; `side_by_side` shows them on a terminal
+    document     what the models of all answers have in common; `documents` has most of them
     report       a rollout as a Markdown report, in `markdown`, with `pairs` and `waiting` (requests that are held);
                  `report_page` makes an HTML page of it
     words        readings and times as people read them

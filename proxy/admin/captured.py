@@ -10,7 +10,7 @@ from aiohttp import web
 from prometheus_client.core import CounterMetricFamily, Metric
 from pydantic import BeforeValidator, Field, JsonValue
 
-from proxy.admin.documents import Count, Document, Moment
+from proxy.admin.document import Count, Document, Moment
 from proxy.admin.handling import CONTROLS, actor, answer, names
 from proxy.admin.parameters import MOST_ID, Parameters, digits, query
 from proxy.admin.problems import unknown_route

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from proxy.admin.documents import Count, Document
+from proxy.admin.document import Count, Document
 
 
 class ConfigProblem(Document):

@@ -16,7 +16,7 @@ from aiohttp import web
 from pydantic import ConfigDict, Field, RootModel, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from analysis.feedback import log_loss
-from proxy.admin.documents import Count, Document
+from proxy.admin.document import Count, Document
 from proxy.admin.parameters import Parameters
 from proxy.admin.problems import RefusalError
 from proxy.admin.surface import Json

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from proxy.admin.documents import Count, Document, Moment, Percent, Summary
+from proxy.admin.document import Count, Document, Moment, Percent
+from proxy.admin.documents import Summary
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Urgency = Literal["act", "look", "none"]

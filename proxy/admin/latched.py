@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
-
-from config.values.described import Described
+from proxy.admin.document import Document, Moment
 
 
-class Latched(Described):
+class Latched(Document):
     """A version that gets nothing of a route until an operator retries it while the file has it, however the file is
     edited meanwhile."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, defer_build=True)
 
     name: str
     digest: str
@@ -23,4 +18,4 @@ class Latched(Described):
     """`Failed`: found to do harm. `Inconclusive`: it was taken out, or could not be decided."""
     decided_by: str
     reason: str
-    at: Annotated[float, Field(description="Seconds since 1970 (UTC).")] | None
+    at: Moment | None

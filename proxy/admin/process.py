@@ -6,7 +6,8 @@ from typing import Literal
 
 from config.listeners.access import Role
 from proxy.admin.configured import ConfigProblem
-from proxy.admin.documents import Count, Document, Moment, Summary
+from proxy.admin.document import Count, Document, Moment
+from proxy.admin.documents import Summary
 
 
 class Me(Document):

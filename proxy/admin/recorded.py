@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from proxy.admin.documents import Count, Document, Entry, Metric, Moment, Ramp, Ratio
+from proxy.admin.document import Count, Document, Moment
+from proxy.admin.documents import Entry, Metric, Ramp, Ratio
 
 
 class Verified(Document):
