@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf, isnan
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 
 from proxy.admin.latency import Arm, Histogram
 from proxy.admin.surface import Json
-from proxy.ledger.layout import GRACE_S, LATENCY_BASE, LATENCY_BUCKETS, LATENCY_LOWEST_S
+from proxy.control.evidence.tracks import GRID
+from proxy.ledger.layout import GRACE_S
 
 MOST: Final = 240
 """Points of a course: twenty minutes of five seconds, then forty of ten, and so on. A chart shows no more."""
@@ -158,21 +160,16 @@ class Pulse:
 
 
 def p99_ms(beats: Iterable[Beat]) -> float | None:
-    """The 99th percentile of what was finished, at the geometric middle of its bucket: exact to 0.5 %.
+    """The 99th percentile of what was finished, exact to 0.5 %; None where nothing was.
 
     Those that were later than the grace are above all others, and told as the grace.
     """
-    counts, late = np.zeros(LATENCY_BUCKETS), 0.0
+    counts, late = np.zeros(GRID.buckets), 0.0
     for beat in beats:
         counts[beat.buckets] += beat.counts
         late += beat.late
-    total = float(counts.sum()) + late
-    if not total:
-        return None
-    bucket = int(np.searchsorted(np.cumsum(counts), 0.99 * total))
-    if bucket >= LATENCY_BUCKETS:
-        return 1000 * GRACE_S
-    return float(1000 * LATENCY_LOWEST_S * LATENCY_BASE ** (bucket + 0.5))
+    p99_s = GRID.quantile_s(counts, 0.99, late)
+    return None if isnan(p99_s) else 1000 * (p99_s if p99_s < inf else GRACE_S)
 
 
 def _beat(gained: Histogram) -> Beat:

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any, Final
 
-import numpy as np
-
 from analysis.summaries import ArmCounts
 from analysis.verdict import Verdict
 from config.schema import Config
@@ -296,15 +294,9 @@ def _feedback(subject: Subject) -> Json | None:
 
 def _latency(sums: ArmCounts | None) -> dict[str, float | None]:
     """Quantiles in milliseconds at the geometric middle of their bucket, so exact to 0.5 %."""
-    total = 0.0 if sums is None else float(sums.latency.sum())
-    if sums is None or not total:
+    if sums is None or not sums.latency.any():
         return dict.fromkeys(_QUANTILES)
-    below = np.cumsum(sums.latency)
-    found: dict[str, float | None] = {}
-    for name, quantile in _QUANTILES.items():
-        bucket = int(np.searchsorted(below, quantile * total))
-        found[name] = round(1000 * GRID.lowest_s * GRID.base ** (min(bucket, GRID.buckets - 1) + 0.5), 4)
-    return found
+    return {name: round(1000 * GRID.quantile_s(sums.latency, quantile), 4) for name, quantile in _QUANTILES.items()}
 
 
 def _shares(labels: Mapping[str, float]) -> dict[str, float]:
