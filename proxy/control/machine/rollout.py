@@ -354,9 +354,8 @@ def step(plan: Plan, state: State, event: Event, now_s: float) -> Decision:
     elif isinstance(event, Abort | Undo) and state.stopped and state.phase in (*TAKEN_OVER, Phase.SUCCEEDED):
         remedy = f"{state.stable} is stopped, and the file says no longer who starts it: put its strategy back first"
         raise IllegalEvent(state, event, remedy)
-    if (
-        after.former and not after.race and after.phase in TERMINAL
-    ):  # what waited for endpoints ends by each of its names
+    if after.former and not after.race and after.phase in TERMINAL:
+        # What waited for endpoints ends by each of its names.
         after = replace(after, race=race.entered(plan, after.latched))
     assert after.phase is state.phase or after.phase in arrow.to, f"{state.phase} to {after.phase} is not in the table"
     return after, actions
