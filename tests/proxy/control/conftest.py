@@ -1,13 +1,14 @@
-"""Databases of both kinds: the tests of the store run on each."""
+"""Databases of both kinds, as the tests of the store run on each; and a whole controller with a canary of STEPS."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import postgres
+from tests.support.control_plane import STEPS, World, config
 from tests.support.postgres import Place
 
 
@@ -28,3 +29,11 @@ def place(request: pytest.FixtureRequest, path: Path) -> Place:
         return Place(f"sqlite:///{path}", None)
     server = request.getfixturevalue("server")
     return Place(server.database(), server)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path, config(*STEPS))
+    await world.start()
+    yield world
+    await world.close()

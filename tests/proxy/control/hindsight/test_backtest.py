@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -54,14 +53,6 @@ def other(steps: list[dict[str, Any]] = STEPS, **analysis: Any) -> dict[str, Any
     changed = config(*steps)
     changed["routes"][0]["analysis"] = {**copy.deepcopy(ANALYSIS), **analysis}
     return changed
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    world = World(tmp_path, config(*STEPS))
-    await world.start()
-    yield world
-    await world.close()
 
 
 @pytest.mark.parametrize(("fail", "phase"), [({}, "Succeeded"), ({"v2": 8}, "Aborted")], ids=["good", "bad"])

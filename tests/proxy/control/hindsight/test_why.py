@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -13,16 +11,8 @@ from analysis.plan import Gate, Plan
 from analysis.verdict import Judge
 from proxy.control.hindsight import why
 from proxy.control.storage.entries import Decision, Entry
-from tests.support.control_plane import STEPS, World, config
+from tests.support.control_plane import World
 from tests.support.slices import errors
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    world = World(tmp_path, config(*STEPS))
-    await world.start()
-    yield world
-    await world.close()
 
 
 def decision() -> Decision:

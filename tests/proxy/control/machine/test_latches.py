@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +31,7 @@ from proxy.control.machine.rollout import (
 from proxy.control.machine.state import Runner
 from proxy.control.machine.swaps import PARTS
 from tests.proxy.control.machine.test_rollout import HARM, Verdict, plan
-from tests.support.control_plane import STEPS, World, config
+from tests.support.control_plane import STEPS, World
 
 LAST = (steps.SetWeight(100_000), steps.Analysis(None, None))
 NAMES = "abcd"
@@ -322,14 +320,6 @@ def test_who_was_aborted_gets_nothing_until_retry(script: list[tuple[str, ...]])
 
 
 # --- a whole controller
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    world = World(tmp_path, config(*STEPS))
-    await world.start()
-    yield world
-    await world.close()
 
 
 async def edit(world: World, *candidates: str) -> dict[str, Any]:
